@@ -1,0 +1,251 @@
+"""Operators with one set of lattice vectors per cell, in any dimension.
+
+A cell carries ``m`` lattice vectors e_k (1, 3, 6 of them in 1, 2, 3 dimensions) as offsets o_k into
+a padded array, and the operator reads
+
+    (J q)(x) = sum_k w_k (q(x+e_k) + q(x-e_k) - 2 q(x)) + sum_i b_i (q(x+1_i) - q(x-1_i)) / 2.
+
+``m`` is a compile-time constant of each instantiation, so that the inner loop is unrolled.
+"""
+
+from numba import njit
+
+
+@njit(cache=True)
+def fill_halo(padded, halo):
+    """Reflect one axis evenly about its faces; ``padded`` is the (outer, n + 2 halo, inner) view.
+
+    Any n >= 1 is valid: the reflected field has period 2 n.
+    """
+    n = padded.shape[1] - 2 * halo
+    for o in range(padded.shape[0]):
+        for k in range(halo):
+            s = k % (2 * n)
+            if s >= n:
+                s = 2 * n - 1 - s
+            for i in range(padded.shape[2]):
+                padded[o, halo - 1 - k, i] = padded[o, halo + s, i]
+                padded[o, halo + n + k, i] = padded[o, halo + n - 1 - s, i]
+
+
+@njit(cache=True)
+def scatter_rows(values, row_start, n_last, padded):
+    """Copy the rows of ``values`` (rows, n_last) into the interior of the flat ``padded`` array."""
+    for row in range(row_start.size):
+        p = row_start[row]
+        for j in range(n_last):
+            padded[p + j] = values[row, j]
+
+
+@njit(cache=True)
+def gather_rows(padded, row_start, n_last, scale, values):
+    """Copy ``scale`` times the interior rows of the flat ``padded`` array into ``values``."""
+    for row in range(row_start.size):
+        p = row_start[row]
+        for j in range(n_last):
+            values[row, j] = scale * padded[p + j]
+
+
+@njit(cache=True)
+def add_rows(values, row_start, n_last, padded):
+    """Add the rows of ``values`` to the interior of the flat ``padded`` array."""
+    for row in range(row_start.size):
+        p = row_start[row]
+        for j in range(n_last):
+            padded[p + j] += values[row, j]
+
+
+def _make_apply(m, dim):
+    @njit(cache=True, fastmath=True)
+    def apply(padded, row_start, n_last, strides, offsets, weights, drift, out):
+        """``out`` (N,) receives J q for the flat padded field q."""
+        for row in range(row_start.size):
+            p = row_start[row]
+            c = row * n_last
+            for _ in range(n_last):
+                centre = 2 * padded[p]
+                value = 0.0
+                for k in range(m):
+                    o = offsets[c, k]
+                    value += weights[c, k] * (padded[p + o] + padded[p - o] - centre)
+                for i in range(dim):
+                    s = strides[i]
+                    value += 0.5 * drift[c, i] * (padded[p + s] - padded[p - s])
+                out[c] = value
+                p += 1
+                c += 1
+
+    return apply
+
+
+def _make_smooth(m):
+    @njit(cache=True, fastmath=True)
+    def smooth(rhs, row_start, n_last, offsets, weights, inverse_diagonal, backward, padded):
+        """One lexicographic Gauss-Seidel sweep of A q = rhs, A q = q/inverse_diagonal - sum w q."""
+        rows = row_start.size
+        step = -1 if backward else 1
+        for r in range(rows):
+            row = rows - 1 - r if backward else r
+            first = n_last - 1 if backward else 0
+            p = row_start[row] + first
+            c = row * n_last + first
+            for _ in range(n_last):
+                value = rhs[c]
+                for k in range(m):
+                    o = offsets[c, k]
+                    value += weights[c, 2 * k] * padded[p + o] + weights[c, 2 * k + 1] * padded[p - o]
+                padded[p] = value * inverse_diagonal[c]
+                p += step
+                c += step
+
+    return smooth
+
+
+def _make_defect(m):
+    @njit(cache=True, fastmath=True)
+    def defect(rhs, padded, row_start, n_last, offsets, weights, inverse_diagonal, scale, out):
+        """``out`` (N,) receives scale * (rhs - A q) with the A of the smoother."""
+        for row in range(row_start.size):
+            p = row_start[row]
+            c = row * n_last
+            for _ in range(n_last):
+                value = rhs[c] - padded[p] / inverse_diagonal[c]
+                for k in range(m):
+                    o = offsets[c, k]
+                    value += weights[c, 2 * k] * padded[p + o] + weights[c, 2 * k + 1] * padded[p - o]
+                out[c] = scale[c] * value
+                p += 1
+                c += 1
+
+    return defect
+
+
+_COUNT = {1: 1, 2: 3, 3: 6}
+APPLY = {dim: _make_apply(m, dim) for dim, m in _COUNT.items()}
+SMOOTH = {dim: _make_smooth(m) for dim, m in _COUNT.items()}
+DEFECT = {dim: _make_defect(m) for dim, m in _COUNT.items()}
+
+
+@njit(cache=True)
+def _reflect(i, n):
+    i = i % (2 * n)
+    return i if i < n else 2 * n - 1 - i
+
+
+@njit(cache=True)
+def neighbour(cell, vector, sign, shape):
+    """Flat index of the (reflected) neighbour of the flat index ``cell`` along sign * vector."""
+    out = 0
+    stride = 1
+    for axis in range(shape.size - 1, -1, -1):
+        n = shape[axis]
+        out += stride * _reflect(cell % n + sign * vector[axis], n)
+        cell //= n
+        stride *= n
+    return out
+
+
+@njit(cache=True)
+def assemble(shape, vectors, weights, drift, rows, cols, data):
+    """Triplets of J (duplicates to be summed): 2 m + 1 + 2 d of them a cell, reflection built in."""
+    n_cells, m, dim = vectors.shape
+    unit = vectors[0, 0].copy()
+    t = 0
+    for c in range(n_cells):
+        diagonal = 0.0
+        for k in range(m):
+            for sign in (1, -1):
+                rows[t] = c
+                cols[t] = neighbour(c, vectors[c, k], sign, shape)
+                data[t] = weights[c, k]
+                diagonal -= weights[c, k]
+                t += 1
+        for i in range(dim):
+            unit[:] = 0
+            unit[i] = 1
+            for sign in (1, -1):
+                rows[t] = c
+                cols[t] = neighbour(c, unit, sign, shape)
+                data[t] = 0.5 * sign * drift[c, i]
+                t += 1
+        rows[t] = c
+        cols[t] = c
+        data[t] = diagonal
+        t += 1
+
+
+@njit(cache=True)
+def tensors(vectors, weights, out):
+    """Diffusion tensor D = sum_k w_k e_k e_k^T, upper triangle row by row: ``out`` (N, d(d+1)/2)."""
+    n_cells, m, dim = vectors.shape
+    for c in range(n_cells):
+        t = 0
+        for i in range(dim):
+            for j in range(i, dim):
+                value = 0.0
+                for k in range(m):
+                    value += weights[c, k] * vectors[c, k, i] * vectors[c, k, j]
+                out[c, t] = value
+                t += 1
+
+
+@njit(cache=True)
+def two_sided_weights(vectors, weights, pull, clip, out, inverse_diagonal):
+    """Weights w_k (1 +- t_k), t_k = clip(e_k . pull / 2), whose sum is J with its drift D pull.
+
+    Clipping keeps every weight non-negative (an upwind-limited drift): fit for a smoother.
+    ``out`` (N, 2 m), ``inverse_diagonal`` (N,).
+    """
+    n_cells, m, dim = vectors.shape
+    for c in range(n_cells):
+        total = 0.0
+        for k in range(m):
+            t = 0.0
+            for i in range(dim):
+                t += vectors[c, k, i] * pull[c, i]
+            t = min(clip, max(-clip, 0.5 * t))
+            w = weights[c, k]
+            out[c, 2 * k] = w * (1.0 + t)
+            out[c, 2 * k + 1] = w * (1.0 - t)
+            total += w
+        inverse_diagonal[c] = 0.5 / total
+
+
+@njit(cache=True)
+def add_viscosity(padded, row_start, n_last, strides, viscosity, gauge, out):
+    """out += gauge * sum_i viscosity_i (q(x+1_i) + q(x-1_i) - 2 q(x))."""
+    for row in range(row_start.size):
+        p = row_start[row]
+        c = row * n_last
+        for _ in range(n_last):
+            value = 0.0
+            for i in range(viscosity.size):
+                s = strides[i]
+                value += viscosity[i] * (padded[p + s] + padded[p - s] - 2 * padded[p])
+            out[c] += gauge[c] * value
+            p += 1
+            c += 1
+
+
+@njit(cache=True)
+def link(vectors, strides, offsets):
+    """Offsets of the lattice vectors into a padded array with the given strides."""
+    n_cells, m, dim = vectors.shape
+    for c in range(n_cells):
+        for k in range(m):
+            o = 0
+            for i in range(dim):
+                o += vectors[c, k, i] * strides[i]
+            offsets[c, k] = o
+
+
+@njit(cache=True)
+def assemble_two_sided(shape, vectors, weights, out):
+    """Dense matrix A of the smoother, A q = sum w (q(x) - q(neighbour)): ``out`` (N, N), added to."""
+    n_cells, m, _ = vectors.shape
+    for c in range(n_cells):
+        for k in range(m):
+            for side in range(2):
+                w = weights[c, 2 * k + side]
+                out[c, c] += w
+                out[c, neighbour(c, vectors[c, k], 1 - 2 * side, shape)] -= w

@@ -1,0 +1,31 @@
+"""Transfers between grids of one box, axis by axis on (outer, n, inner) views, any ratio of sizes."""
+
+from numba import njit
+
+
+@njit(cache=True, fastmath=True)
+def restrict_axis(fine, parent, share, coarse):
+    """Sum fine cells into coarse ones: cell i gives ``share[i]`` to ``parent[i]``, the rest beyond."""
+    coarse[:] = 0
+    for o in range(fine.shape[0]):
+        for i in range(fine.shape[1]):
+            c = parent[i]
+            s = share[i]
+            for k in range(fine.shape[2]):
+                coarse[o, c, k] += s * fine[o, i, k]
+            if s < 1:
+                for k in range(fine.shape[2]):
+                    coarse[o, c + 1, k] += (1 - s) * fine[o, i, k]
+
+
+@njit(cache=True, fastmath=True)
+def interpolate_axis(coarse, index, weight, fine):
+    """fine[i] = sum_k weight[i, k] coarse[index[i, k]] along the middle axis."""
+    points = index.shape[1]
+    for o in range(fine.shape[0]):
+        for i in range(fine.shape[1]):
+            for j in range(fine.shape[2]):
+                value = weight[i, 0] * coarse[o, index[i, 0], j]
+                for k in range(1, points):
+                    value += weight[i, k] * coarse[o, index[i, k], j]
+                fine[o, i, j] = value

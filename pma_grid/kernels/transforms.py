@@ -1,0 +1,38 @@
+"""Discrete Legendre transforms along lines, in linear time."""
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True)
+def conjugate_lines(x, values, y, out, argmax):
+    """out[l, j] = max_i x_i y_j - values[l, i] and the i that attains it, for sorted x and y.
+
+    The maximum runs along the lower convex hull of (x_i, values_i), which a merge with the sorted
+    slopes visits once.
+    """
+    n = x.size
+    hull = np.empty(n, np.int64)
+    for line in range(values.shape[0]):
+        v = values[line]
+        top = 0
+        for i in range(n):
+            while top > 1:
+                a, b = hull[top - 2], hull[top - 1]
+                # drop b where it lies on or above the chord from a to i
+                if (v[b] - v[a]) * (x[i] - x[a]) < (v[i] - v[a]) * (x[b] - x[a]):
+                    break
+                top -= 1
+            hull[top] = i
+            top += 1
+        k = 0
+        for j in range(y.size):
+            best = x[hull[k]] * y[j] - v[hull[k]]
+            while k + 1 < top:
+                value = x[hull[k + 1]] * y[j] - v[hull[k + 1]]
+                if value < best:
+                    break
+                best = value
+                k += 1
+            out[line, j] = best
+            argmax[line, j] = hull[k]

@@ -1,0 +1,140 @@
+"""Truncated GCR: a flexible Krylov method that accepts any preconditioner, changing ones included.
+
+References
+----------
+Eisenstat, Elman, Schultz (1983), Variational iterative methods for nonsymmetric systems of linear
+equations, SIAM J. Numer. Anal. 20, 345-357. doi:10.1137/0720023
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from pma_grid.kernels import vectors as kernels
+from pma_grid.lattice import Array
+from pma_grid.linsolve.stencil import Stencil
+
+Preconditioner = Callable[[Array, Array], None]
+
+
+@dataclass(frozen=True)
+class LinearResult:
+    """Solution of ``J x + multiplier * gauge = rhs`` and how it was reached.
+
+    ``relative_residual`` is the 2-norm of what is left over that of the (projected) right side.
+    """
+
+    x: Array
+    multiplier: float
+    iterations: int
+    relative_residual: float
+    converged: bool
+
+
+class GCR:
+    """GCR with two kept directions, the gauge projected out of the range.
+
+    Two directions need no more iterations than twelve for these nearly self-adjoint operators.
+    The buffers live as long as the object, so that successive solves allocate nothing large.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._q = [np.zeros(size) for _ in range(3)]
+        self._z = [np.zeros(size) for _ in range(3)]
+        self._residual = np.empty(size)
+        self._products = np.empty(5)
+
+    def solve(
+        self,
+        stencil: Stencil,
+        rhs: Array,
+        precondition: Preconditioner,
+        *,
+        rtol: float,
+        max_iterations: int,
+        progress: LinearResult | None = None,
+    ) -> LinearResult:
+        """Solve to ``rtol``; ``progress`` continues a solve begun with another preconditioner."""
+        gauge = stencil.gauge
+        gauge_norm = kernels.dot(gauge, gauge)
+        x = np.zeros(rhs.size) if progress is None else progress.x
+        residual = self._residual
+        if progress is None:
+            residual[:] = rhs
+            multiplier = kernels.dot(gauge, residual) / gauge_norm
+            kernels.add_multiple(-multiplier, gauge, residual)
+            first = math.sqrt(kernels.dot(residual, residual))
+            relative, done = 1.0, 0
+        else:
+            multiplier, relative, done = (
+                progress.multiplier,
+                progress.relative_residual,
+                progress.iterations,
+            )
+            first = math.sqrt(kernels.dot(residual, residual)) / relative
+        norms = [math.inf, math.inf]
+        shares = [0.0, 0.0]
+        target, limit = rtol, done + max_iterations
+        while relative > target and done < limit and first > 0:
+            q, z = self._q[0], self._z[0]
+            precondition(residual, z)
+            stencil.apply(z, q)
+            kernels.gcr_products(q, gauge, residual, self._q[1], self._q[2], self._products)
+            g, qq, qr, q1, q2 = self._products
+            share = g / gauge_norm
+            c1, c2 = q1 / norms[0], q2 / norms[1]
+            # the kept directions and the residual are orthogonal to the gauge and to each other
+            square = qq - share * g - c1 * q1 - c2 * q2
+            if not square > 0 or not math.isfinite(qr):
+                break
+            step = qr / square
+            kernels.gcr_update(
+                np.array((share, c1, c2, step)), gauge, self._q[1], self._q[2],
+                self._z[1], self._z[2], q, z, x, residual,
+            )  # fmt: skip
+            kept = share - c1 * shares[0] - c2 * shares[1]
+            multiplier -= step * kept
+            norms, shares = [square, norms[0]], [kept, shares[0]]
+            self._q = [self._q[2], self._q[0], self._q[1]]
+            self._z = [self._z[2], self._z[0], self._z[1]]
+            done += 1
+            relative = math.sqrt(kernels.dot(residual, residual)) / first
+        return LinearResult(x, multiplier, done, relative, relative <= target)
+
+
+class Handle:
+    """A preconditioner set up for one stencil, ready to solve.
+
+    What the next set-up may reuse (buffers, hierarchies) travels here and nowhere else.
+    """
+
+    def __init__(
+        self, name: str, stencil: Stencil, precondition: Preconditioner, previous: Handle | None
+    ) -> None:
+        self.name = name
+        self.stencil = stencil
+        self.precondition = precondition
+        reusable = previous is not None and previous.stencil.lattice is stencil.lattice
+        self.gcr = previous.gcr if previous is not None and reusable else GCR(stencil.lattice.size)
+        self.iterations = 0
+
+    def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> LinearResult:
+        """Solve ``J x + multiplier * gauge = rhs`` to the relative residual ``rtol``."""
+        result = self.gcr.solve(
+            self.stencil, rhs, self.precondition, rtol=rtol, max_iterations=max_iterations
+        )
+        self.iterations = result.iterations
+        return result
+
+
+class LinearSolver(Protocol):
+    """Immutable configuration of a linear solver; set-up and solve are apart."""
+
+    def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
+        """Prepare for ``stencil``, reusing what is still good of the previous handle."""
+        ...

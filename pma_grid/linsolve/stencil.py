@@ -1,0 +1,90 @@
+"""The linear operator that every solver of this package sees: lattice vectors, weights, drift."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy import sparse
+
+from pma_grid.kernels import lattice as kernels
+from pma_grid.lattice import Array, Lattice
+
+
+@dataclass
+class Stencil:
+    """J q = sum_k w_k (q(x+e_k) + q(x-e_k) - 2 q) + b . (centred difference of q), one row a cell.
+
+    Constants are its null space; the *gauge* field spans what its range is completed by, so that
+    ``J x + multiplier * gauge = rhs`` has one solution of mean zero.
+
+    Attributes
+    ----------
+    lattice : Lattice
+        Layout with a halo at least as wide as the vectors.
+    vectors : ndarray of int8, shape (N, m, d)
+    offsets : ndarray of int32, shape (N, m)
+        The vectors as offsets into padded fields.
+    weights : ndarray, shape (N, m)
+        Non-negative.
+    drift : ndarray, shape (N, d)
+        Per cell unit.
+    gauge : ndarray, shape (N,)
+    row_scale : ndarray, shape (N,)
+        Positive weights that make diag(row_scale) J nearly symmetric (the density over eta).
+    viscosity : ndarray, shape (d,), optional
+        Extra diffusion ``viscosity_i * gauge`` along axis i, for strictly monotone gradients.
+    """
+
+    lattice: Lattice
+    vectors: Array
+    offsets: Array
+    weights: Array
+    drift: Array
+    gauge: Array
+    row_scale: Array
+    viscosity: Array | None = None
+    _padded: Array = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._padded = self.lattice.zeros()
+
+    def apply(self, x: Array, out: Array) -> None:
+        """``out`` (N,) receives J x for the field x (N,)."""
+        lat = self.lattice
+        lat.fill(x, self._padded)
+        kernels.APPLY[lat.dim](
+            self._padded, lat.row_start, lat.n_last, lat.strides,
+            self.offsets, self.weights, self.drift, out,
+        )  # fmt: skip
+        if self.viscosity is not None:
+            kernels.add_viscosity(
+                self._padded, lat.row_start, lat.n_last, lat.strides, self.viscosity, self.gauge, out
+            )
+
+    def matrix(self) -> sparse.csr_matrix:
+        """J as a sparse matrix with the reflections built in."""
+        n, m, dim = self.vectors.shape
+        count = n * (2 * m + 2 * dim + 1)
+        rows, cols = np.empty(count, np.int32), np.empty(count, np.int32)
+        data = np.empty(count)
+        kernels.assemble(
+            self.lattice.shape_array, self.vectors, self.weights, self.drift, rows, cols, data
+        )
+        matrix = sparse.coo_matrix((data, (rows, cols)), shape=(n, n)).tocsr()
+        if self.viscosity is not None:
+            matrix = matrix + self._viscous_matrix()
+        matrix.sum_duplicates()
+        return matrix
+
+    def _viscous_matrix(self) -> sparse.csr_matrix:
+        """The viscous part of the matrix: axis neighbours, as a stencil of its own."""
+        assert self.viscosity is not None
+        n, _, dim = self.vectors.shape
+        axes = np.broadcast_to(np.eye(dim, dtype=np.int8), (n, dim, dim)).copy()
+        weights = np.ascontiguousarray(self.gauge[:, None] * self.viscosity)
+        offsets = np.zeros((n, dim), np.int32)
+        part = Stencil(
+            self.lattice, axes, offsets, weights, np.zeros((n, dim)), self.gauge, self.row_scale
+        )
+        return part.matrix()

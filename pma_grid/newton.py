@@ -1,0 +1,133 @@
+"""Newton's method for the shift form on one grid: inexact solves, backtracking line search."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pma_grid.errors import Status
+from pma_grid.lattice import Array
+from pma_grid.linsolve import Handle, LinearSolver
+from pma_grid.operator import MongeAmpere
+
+# Reduction asked of a linear solve; Newton on these problems gains about that much a step anyway.
+FORCING = 0.1
+# Armijo: a step s must bring the rms residual below (1 - SLOPE s) of the last.
+SLOPE = 0.05
+SMALLEST_STEP = 1.0 / 40.0
+LINEAR_LIMIT = 60
+
+
+@dataclass(frozen=True)
+class Record:
+    """One Newton step (or the start of a level), as callbacks receive it.
+
+    Attributes
+    ----------
+    level : tuple of int
+        Shape of the grid.
+    step : int
+        0 is the state a level starts from.
+    residual : float
+        rms residual after the step.
+    linear_iterations : int
+    step_size : float
+        Fraction of the Newton step taken.
+    seconds : float
+        Wall time since the solve began.
+    """
+
+    level: tuple[int, ...]
+    step: int
+    residual: float
+    linear_iterations: int
+    step_size: float
+    seconds: float
+
+
+@dataclass
+class Iterate:
+    """What evolves on one grid: potential, mass constant, linear-solver handle, how it ended."""
+
+    phi: Array
+    alpha: float
+    residual: float = math.inf
+    steps: int = 0
+    linear_iterations: int = 0
+    status: Status = Status.CONVERGED
+    handle: Handle | None = None
+    solvers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Newton:
+    """Configuration of the iteration; `run` carries an `Iterate` to the tolerance."""
+
+    linear_solver: LinearSolver
+    max_iterations: int
+    report: Callable[[Record], None]
+    started: float
+
+    def run(self, equation: MongeAmpere, source: Array, state: Iterate, tol: float) -> Iterate:
+        """Iterate until the rms residual is below ``tol`` or a reason to stop is found."""
+        state.residual = equation.evaluate(state.phi, state.alpha)
+        self._record(equation, state, 0, 1.0)
+        for _ in range(self.max_iterations):
+            if state.residual <= tol:
+                state.status = Status.CONVERGED
+                return state
+            stencil = equation.linearise(source)
+            state.handle = self.linear_solver.setup(stencil, state.handle)
+            rtol = max(FORCING, min(0.5, 0.5 * tol / state.residual))
+            result = state.handle.solve(
+                equation.residual, rtol=rtol, max_iterations=LINEAR_LIMIT
+            )
+            state.linear_iterations += result.iterations
+            if state.handle.name not in state.solvers:
+                state.solvers += (state.handle.name,)
+            direction = result.x.reshape(state.phi.shape)
+            direction -= direction.mean()
+            if not math.isfinite(float(direction.sum())):
+                equation.evaluate(state.phi, state.alpha)
+                state.status = Status.LINEAR_SOLVER_STALLED
+                return state
+            size = self._backtrack(equation, state, direction, -result.multiplier)
+            state.steps += 1
+            self._record(equation, state, result.iterations, size)
+            if size == 0:
+                state.status = Status.LINE_SEARCH_STALLED
+                return state
+        state.status = (
+            Status.CONVERGED if state.residual <= tol else Status.MAX_ITERATIONS
+        )
+        return state
+
+    def _backtrack(
+        self, equation: MongeAmpere, state: Iterate, direction: Array, change: float
+    ) -> float:
+        """Halve the step until the residual falls; returns the step taken, 0 if none was."""
+        size = 1.0
+        while size >= SMALLEST_STEP:
+            phi = state.phi + size * direction
+            alpha = state.alpha + size * change
+            residual = equation.evaluate(phi, alpha)
+            if residual <= (1 - SLOPE * size) * state.residual:
+                state.phi, state.alpha, state.residual = phi, alpha, residual
+                return size
+            size *= 0.5
+        state.residual = equation.evaluate(state.phi, state.alpha)
+        return 0.0
+
+    def _record(self, equation: MongeAmpere, state: Iterate, linear: int, size: float) -> None:
+        self.report(
+            Record(
+                level=equation.lattice.shape,
+                step=state.steps,
+                residual=state.residual,
+                linear_iterations=linear,
+                step_size=size,
+                seconds=time.perf_counter() - self.started,
+            )
+        )

@@ -1,0 +1,269 @@
+"""The Monge-Ampère operator on a grid: residual and linearisation in monotone form.
+
+With T = grad u pushing mu to nu, the equation is
+
+    log det D2u(x) + log nu(grad u(x)) - log mu(x) = alpha,
+
+alpha being the constant that makes it solvable on a grid (it goes to 0 like h^2).  The unknown is
+phi in u = sum_i s_i (x_i - lower_i)^2 / 2 + (target lower) . x + phi, with s_i the ratio of the box
+sides; phi reflects evenly about the faces, which is exactly the transport of box to box.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+
+import numpy as np
+
+from pma_grid.density import Density
+from pma_grid.grid import Grid
+from pma_grid.kernels import DIMENSION, interpolation
+from pma_grid.kernels import lattice as lattice_kernels
+from pma_grid.lattice import Array, Lattice
+from pma_grid.linsolve import Stencil
+from pma_grid.problem import Problem
+
+SPLINE_HALO = 2
+
+
+class LogSpline:
+    """C2 cubic spline through the logarithm of positive cell values, evenly reflected at the faces."""
+
+    def __init__(self, values: Array, grid: Grid) -> None:
+        self.grid = grid
+        coefficients = np.log(values)
+        for axis, n in enumerate(grid.shape):
+            outer = math.prod(grid.shape[:axis])
+            interpolation.prefilter_axis(coefficients.reshape(outer, n, -1))
+        lattice = Lattice(grid.shape, SPLINE_HALO)
+        padded = lattice.zeros()
+        lattice.fill(coefficients, padded)
+        self.coefficients = padded.reshape(lattice.padded_shape)
+
+    def steepest(self) -> Array:
+        """Bound of |d log nu / dy_i| per axis: the derivative averages coefficient differences."""
+        slopes = [np.abs(np.diff(self.coefficients, axis=i)).max() for i in range(self.grid.dim)]
+        return np.array(slopes) / np.array(self.grid.spacing)
+
+
+class Frame:
+    """The quadratic part of u and the constants of one pair of grids."""
+
+    def __init__(self, source: Grid, target: Grid) -> None:
+        self.source, self.target = source, target
+        h, target_h = np.array(source.spacing), np.array(target.spacing)
+        self.stretch = np.array(target.lengths) / np.array(source.lengths)
+        self.metric = self.stretch * h * h
+        self.affine = self.stretch * h / target_h
+        self.slope = 0.5 / (h * target_h)
+        self.per_cell = 1.0 / (h * target_h)
+        self.log_cell = 2.0 * float(np.log(h).sum())
+
+    def quadratic(self) -> Array:
+        """The part of u that maps box to box affinely, at the cell centres."""
+        total = np.zeros(self.source.shape)
+        for i, x in enumerate(self.source.axes):
+            part = 0.5 * self.stretch[i] * (x - self.source.lower[i]) ** 2
+            part = part + self.target.lower[i] * x
+            total += part.reshape([-1 if k == i else 1 for k in range(self.source.dim)])
+        return total
+
+    def displacement_free_gradient(self) -> Array:
+        """Gradient of the quadratic part at the cell centres, shape (d, *shape)."""
+        axes = [
+            lo + s * (x - a)
+            for lo, s, x, a in zip(
+                self.target.lower, self.stretch, self.source.axes, self.source.lower, strict=True
+            )
+        ]
+        return np.array(np.meshgrid(*axes, indexing="ij"))
+
+
+class MongeAmpere:
+    """The discretised equation of one pair of grids, with the buffers of its linearisation.
+
+    ``superbase`` is state: each evaluation walks on from where the last one stood.
+    """
+
+    def __init__(
+        self,
+        log_source: Array,
+        source: Grid,
+        target: LogSpline,
+        *,
+        superbase: Array | None = None,
+        monotone_gradient: bool = False,
+    ) -> None:
+        self.frame = Frame(source, target.grid)
+        self.target = target
+        self.lattice = lat = Lattice(source.shape)
+        self.log_source = log_source.ravel()
+        self._kernels = DIMENSION[lat.dim]
+        n, dim = lat.size, lat.dim
+        count = {1: 1, 2: 3, 3: 6}[dim]
+        if superbase is None:
+            superbase = np.broadcast_to(np.eye(dim, dtype=np.int8), (*source.shape, dim, dim))
+        self.superbase = np.array(superbase, np.int8).reshape(n, dim, dim)
+        self.padded = lat.zeros()
+        self.log_target = np.empty(n)
+        self.residual = np.empty(n)
+        self.faces = 0
+        viscosity = 0.5 * target.steepest() / np.array(source.spacing)
+        self.stencil = Stencil(
+            lattice=lat,
+            vectors=np.empty((n, count, dim), np.int8),
+            offsets=np.empty((n, count), np.int32),
+            weights=np.empty((n, count)),
+            drift=np.empty((n, dim)),
+            gauge=np.empty(n),
+            row_scale=np.empty(n),
+            viscosity=viscosity if monotone_gradient else None,
+        )
+        self._kernels.expand(
+            self.superbase, lat.strides, self.stencil.vectors, self.stencil.offsets
+        )
+
+    def evaluate(self, phi: Array, alpha: float) -> float:
+        """Fill ``residual`` and ``stencil`` at (phi, alpha); returns the rms residual.
+
+        The residual is that of the shift form, r = d c / b: to first order eta (log mu(x) + alpha
+        - log nu(grad u) - log det D2u) with eta <= 1, finite for any phi.
+        """
+        lat, frame, stencil = self.lattice, self.frame, self.stencil
+        self._evaluate_target(phi)
+        self.faces = self._kernels.shift_form(
+            self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, frame.metric,
+            self.log_source, self.log_target, alpha + frame.log_cell, frame.per_cell,
+            self.superbase, stencil.vectors, stencil.offsets, stencil.weights, stencil.drift,
+            stencil.gauge, self.residual,
+        )  # fmt: skip
+        return math.sqrt(float(self.residual @ self.residual) / lat.size)
+
+    def _evaluate_target(self, phi: Array) -> None:
+        """log nu at the gradient, and its derivative into the drift buffer."""
+        lat, frame = self.lattice, self.frame
+        lat.fill(phi, self.padded)
+        self._kernels.target_at_gradient(
+            self.padded, lat.row_start, lat.n_last, lat.strides, lat.shape_array, frame.affine,
+            frame.slope, self.target.coefficients, SPLINE_HALO, self.log_target,
+            self.stencil.drift,
+        )  # fmt: skip
+        if self.stencil.viscosity is not None:
+            lattice_kernels.add_viscosity(
+                self.padded, lat.row_start, lat.n_last, lat.strides, self.stencil.viscosity,
+                np.ones(lat.size), self.log_target,
+            )  # fmt: skip
+
+    def linearise(self, source: Array) -> Stencil:
+        """The stencil of the last evaluation, its rows weighted for symmetry (mu / eta)."""
+        np.divide(source.ravel(), self.stencil.gauge, out=self.stencil.row_scale)
+        return self.stencil
+
+    def log_residual(self, phi: Array) -> Array:
+        """h = log nu(grad u) + log det D2u - log mu at the cell centres, NaN where not convex."""
+        lat, frame = self.lattice, self.frame
+        self._evaluate_target(phi)
+        value = np.empty(lat.size)
+        walked = self.superbase.copy()
+        self._kernels.log_det(
+            self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, frame.metric, walked,
+            value,
+        )  # fmt: skip
+        return (value - frame.log_cell + self.log_target - self.log_source).reshape(lat.shape)
+
+    def hessian(self) -> Array:
+        """D2u at the last evaluation, (d, d, *shape): inverse of D, so that its det solves the row.
+
+        Symmetric positive definite even where the minimiser lies on a face.
+        """
+        lat, stencil = self.lattice, self.stencil
+        h = np.array(self.frame.source.spacing)
+        vectors = stencil.vectors * h
+        weights = stencil.weights / stencil.gauge[:, None]
+        tensor = np.einsum("nk,nki,nkj->nij", weights, vectors, vectors)
+        inverse = np.linalg.inv(tensor)
+        return np.moveaxis(inverse.reshape(*lat.shape, lat.dim, lat.dim), (-2, -1), (0, 1))
+
+    def scan(self, phi: Array, alpha: float) -> tuple[int, float]:
+        """Full scan over superbases: how many cells it improves on, and by how much at most in r."""
+        self.evaluate(phi, alpha)
+        lat, frame = self.lattice, self.frame
+        best = np.empty(lat.size)
+        self._kernels.scan(
+            self.padded, lat.row_start, lat.n_last, lat.strides, frame.metric,
+            all_superbases(lat.dim, min(lat.halo, SCAN_REACH[lat.dim])), self.log_source,
+            self.log_target, alpha + frame.log_cell, best,
+        )  # fmt: skip
+        gain = best - self.residual
+        return int(np.count_nonzero(gain > SCAN_TOLERANCE)), max(0.0, float(gain.max()))
+
+
+# Reach of the superbases that a full scan compares, and the difference in r that counts.
+SCAN_REACH = {1: 1, 2: 5, 3: 1}
+SCAN_TOLERANCE = 1e-8
+
+
+def all_superbases(dim: int, reach: int) -> Array:
+    """All bases of Z^d (up to signs and order) whose lattice vectors stay within ``reach``.
+
+    In 2-D all pairs of vectors, so that each superbase and each of its faces is met; in 3-D all
+    superbases reached by flips from the canonical one.  Shape (n, d, d).
+    """
+    if dim == 1:
+        return np.ones((1, 1, 1), np.int64)
+    if dim == 2:
+        span = range(-reach, reach + 1)
+        half = [v for v in itertools.product(span, span) if v > (0, 0) and math.gcd(*v) == 1]
+        pairs = [
+            (e, tuple(sign * c for c in f))
+            for e, f in itertools.combinations(half, 2)
+            for sign in (1, -1)
+            if abs(e[0] * f[1] - e[1] * f[0]) == 1
+        ]
+        kept = [p for p in pairs if max(abs(a + b) for a, b in zip(*p, strict=True)) <= reach]
+        return np.array(kept, np.int64)
+    return _superbases_3d(reach)
+
+
+def _superbases_3d(reach: int) -> Array:
+    """Superbases of Z^3 by breadth-first flips, stored as their last three vectors."""
+    start = ((-1, -1, -1), (1, 0, 0), (0, 1, 0), (0, 0, 1))
+    seen = {_canonical(start): start}
+    queue = [start]
+    while queue:
+        base = queue.pop()
+        for i, j in itertools.permutations(range(4), 2):
+            rest = [k for k in range(4) if k not in (i, j)]
+            flipped = [tuple(-c for c in base[i]), base[j]]
+            flipped += [tuple(a + b for a, b in zip(base[k], base[i], strict=True)) for k in rest]
+            base2 = tuple(flipped)
+            crosses = np.cross(np.array(base2)[:, None], np.array(base2)[None])
+            key = _canonical(base2)
+            if np.abs(crosses).max() <= reach and key not in seen:
+                seen[key] = base2
+                queue.append(base2)
+    return np.array([b[1:] for b in seen.values()], np.int64)
+
+
+def _canonical(base: tuple[tuple[int, ...], ...]) -> frozenset[tuple[int, ...]]:
+    """The set of lattice vectors of a superbase, up to sign."""
+    vectors = [np.cross(a, b) for a, b in itertools.combinations(np.array(base), 2)]
+    return frozenset(max(tuple(map(int, v)), tuple(map(int, -v))) for v in vectors)
+
+
+def floored(density: Density, default: float) -> tuple[Array, dict[str, float]]:
+    """Working copy of a density for taking logarithms, and what the floor changed."""
+    values, report = density.working(default)
+    return values, {
+        "relative": report.relative,
+        "cells": report.cells,
+        "mass_added": report.mass_added,
+    }
+
+
+def split(problem: Problem, potential: Array) -> Array:
+    """phi of a potential u: what remains without the quadratic part, mean zero."""
+    frame = Frame(problem.source.grid, problem.target.grid)
+    phi = np.asarray(potential, float) - frame.quadratic()
+    return phi - phi.mean()

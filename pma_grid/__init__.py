@@ -1,0 +1,44 @@
+"""Optimal transport on 1-, 2- and 3-D grids through the Monge-Ampère equation.
+
+Names are loaded on first use, so that importing the package costs nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "AMG": "linsolve",
+    "Auto": "linsolve",
+    "ConvergenceError": "errors",
+    "Density": "density",
+    "Direct": "linsolve",
+    "Grid": "grid",
+    "InvalidDensityError": "errors",
+    "InvalidInputError": "errors",
+    "Multigrid": "linsolve",
+    "PMAError": "errors",
+    "Problem": "problem",
+    "Status": "errors",
+    "Transport": "transport",
+    "load": "transport",
+    "solve": "stationary",
+    "warmup": "warmup",
+}
+_MODULES = ("cases", "convergence", "plotting")
+__all__ = ["__version__", *sorted([*_EXPORTS, *_MODULES])]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"pma_grid.{_EXPORTS[name]}"), name)
+    if name in _MODULES:
+        return importlib.import_module(f"pma_grid.{name}")
+    raise AttributeError(f"module 'pma_grid' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -115,7 +115,7 @@ class Grid:
     def axes(self) -> tuple[Array, ...]:
         """Cell centres along each axis; read-only arrays of shape (n,)."""
         return tuple(
-            _read_only(low + (np.arange(n) + 0.5) * h)
+            _read_only(low + (np.arange(n, dtype=np.float64) + 0.5) * h)
             for low, n, h in zip(self.lower, self.shape, self.spacing, strict=True)
         )
 
@@ -123,7 +123,7 @@ class Grid:
     def faces(self) -> tuple[Array, ...]:
         """Cell faces along each axis, ends included exactly; read-only arrays of shape (n + 1,)."""
         return tuple(
-            _read_only(np.linspace(low, high, n + 1))
+            _read_only(np.linspace(low, high, n + 1, dtype=np.float64))
             for low, high, n in zip(self.lower, self.upper, self.shape, strict=True)
         )
 

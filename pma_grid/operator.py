@@ -18,21 +18,46 @@ import numpy as np
 
 from pma_grid.density import Density
 from pma_grid.grid import Grid
-from pma_grid.kernels import DIMENSION, interpolation
+from pma_grid.kernels import DIMENSION, interpolation, transfer
 from pma_grid.kernels import lattice as lattice_kernels
 from pma_grid.lattice import Array, Lattice
 from pma_grid.linsolve import Stencil
 from pma_grid.problem import Problem
 
 SPLINE_HALO = 2
+# Working floors, relative to the mean density, for data with exact zeros.
+WORKING_FLOORS = {"source": 1e-6, "target": 1e-3}
+
+
+# Relative difference of centre value and cell average beyond which the data count as rough.
+ROUGH = 0.02
+
+
+def log_centre_values(averages: Array) -> Array:
+    """log of the density at the cell centres from its cell averages.
+
+    The centre value is the average minus sum_i (second difference)_i / 24, to fourth order for
+    smooth densities.  Where that correction is not small the data are rough, and it is damped out.
+    """
+    correction = np.zeros_like(averages)
+    for axis, n in enumerate(averages.shape):
+        if n > 2:
+            outer = math.prod(averages.shape[:axis])
+            transfer.add_second_difference(
+                averages.reshape(outer, n, -1), correction.reshape(outer, n, -1)
+            )
+    correction /= -24.0 * averages
+    correction /= 1.0 + (correction / ROUGH) ** 2
+    correction += np.log(averages)
+    return correction
 
 
 class LogSpline:
-    """C2 cubic spline through the logarithm of positive cell values, evenly reflected at the faces."""
+    """C2 cubic spline through logarithms at the cell centres, evenly reflected at the faces."""
 
-    def __init__(self, values: Array, grid: Grid) -> None:
+    def __init__(self, logarithms: Array, grid: Grid) -> None:
         self.grid = grid
-        coefficients = np.log(values)
+        coefficients = logarithms.copy()
         for axis, n in enumerate(grid.shape):
             outer = math.prod(grid.shape[:axis])
             interpolation.prefilter_axis(coefficients.reshape(outer, n, -1))
@@ -40,6 +65,15 @@ class LogSpline:
         padded = lattice.zeros()
         lattice.fill(coefficients, padded)
         self.coefficients = padded.reshape(lattice.padded_shape)
+
+    def __call__(self, points: Array) -> Array:
+        """The spline at points (m, d) of the box."""
+        positions = (points - np.array(self.grid.lower)) / np.array(self.grid.spacing) - 0.5
+        values, slopes = np.empty(len(points)), np.empty(points.shape)
+        columns = [np.ascontiguousarray(c) for c in positions.T]
+        spline = interpolation.SPLINE[self.grid.dim]
+        spline(self.coefficients, SPLINE_HALO, *columns, 0, values, slopes)
+        return values
 
     def steepest(self) -> Array:
         """Bound of |d log nu / dy_i| per axis: the derivative averages coefficient differences."""
@@ -123,6 +157,10 @@ class MongeAmpere:
         self._kernels.expand(
             self.superbase, lat.strides, self.stencil.vectors, self.stencil.offsets
         )
+
+    def superbase_field(self) -> Array:
+        """The superbases as a field, shape (*shape, d, d)."""
+        return self.superbase.reshape(*self.lattice.shape, *self.superbase.shape[1:])
 
     def evaluate(self, phi: Array, alpha: float) -> float:
         """Fill ``residual`` and ``stencil`` at (phi, alpha); returns the rms residual.

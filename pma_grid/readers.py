@@ -5,7 +5,6 @@ Every refusal is one `InvalidInputError` that names the file.
 
 from __future__ import annotations
 
-import io
 import math
 import os
 import sys
@@ -28,8 +27,6 @@ IMAGE_FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".tif": "TIFF",
 ARRAY_NAMES = ("values", "density")
 SUFFIXES = (".npy", ".npz", ".csv", *IMAGE_FORMATS)
 LUMINANCE = (0.299, 0.587, 0.114)  # Rec. ITU-R BT.601
-# Room for the header of a .npy stream beside its data.
-HEADER_BYTES = 2**16
 
 PathLike = str | os.PathLike[str]
 Pixels = NDArray[Any]
@@ -199,12 +196,7 @@ def _read_npy(file: Path, max_bytes: int) -> NDArray[Any]:
 
 def _read_stdin(max_bytes: int) -> NDArray[Any]:
     """A .npy stream of at most ``max_bytes``."""
-    data = sys.stdin.buffer.read(max_bytes + HEADER_BYTES)
-    if not data:
-        raise InvalidInputError(
-            "standard input is empty; a .npy stream is needed: write it with numpy.save"
-        )
-    return _npy_from(io.BytesIO(data), len(data), "standard input", max_bytes)
+    return _npy_from(sys.stdin.buffer, None, "standard input", max_bytes)
 
 
 def _read_npz(file: Path, max_bytes: int) -> NDArray[Any]:
@@ -236,8 +228,8 @@ def _chosen(names: list[str], file: Path) -> str:
     )
 
 
-def _npy_from(stream: IO[bytes], size: int, name: str, max_bytes: int) -> NDArray[Any]:
-    """Array of a .npy stream of ``size`` bytes, all numbers of its header checked first."""
+def _npy_from(stream: IO[bytes], size: int | None, name: str, max_bytes: int) -> NDArray[Any]:
+    """Array of a .npy stream of ``size`` bytes, if known; its header is checked first."""
     try:
         version = np.lib.format.read_magic(stream)
         header = {
@@ -246,9 +238,9 @@ def _npy_from(stream: IO[bytes], size: int, name: str, max_bytes: int) -> NDArra
         }[version]
         shape, fortran, dtype = header(stream)
         _check_npy(shape, dtype, size, name, max_bytes)
-        data = stream.read(math.prod(shape) * dtype.itemsize)
-        # a copy: frombuffer gives read-only memory
-        flat = np.frombuffer(data, dtype=dtype).copy()
+        flat = np.empty(math.prod(shape), dtype)
+        if stream.readinto(flat.view(np.uint8)) != flat.nbytes:  # type: ignore[attr-defined]
+            raise EOFError(f"fewer than the {flat.nbytes} bytes of its header are there")
         return flat.reshape(shape, order="F" if fortran else "C")
     except InvalidInputError:
         raise
@@ -257,7 +249,7 @@ def _npy_from(stream: IO[bytes], size: int, name: str, max_bytes: int) -> NDArra
 
 
 def _check_npy(
-    shape: tuple[int, ...], dtype: np.dtype[Any], size: int, name: str, max_bytes: int
+    shape: tuple[int, ...], dtype: np.dtype[Any], size: int | None, name: str, max_bytes: int
 ) -> None:
     """Refuse objects, records, and headers that promise too much."""
     if dtype.hasobject or dtype.kind in "OV":
@@ -271,7 +263,7 @@ def _check_npy(
             f"{name} is too large: shape {shape} of {dtype} takes {needed} bytes; at most "
             f"{max_bytes} are read: coarsen the array or raise max_bytes"
         )
-    if needed > size:
+    if size is not None and needed > size:
         raise InvalidInputError(
             f"{name} is truncated: shape {shape} of {dtype} takes {needed} bytes but {size} are "
             "there; the file must be complete: copy or write it again"
@@ -331,8 +323,8 @@ def _unreadable(name: Path | str, error: Exception) -> InvalidInputError:
     if isinstance(error, InvalidInputError):
         return error
     return InvalidInputError(
-        f"{name} cannot be read: {_one_line(error)}; the file must be complete and of the format "
-        "of its suffix: check how it was written"
+        f"{name} cannot be read: {_one_line(error)}; the data must be complete and of the format "
+        "that the suffix names (.npy for standard input): check how they were written"
     )
 
 

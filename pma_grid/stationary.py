@@ -21,7 +21,7 @@ from pma_grid.kernels import CompileClock
 from pma_grid.lattice import Array, Transfer
 from pma_grid.linsolve import Auto, LinearSolver
 from pma_grid.newton import Iterate, Newton, Record
-from pma_grid.operator import Frame, LogSpline, MongeAmpere, floored, split
+from pma_grid.operator import WORKING_FLOORS, Frame, LogSpline, MongeAmpere, floored, log_centre_values, split
 from pma_grid.problem import Problem
 from pma_grid.progress import reporter
 from pma_grid.transport import Transport
@@ -34,11 +34,10 @@ TRUNCATION_SHARE = 0.1
 # Coarse grids only start finer ones: solved to this share of their own truncation error.
 COARSE_SHARE = 0.05
 COARSE_TOLERANCE = 1e-3
-# Working floors, relative to the mean density, for data with exact zeros.
-SOURCE_FLOOR = 1e-6
-TARGET_FLOOR = 1e-3
-# Nodes an axis for prolonging phi: an error of h^6 in phi is one of h^4 in second differences.
-PROLONGATION_POINTS = 6
+# Nodes an axis for prolonging phi.  Smooth data: an error of h^6 in phi is one of h^4 in second
+# differences, as good as the extrapolated start.  Rough data: linear interpolation rings least.
+SMOOTH_POINTS = 6
+ROUGH_POINTS = 2
 
 
 def solve(
@@ -153,6 +152,41 @@ class _Solved:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass
+class _Start:
+    """Starts of one grid: for smooth data phi + trend, for rough data the linear interpolant."""
+
+    plain: Array
+    linear: Array
+    trend: Array
+    alpha: float
+    alpha_trend: float
+
+    @classmethod
+    def zero(cls, shape: tuple[int, ...]) -> _Start:
+        """The start of the coarsest grid: box to box affinely."""
+        zero = np.zeros(shape)
+        return cls(zero, zero, zero, 0.0, 0.0)
+
+    def iterate(self, smooth: bool) -> Iterate:
+        """The start as an iterate of its own."""
+        if smooth:
+            return Iterate(self.plain + self.trend, self.alpha + self.alpha_trend)
+        return Iterate(self.linear.copy(), self.alpha)
+
+    def compare(self, equation: MongeAmpere) -> tuple[bool, float]:
+        """Whether the smooth start has the smaller residual, and the truncation error estimated.
+
+        The coarser solution misses by the difference of two truncation errors, three quarters of
+        the coarser one: a third of its residual is that of this grid.
+        """
+        rough = equation.evaluate(self.linear, self.alpha)
+        better = equation.evaluate(self.plain + self.trend, self.alpha + self.alpha_trend)
+        if better > rough:
+            return False, rough / 3
+        return True, equation.evaluate(self.plain, self.alpha) / 3
+
+
 class _Cascade:
     """The sequence of grids from coarse to fine, and the solves on them."""
 
@@ -163,8 +197,8 @@ class _Cascade:
         self.newton = newton
         self.tol = tol
         self.monotone_gradient = monotone_gradient
-        source, source_floor = floored(problem.source, SOURCE_FLOOR)
-        target, target_floor = floored(problem.target, TARGET_FLOOR)
+        source, source_floor = floored(problem.source, WORKING_FLOORS["source"])
+        target, target_floor = floored(problem.target, WORKING_FLOORS["target"])
         self.floors = {"source": source_floor, "target": target_floor}
         self.densities = [(source, target)]
         while True:
@@ -180,9 +214,11 @@ class _Cascade:
         source, target = self.densities[index]
         mine, other = self.problem.source.grid, self.problem.target.grid
         return MongeAmpere(
-            np.log(source),
+            log_centre_values(source),
             Grid(source.shape, mine.lower, mine.upper),
-            LogSpline(target, Grid(target.shape, other.lower, other.upper)),
+            LogSpline(
+                log_centre_values(target), Grid(target.shape, other.lower, other.upper)
+            ),
             superbase=superbase,
             monotone_gradient=self.monotone_gradient,
         )
@@ -200,53 +236,44 @@ class _Cascade:
         return self._run(last, self.equation(last, None), state, self.tol or DEFAULT_TOLERANCE)
 
     def nested(self) -> _Solved:
-        """Coarse to fine; two coarser solutions extrapolate to the next where that has paid."""
-        guess = np.zeros(self.densities[0][0].shape)
-        trend = np.zeros_like(guess)
-        alpha, alpha_trend = 0.0, 0.0
+        """Coarse to fine; each start comes from the coarser solutions in the way that paid last."""
+        start = _Start.zero(self.densities[0][0].shape)
         superbase = None
-        extrapolate = False
-        truncation = 1e-7
+        smooth, truncation = True, 1e-7
         for index in range(len(self.densities)):
-            last = index == len(self.densities) - 1
             equation = self.equation(index, superbase)
-            start, start_alpha = guess, alpha
+            last = index == len(self.densities) - 1
             if last:
-                tol = self._final_tolerance(truncation, guess, equation)
+                tol = self._final_tolerance(truncation, start.plain, equation)
             else:
-                plain = equation.evaluate(guess, alpha)
-                better = equation.evaluate(guess + trend, alpha + alpha_trend) if index > 1 else np.inf
-                extrapolate = better < plain
-                truncation = plain / 3
-                tol = max(self.tol or 0.0, min(COARSE_TOLERANCE, COARSE_SHARE * plain), 1e-10)
-            if extrapolate and index > 1:
-                start, start_alpha = guess + trend, alpha + alpha_trend
-            solved = self._run(index, equation, Iterate(start, start_alpha), tol)
-            if last:
-                return solved
-            guess, trend, ratio = self._prolong(index, solved.state.phi, guess)
-            alpha_trend = (solved.state.alpha - alpha) * ratio
-            alpha = solved.state.alpha
-            superbase = self._transfer(index).nearest(
-                equation.superbase.reshape(*equation.lattice.shape, *equation.superbase.shape[1:])
-            )
-        raise AssertionError("a cascade has at least one level")
+                smooth, truncation = start.compare(equation)
+                tol = max(self.tol or 0.0, min(COARSE_TOLERANCE, COARSE_SHARE * truncation), 1e-10)
+            solved = self._run(index, equation, start.iterate(smooth), tol)
+            if not last:
+                start = self._next_start(index, start, solved.state)
+                superbase = self._transfer(index).nearest(equation.superbase_field())
+        return solved
 
     def _transfer(self, index: int) -> Transfer:
         return Transfer(self.densities[index + 1][0].shape, self.densities[index][0].shape)
 
-    def _prolong(self, index: int, phi: Array, guess: Array) -> tuple[Array, Array, float]:
-        """phi on the next grid, and the h^2 trend that the last two grids predict there."""
+    def _next_start(self, index: int, before: _Start, solved: Iterate) -> _Start:
+        """What the next finer grid may start from."""
         transfer = self._transfer(index)
-        finer, here = self.densities[index + 1][0].shape, self.densities[index][0].shape
         ratio = 0.0
         if index > 0:
-            coarser = self.densities[index - 1][0].shape
-            axis = int(np.argmax(finer))
-            h = [1.0 / shape[axis] for shape in (finer, here, coarser)]
+            shapes = [self.densities[k][0].shape for k in (index + 1, index, index - 1)]
+            axis = int(np.argmax(shapes[0]))
+            h = [1.0 / shape[axis] for shape in shapes]
             ratio = (h[1] ** 2 - h[0] ** 2) / (h[2] ** 2 - h[1] ** 2)
-        trend = transfer.interpolate(ratio * (phi - guess), PROLONGATION_POINTS)
-        return transfer.interpolate(phi, PROLONGATION_POINTS), trend, ratio
+        change = ratio * (solved.phi - before.plain)
+        return _Start(
+            plain=transfer.interpolate(solved.phi, SMOOTH_POINTS),
+            linear=transfer.interpolate(solved.phi, ROUGH_POINTS),
+            trend=transfer.interpolate(change, SMOOTH_POINTS),
+            alpha=solved.alpha,
+            alpha_trend=ratio * (solved.alpha - before.alpha),
+        )
 
     def _final_tolerance(self, truncation: float, guess: Array, equation: MongeAmpere) -> float:
         """The tolerance of the finest grid: asked for, or from the next coarser truncation error."""

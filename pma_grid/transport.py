@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from pma_grid import storage
-from pma_grid.conjugate import legendre
 from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.grid import Grid
-from pma_grid.kernels.points import GRADIENT_AT, INVERT
-from pma_grid.lattice import Array, Lattice
-from pma_grid.operator import Frame, LogSpline, MongeAmpere, floored, split
+from pma_grid.lattice import Array
+from pma_grid.operator import WORKING_FLOORS, LogSpline, MongeAmpere, floored, log_centre_values, split
 from pma_grid.problem import Problem
-
-# Step, in cells, below which Newton for the inverse stops.
-INVERSE_TOLERANCE = 1e-9
-POINT_HALO = 2
+from pma_grid.quadrature import Potential, dual_value, mccann
 
 
 class Transport:
@@ -100,43 +96,23 @@ class Transport:
         return self.status.value
 
     @cached_property
-    def _frame(self) -> Frame:
-        return Frame(self.problem.source.grid, self.problem.target.grid)
-
-    @cached_property
     def phi(self) -> Array:
         """The potential without its quadratic part (which maps box to box), mean zero."""
         return split(self.problem, self.potential)
 
     @cached_property
-    def _padded(self) -> Array:
-        lattice = Lattice(self.problem.source.shape, POINT_HALO)
-        padded = lattice.zeros()
-        lattice.fill(self.phi, padded)
-        return padded.reshape(lattice.padded_shape)
+    def _function(self) -> Potential:
+        return Potential(self.phi, self.problem.source.grid, self.problem.target.grid)
 
     @cached_property
     def gradient(self) -> Array:
         """grad u at the cell centres by centred differences, shape (d, *shape), length."""
-        out = self._frame.displacement_free_gradient()
-        inner = slice(POINT_HALO, -POINT_HALO)
-        for axis, h in enumerate(self.problem.source.grid.spacing):
-            index = [inner] * self._padded.ndim
-            forward, backward = list(index), list(index)
-            forward[axis] = slice(POINT_HALO + 1, 1 - POINT_HALO or None)
-            backward[axis] = slice(POINT_HALO - 1, -POINT_HALO - 1)
-            out[axis] += (self._padded[tuple(forward)] - self._padded[tuple(backward)]) / (2 * h)
-        return out
+        return self._function.centred_gradient()
 
     @cached_property
     def displacement(self) -> Array:
         """T(x) - x at the cell centres, shape (d, *shape), length."""
         return self.gradient - self.problem.source.grid.coordinates()
-
-    def _positions(self, points: Array) -> Array:
-        """Points as positions in source cells."""
-        grid = self.problem.source.grid
-        return (points - np.array(grid.lower)) / np.array(grid.spacing) - 0.5
 
     def map(self, points: Array) -> Array:
         """T(x) = grad u(x) at points of the source box.
@@ -160,25 +136,7 @@ class Transport:
         Cubic convolution (Keys 1981, doi:10.1109/TASSP.1981.1163711): second order for a
         second-order potential, continuous.
         """
-        source, target = self.problem.source.grid, self.problem.target.grid
-        points = source.check_points(points, "points")
-        positions = self._positions(points)
-        values, gradients = np.empty(len(points)), np.empty(points.shape)
-        GRADIENT_AT[source.dim](self._padded, POINT_HALO, positions, values, gradients)
-        image = self._affine(points) + gradients / np.array(source.spacing)
-        return np.clip(image, target.lower, target.upper)
-
-    def _affine(self, points: Array) -> Array:
-        """Gradient of the quadratic part."""
-        source, target = self.problem.source.grid, self.problem.target.grid
-        return np.array(target.lower) + self._frame.stretch * (points - np.array(source.lower))
-
-    @cached_property
-    def _starts(self) -> Array:
-        """Source cell that maximises <x, y> - u(x) for every target cell centre, (d, *shape)."""
-        return legendre(
-            self.potential, self.problem.source.grid.axes, self.problem.target.grid.axes
-        )[1]
+        return self._function.gradient(self.problem.source.grid.check_points(points, "points"))
 
     def inverse(self, points: Array) -> Array:
         """The inverse map grad u*(y) at points of the target box.
@@ -202,19 +160,128 @@ class Transport:
         Discrete Legendre transform for the starting cell (linear time), then damped Newton on the
         interpolated potential: second order.  inverse(map(x)) = x to rounding where u is convex.
         """
-        points = self.problem.target.grid.check_points(points, "points")
-        return self._invert(points)[0]
+        return self._function.inverse(self.problem.target.grid.check_points(points, "points"))[0]
 
-    def _invert(self, points: Array) -> tuple[Array, Array]:
-        """Inverse map and phi there."""
-        source, target = self.problem.source.grid, self.problem.target.grid
-        cells = target.cell_index(points)
-        positions = self._starts[(slice(None), *cells.T)].T.astype(float)
-        values = np.empty(len(points))
-        slopes = (points - np.array(target.lower)) * np.array(source.spacing)
-        INVERT[source.dim](
-            self._padded, POINT_HALO, self._frame.metric, slopes, INVERSE_TOLERANCE, positions,
-            values,
-        )  # fmt: skip
-        inverse = np.array(source.lower) + (positions + 0.5) * np.array(source.spacing)
-        return np.clip(inverse, source.lower, source.upper), values
+    def _positive(self) -> tuple[Array, Array]:
+        """Source and target values, floored as in `solve`."""
+        source, target = self.problem.source, self.problem.target
+        return floored(source, WORKING_FLOORS["source"])[0], floored(
+            target, WORKING_FLOORS["target"]
+        )[0]
+
+    @cached_property
+    def _equation(self) -> MongeAmpere:
+        """The discretised equation, evaluated at this potential."""
+        source, target = self._positive()
+        grids = self.problem.source.grid, self.problem.target.grid
+        spline = LogSpline(log_centre_values(target), grids[1])
+        equation = MongeAmpere(log_centre_values(source), grids[0], spline)
+        equation.evaluate(self.phi, float(self.stats.get("mass_constant", 0.0)))
+        return equation
+
+    @cached_property
+    def residual(self) -> Array:
+        """h = log(rho_u / mu) at the cell centres, dimensionless; NaN where u is not convex.
+
+        rho_u = nu(grad u) det D2u, with the monotone determinant; `stats["mass_constant"]` is the
+        constant that h comes close to for a solution.
+        """
+        return self._equation.log_residual(self.phi)
+
+    @cached_property
+    def hessian(self) -> Array:
+        """D2u at the cell centres, (d, d, *shape): symmetric, positive definite, dimensionless.
+
+        The inverse of the diffusion tensor of the monotone scheme, whose determinant satisfies the
+        discrete equation; on a potential that does not solve it, shifted until it does.
+        """
+        return self._equation.hessian()
+
+    @property
+    def w2(self) -> float:
+        """The 2-Wasserstein distance, length; see `w2_squared`."""
+        return float(np.sqrt(self.w2_squared))
+
+    @cached_property
+    def w2_squared(self) -> float:
+        """W2^2 = min E|X - Y|^2, length^2, by the dual value of the potential; never negative.
+
+        Notes
+        -----
+        With D(x) = u(x) - |x|^2/2, the Kantorovich dual is
+
+            W2^2 = 2 (int min_x (|x - y|^2/2 + D(x)) dnu(y) - int D dmu),
+
+        stationary in u: an error e in grad u changes it by O(|e|^2) only, so that a second-order
+        potential gives fourth order up to quadrature.  The plain sum of |T - x|^2 mu is first order
+        in e and no better than a first-order method's.  Minimisers come from `inverse` at the
+        target's cell centres; both integrals use the mean over a cell of a quadratic, with the
+        linear variation of smooth densities across a cell included.
+        """
+        return dual_value(self._function, self.problem.source, self.problem.target)
+
+    def interpolate(self, t: float, grid: Grid | None = None) -> Density:
+        """McCann's interpolation: the law of (1 - t) X + t T(X), a geodesic of W2.
+
+        Parameters
+        ----------
+        t : float in [0, 1]
+        grid : Grid, optional
+            Where to give it; default the interpolated box, with the source's shape for t < 1/2.
+
+        Returns
+        -------
+        Density
+
+        Notes
+        -----
+        rho_t(z) = mu(x) / det((1 - t) I + t D2u(x)) at the x with (1 - t) x + t grad u(x) = z, found
+        by inverting the gradient of (1 - t)|x|^2/2 + t u; normalised.  Second order in the spacing.
+        """
+        source, target = (
+            LogSpline(np.log(values), density.grid)
+            for values, density in zip(
+                self._positive(), (self.problem.source, self.problem.target), strict=True
+            )
+        )
+        return mccann(self._function, self.hessian, source, target, t, grid)
+
+    def sample(self, n: int, *, seed: int | np.random.Generator) -> tuple[Array, Array]:
+        """Coupled pairs: x from the source (uniform within cells), y = T(x); each (n, d)."""
+        x = self.problem.source.sample(n, seed)
+        return x, self.map(x)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one .npz file that `load` reads back."""
+        source, target = self.problem.source, self.problem.target
+        meta = {
+            "kind": "transport",
+            "status": self.status.name,
+            "stats": self.stats,
+            "source": {"grid": source.grid.to_dict(), "floor": source.floor, "mass": source.mass},
+            "target": {"grid": target.grid.to_dict(), "floor": target.floor, "mass": target.mass},
+        }
+        arrays = {
+            "source": source.values, "target": target.values, "potential": self.potential,
+        }  # fmt: skip
+        storage.save(path, arrays, meta)
+
+
+def load(path: str | os.PathLike[str]) -> Transport:
+    """The Transport that `Transport.save` wrote.
+
+    Raises
+    ------
+    InvalidInputError
+        The file is missing, damaged, or holds something else.
+    """
+    arrays, meta = storage.load(path)
+    if meta.get("kind") != "transport" or not {"source", "target", "potential"} <= arrays.keys():
+        raise InvalidInputError(f"{path} holds no transport; give a file that Transport.save wrote")
+    densities = [
+        Density(arrays[name], Grid.from_dict(meta[name]["grid"]), floor=meta[name]["floor"])
+        for name in ("source", "target")
+    ]
+    return Transport(
+        Problem(*densities), arrays["potential"], status=Status[meta["status"]], stats=meta["stats"]
+    )

@@ -160,3 +160,6 @@ def spline_3d(coefficients, halo, y0, y1, y2, row, value, derivative):
         derivative[row + j, 0] = fx
         derivative[row + j, 1] = fy
         derivative[row + j, 2] = fz
+
+
+SPLINE = {1: spline_1d, 2: spline_2d, 3: spline_3d}

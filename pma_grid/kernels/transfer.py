@@ -29,3 +29,14 @@ def interpolate_axis(coarse, index, weight, fine):
                 for k in range(1, points):
                     value += weight[i, k] * coarse[o, index[i, k], j]
                 fine[o, i, j] = value
+
+
+@njit(cache=True, fastmath=True)
+def add_second_difference(values, out):
+    """out += second difference along the middle axis; the end cells copy their neighbours'."""
+    n = values.shape[1]
+    for o in range(values.shape[0]):
+        for i in range(n):
+            c = min(max(i, 1), n - 2)
+            for k in range(values.shape[2]):
+                out[o, i, k] += values[o, c + 1, k] - 2 * values[o, c, k] + values[o, c - 1, k]

@@ -1,0 +1,30 @@
+"""`warmup`: compile every kernel ahead of use."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from pma_grid.problem import Problem
+from pma_grid.stationary import solve
+
+
+def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
+    """Compile (or load from the cache) the kernels of the given dimensions; returns the seconds.
+
+    Examples
+    --------
+    >>> import pma_grid as pma
+    >>> pma.warmup((1,)) >= 0
+    True
+    """
+    started = time.perf_counter()
+    for dim in dims:
+        shape = (9,) * dim
+        bump = 1 + 0.2 * np.indices(shape).sum(axis=0) / 9
+        transport = solve(Problem(bump, np.ones(shape)))
+        transport.interpolate(0.5)
+        transport.map(transport.problem.source.grid.coordinates().reshape(dim, -1).T[:1])
+        assert transport.w2 >= 0 and np.isfinite(transport.residual).all()
+    return time.perf_counter() - started

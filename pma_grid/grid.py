@@ -7,7 +7,7 @@ import operator
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -69,7 +69,7 @@ class Grid:
 
     def __init__(
         self,
-        shape: int | Sequence[int],
+        shape: SupportsIndex | Sequence[SupportsIndex],
         lower: float | Sequence[float] | None = None,
         upper: float | Sequence[float] | None = None,
     ) -> None:
@@ -300,7 +300,7 @@ class Grid:
         return array.astype(np.float64, copy=False)
 
 
-def _checked_shape(shape: int | Iterable[int]) -> tuple[int, ...]:
+def _checked_shape(shape: SupportsIndex | Iterable[SupportsIndex]) -> tuple[int, ...]:
     """Shape as a tuple of Python ints."""
     entries = tuple(shape) if isinstance(shape, Iterable) else (shape,)
     if not 1 <= len(entries) <= MAX_DIM:

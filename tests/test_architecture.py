@@ -13,7 +13,7 @@ PACKAGE = Path(str(pma_grid.__file__)).parent
 ROWS = (
     # kernels know arrays only and are below everything that prepares their arguments
     ("errors", "kernels"),
-    # readers: Density.from_image reads pictures, so readers are below density; they know errors only
+    # readers: below density, because Density.from_image reads pictures; they know errors only
     # validation, averaging: parts of Density that need no grid object
     # lattice: index bookkeeping between kernels and everything that calls them
     # progress: a terminal line; knows no solver
@@ -23,6 +23,7 @@ ROWS = (
     ("linsolve", "density"),
     ("problem", "conjugate"),
     ("operator", "certificate"),
+    ("quadrature",),  # the integrals of a potential that transport reports
     ("transport", "observables", "newton"),  # newton: the globalised step, used by stationary
     ("flow", "cases", "sinkhorn", "stepping"),
     ("stationary", "evolve"),

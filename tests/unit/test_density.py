@@ -100,7 +100,7 @@ def test_working_raises_zeros_and_reports() -> None:
     assert report.mass_added == pytest.approx(moved)
 
 
-def test_the_user_s_floor_comes_before_the_default() -> None:
+def test_own_floor_comes_before_the_default() -> None:
     _, report = Density([0.1, 1.0, 1.9], floor=0.5).working(1e-3)
     assert (report.relative, report.cells) == (0.5, 1)
 

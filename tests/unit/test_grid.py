@@ -86,7 +86,13 @@ def test_from_dict_names_what_is_missing() -> None:
 
 def test_contains_is_tolerant_of_rounding_only() -> None:
     grid = Grid((4, 4), upper=(1.0, 100.0))
-    points = [[0, 0], [1 + 5e-13, 50], [1 + 5e-12, 50], [0.5, -5e-11], [np.nan, 1]]
+    points: list[list[float]] = [
+        [0.0, 0.0],
+        [1 + 5e-13, 50],
+        [1 + 5e-12, 50],
+        [0.5, -5e-11],
+        [np.nan, 1],
+    ]
     assert grid.contains(points).tolist() == [True, True, False, True, False]
 
 

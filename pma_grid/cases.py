@@ -1,0 +1,357 @@
+"""Problems whose Brenier map is known in closed form, and the benchmark problems of the docs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+from scipy import special
+
+from pma_grid.density import Density
+from pma_grid.errors import InvalidInputError
+from pma_grid.grid import Grid
+from pma_grid.lattice import Array
+from pma_grid.problem import Problem
+
+Field = Callable[..., Array]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A family of problems, one per grid shape, with what is known of the answer.
+
+    Attributes
+    ----------
+    name : str
+    dim : int
+    problem : callable
+        ``problem(shape)`` is the `Problem` with cell averages on that shape.
+    potential, gradient : callable or None
+        u(x, ...) up to a constant, and grad u(x, ...) of shape (d, ...), at coordinate arrays.
+    w2_squared : float or None
+        Exact or reference value, length^2.
+    """
+
+    name: str
+    dim: int
+    problem: Callable[[tuple[int, ...]], Problem]
+    potential: Field | None = None
+    gradient: Field | None = None
+    w2_squared: float | None = None
+
+
+def pulled_back(nu: Field, gradient: Field, hessian: Field) -> Field:
+    """mu = nu(grad u) det D2u, the source that grad u transports to nu; hessian is (d, d, ...)."""
+
+    def mu(*x: Array) -> Array:
+        matrices = np.moveaxis(hessian(*x), (0, 1), (-2, -1))
+        return nu(*gradient(*x)) * np.linalg.det(matrices)
+
+    return mu
+
+
+def _pair(mu: Field, nu: Field, source: Grid, target: Grid) -> Problem:
+    """Cell averages to sixth order: the study's error is the solver's, not the data's."""
+    return Problem(
+        Density.from_function(mu, source, quadrature=3),
+        Density.from_function(nu, target, quadrature=3),
+    )
+
+
+def _check_dim(dim: int, allowed: tuple[int, ...] = (1, 2, 3)) -> None:
+    if dim not in allowed:
+        raise InvalidInputError(
+            f"dim is {dim!r}; this case exists for dim in {allowed}: choose one of them"
+        )
+
+
+def _mean_square(mu: Field, gradient: Field, dim: int, points: int) -> float:
+    """int |grad u - x|^2 mu over the unit box by Gauss-Legendre quadrature."""
+    nodes, weights = np.polynomial.legendre.leggauss(points)
+    x = np.meshgrid(*[0.5 + 0.5 * nodes] * dim, indexing="ij")
+    weight = np.ones_like(x[0])
+    for axis in range(dim):
+        weight = weight * (weights / 2).reshape([-1 if k == axis else 1 for k in range(dim)])
+    density = mu(*x) * weight
+    return float((density * ((gradient(*x) - np.stack(x)) ** 2).sum(axis=0)).sum() / density.sum())
+
+
+# Amplitudes of the manufactured potential; the benchmark problems P2 (2-D) and P5 (3-D).
+_AMPLITUDE = {1: 2 / 3, 2: 2 / 3, 3: 0.5}
+_POINTS = {1: 60, 2: 50, 3: 40}
+
+
+def manufactured(dim: int = 2) -> Case:
+    """u = |x|^2/2 + (a/pi^2) prod_i cos(pi x_i) on the unit box, a = 2/3 (1/2 in 3-D).
+
+    nu = (1 + .4 cos 2 pi y1)(1 + .3 cos pi y2)(1 - .3 cos pi y3), the first ``dim`` factors, and
+    mu = nu(grad u) det D2u.
+    """
+    _check_dim(dim)
+    a = _AMPLITUDE[dim]
+
+    def product(x: tuple[Array, ...], sines: tuple[int, ...]) -> Array:
+        out = np.ones(np.broadcast_shapes(*(np.shape(v) for v in x)))
+        for i, v in enumerate(x):
+            out = out * (np.sin(np.pi * v) if i in sines else np.cos(np.pi * v))
+        return out
+
+    def potential(*x: Array) -> Array:
+        return 0.5 * sum(v * v for v in x) + a / np.pi**2 * product(x, ())
+
+    def gradient(*x: Array) -> Array:
+        return np.stack([v - a / np.pi * product(x, (i,)) for i, v in enumerate(x)])
+
+    def hessian(*x: Array) -> Array:
+        rows = []
+        for i in range(dim):
+            mixed = [a * product(x, (i, j)) for j in range(dim)]
+            mixed[i] = 1 - a * product(x, ())
+            rows.append(np.stack(mixed))
+        return np.stack(rows)
+
+    def nu(*y: Array) -> Array:
+        factors = [1 + 0.4 * np.cos(2 * np.pi * y[0])]
+        factors += [1 + s * 0.3 * np.cos(np.pi * v) for s, v in zip((1, -1), y[1:], strict=False)]
+        return np.asarray(math.prod(factors))
+
+    mu = pulled_back(nu, gradient, hessian)
+    return Case(
+        f"manufactured-{dim}d",
+        dim,
+        lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        potential,
+        gradient,
+        _mean_square(mu, gradient, dim, _POINTS[dim]),
+    )
+
+
+def anisotropic(smallest: float = 0.35) -> Case:
+    """A 2-D potential of several cosines whose Hessian has the smallest eigenvalue ``smallest``.
+
+    The eigenvectors turn over the box and the condition number of D2u reaches 5 at the default.
+    """
+    if not 0 < smallest < 1:
+        raise InvalidInputError(
+            f"smallest is {smallest!r}; the smallest eigenvalue of D2u must lie in (0, 1): "
+            "for example 0.35"
+        )
+    terms = ((1, 2, 0.4), (2, 1, 0.25), (1, 1, 1.0), (2, 0, 0.1))
+
+    def series(x: Array, y: Array, dx: int, dy: int) -> Array:
+        total = np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)))
+        for k, m, c in terms:
+            part = c * (k * np.pi) ** dx * (m * np.pi) ** dy
+            # the derivatives of cos are its quarter-period shifts
+            part = part * np.cos(k * np.pi * x + dx * np.pi / 2)
+            total = total + part * np.cos(m * np.pi * y + dy * np.pi / 2)
+        return total
+
+    def raw(x: Array, y: Array) -> Array:
+        xx, xy, yy = series(x, y, 2, 0), series(x, y, 1, 1), series(x, y, 0, 2)
+        return np.stack([np.stack([xx, xy]), np.stack([xy, yy])])
+
+    fine = np.meshgrid(*[np.linspace(0, 1, 513)] * 2, indexing="ij")
+    lowest = np.linalg.eigvalsh(np.moveaxis(raw(*fine), (0, 1), (-2, -1)))[..., 0].min()
+    scale = (1 - smallest) / -lowest
+
+    def potential(x: Array, y: Array) -> Array:
+        return np.asarray(0.5 * (x * x + y * y) + scale * series(x, y, 0, 0))
+
+    def gradient(x: Array, y: Array) -> Array:
+        return np.stack([x + scale * series(x, y, 1, 0), y + scale * series(x, y, 0, 1)])
+
+    def hessian(x: Array, y: Array) -> Array:
+        identity = np.eye(2).reshape(2, 2, *[1] * np.ndim(x))
+        return np.asarray(identity + scale * raw(x, y))
+
+    def nu(x: Array, y: Array) -> Array:
+        first = 1 + 0.5 * np.cos(2 * np.pi * x) * np.cos(np.pi * y)
+        return np.asarray(first + 0.2 * np.cos(3 * np.pi * y))
+
+    mu = pulled_back(nu, gradient, hessian)
+    return Case(
+        "anisotropic", 2, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        potential, gradient, _mean_square(mu, gradient, 2, 80),
+    )  # fmt: skip
+
+
+def affine_gaussian(dim: int = 2) -> Case:
+    """A Gaussian cut to a box, and its image under a diagonal affine map on the image of the box.
+
+    Exact for the truncated densities: T_i(x) = m_i + s_i x_i maps box to box.  Source and target
+    box differ in position and sides.
+    """
+    _check_dim(dim)
+    stretch = np.array((1.5, 0.7, 1.2))[:dim]
+    offset = np.array((0.3, -0.2, 0.5))[:dim]
+    sigma = np.array((0.35, 0.45, 0.4))[:dim]
+    lower, upper = -np.ones(dim), np.ones(dim)
+    source_box = lower, upper
+    target_box = offset + stretch * lower, offset + stretch * upper
+
+    def gaussian(centre: Array, width: Array) -> Field:
+        def density(*x: Array) -> Array:
+            square = sum(((v - c) / w) ** 2 for v, c, w in zip(x, centre, width, strict=True))
+            return np.asarray(np.exp(-0.5 * square))
+
+        return density
+
+    mu = gaussian(np.zeros(dim), sigma)
+    nu = gaussian(offset, sigma * stretch)
+
+    def potential(*x: Array) -> Array:
+        parts = [0.5 * s * v * v + m * v for s, m, v in zip(stretch, offset, x, strict=True)]
+        return np.asarray(sum(parts))
+
+    def gradient(*x: Array) -> Array:
+        return np.stack([m + s * v for s, m, v in zip(stretch, offset, x, strict=True)])
+
+    # variance of the standard normal cut to [-z, z]
+    z = 1 / sigma
+    share = 1 - 2 * z * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi) / special.erf(z / 2**0.5)
+    value = float((offset**2 + (stretch - 1) ** 2 * sigma**2 * share).sum())
+    return Case(
+        f"affine-gaussian-{dim}d", dim,
+        lambda shape: _pair(
+            mu, nu, Grid(shape, tuple(source_box[0]), tuple(source_box[1])),
+            Grid(shape, tuple(target_box[0]), tuple(target_box[1])),
+        ),
+        potential, gradient, value,
+    )  # fmt: skip
+
+
+def separable(dim: int = 2) -> Case:
+    """Axis i moves by its own 1-D map x + (a_i / pi) sin(pi k_i x): product densities.
+
+    nu is uniform and mu = prod_i (1 + a_i k_i cos(pi k_i x_i)); in 1-D the monotone rearrangement
+    (`quantile`).
+    """
+    _check_dim(dim)
+    terms = ((0.6, 1), (0.25, 2), (-0.5, 1))[:dim]
+
+    def potential(*x: Array) -> Array:
+        parts = [
+            0.5 * v * v - a / (np.pi**2 * k) * np.cos(np.pi * k * v)
+            for (a, k), v in zip(terms, x, strict=True)
+        ]
+        return np.asarray(sum(parts))
+
+    def gradient(*x: Array) -> Array:
+        return np.stack(
+            [v + a / np.pi * np.sin(np.pi * k * v) for (a, k), v in zip(terms, x, strict=True)]
+        )
+
+    def mu(*x: Array) -> Array:
+        factors = [
+            1 + a * k * np.cos(np.pi * k * v) for (a, k), v in zip(terms, x, strict=True)
+        ]
+        return np.asarray(math.prod(factors))
+
+    def nu(*y: Array) -> Array:
+        return np.ones(np.broadcast_shapes(*(np.shape(v) for v in y)))
+
+    # int (a/pi)^2 sin^2(pi k x) (1 + a k cos(pi k x)) dx = a^2 / (2 pi^2) for whole k
+    value = sum(a * a / (2 * np.pi**2) for a, _ in terms)
+    return Case(
+        f"separable-{dim}d", dim, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        potential, gradient, float(value),
+    )  # fmt: skip
+
+
+def quantile() -> Case:
+    """One dimension: mu(x) = 1 + .6 cos(pi x) to the uniform law, T the distribution function."""
+    case = separable(1)
+    return Case("quantile", 1, case.problem, case.potential, case.gradient, case.w2_squared)
+
+
+def radial(amplitude: float = 0.5) -> Case:
+    """A radially symmetric map in the unit square: u = |x|^2/2 + bump, the identity near the faces.
+
+    bump = c (1 - r^2/R^2)^6 inside radius R = .45 about the centre: T moves along rays.
+    """
+    radius, power = 0.45, 6
+    scale = amplitude * radius**2 / (2 * power)
+
+    def split(x: Array, y: Array) -> tuple[Array, Array, Array]:
+        dx, dy = x - 0.5, y - 0.5
+        return dx, dy, np.maximum(0.0, 1 - (dx * dx + dy * dy) / radius**2)
+
+    def potential(x: Array, y: Array) -> Array:
+        _, _, q = split(x, y)
+        return np.asarray(0.5 * (x * x + y * y) + scale * q**power)
+
+    def gradient(x: Array, y: Array) -> Array:
+        dx, dy, q = split(x, y)
+        pull = -amplitude * q ** (power - 1)
+        return np.stack([x + pull * dx, y + pull * dy])
+
+    def hessian(x: Array, y: Array) -> Array:
+        dx, dy, q = split(x, y)
+        pull = 1 - amplitude * q ** (power - 1)
+        bend = amplitude * (power - 1) * 2 / radius**2 * q ** (power - 2)
+        return np.stack(
+            [
+                np.stack([pull + bend * dx * dx, bend * dx * dy]),
+                np.stack([bend * dx * dy, pull + bend * dy * dy]),
+            ]
+        )
+
+    def nu(x: Array, y: Array) -> Array:
+        return 1 + 0 * (x + y)
+
+    mu = pulled_back(nu, gradient, hessian)
+    return Case(
+        "radial", 2, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        potential, gradient, _mean_square(mu, gradient, 2, 200),
+    )  # fmt: skip
+
+
+def _mixture(floor: float, parts: tuple[tuple[float, float, float, float], ...]) -> Field:
+    """floor + sum of weight exp(-|x - c|^2 / (2 sigma^2)); parts are (weight, cx, cy, sigma)."""
+
+    def density(x: Array, y: Array) -> Array:
+        total = np.full(np.broadcast_shapes(np.shape(x), np.shape(y)), floor)
+        for w, cx, cy, s in parts:
+            total = total + w * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / (2 * s * s))
+        return total
+
+    return density
+
+
+def gaussian_mixtures() -> Case:
+    """Two Gaussians each on a floor of 0.1: the benchmark problem P1, W2^2 to seven digits."""
+    mu = _mixture(0.1, ((1.0, 0.3, 0.35, 0.13), (0.7, 0.7, 0.6, 0.10)))
+    nu = _mixture(0.1, ((1.1, 0.65, 0.3, 0.14), (0.8, 0.35, 0.72, 0.12)))
+    return Case(
+        "gaussian-mixtures", 2, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        w2_squared=0.02522156,
+    )  # fmt: skip
+
+
+def concentrated() -> Case:
+    """Gaussians of width .05 in opposite corners on a floor of 1e-6: the hard problem P4."""
+    one = 1 / (2 * math.pi * 0.05**2)
+    mu = _mixture(1e-6, ((one, 0.2, 0.25, 0.05),))
+    nu = _mixture(1e-6, ((one, 0.8, 0.75, 0.05),))
+    return Case("concentrated", 2, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)))
+
+
+def photograph(name: str, shape: tuple[int, ...], *, floor: float = 0.05) -> Density:
+    """A bundled photograph ("camera", "astronaut") on a grid, plus ``floor`` of its maximum."""
+    with resources.as_file(resources.files("pma_grid") / "images" / f"{name}.png") as path:
+        density = Density.from_image(path).resampled(Grid(shape))
+    return Density(density.values + floor * density.values.max(), density.grid)
+
+
+def photographs(*, floor: float = 0.05) -> Case:
+    """The two bundled photographs, camera to astronaut, each plus ``floor`` of its maximum."""
+    return Case(
+        "photographs", 2,
+        lambda shape: Problem(
+            photograph("camera", shape, floor=floor), photograph("astronaut", shape, floor=floor)
+        ),
+    )  # fmt: skip

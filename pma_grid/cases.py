@@ -341,17 +341,17 @@ def concentrated() -> Case:
 
 
 def photograph(name: str, shape: tuple[int, ...], *, floor: float = 0.05) -> Density:
-    """A bundled photograph ("camera", "astronaut") on a grid, plus ``floor`` of its maximum."""
+    """A bundled photograph ("camera", "cat") on a grid, plus ``floor`` of its maximum."""
     with resources.as_file(resources.files("pma_grid") / "images" / f"{name}.png") as path:
         density = Density.from_image(path).resampled(Grid(shape))
     return Density(density.values + floor * density.values.max(), density.grid)
 
 
 def photographs(*, floor: float = 0.05) -> Case:
-    """The two bundled photographs, camera to astronaut, each plus ``floor`` of its maximum."""
+    """The two bundled photographs, camera to cat, each plus ``floor`` of its maximum."""
     return Case(
         "photographs", 2,
         lambda shape: Problem(
-            photograph("camera", shape, floor=floor), photograph("astronaut", shape, floor=floor)
+            photograph("camera", shape, floor=floor), photograph("cat", shape, floor=floor)
         ),
     )  # fmt: skip

@@ -158,6 +158,13 @@ class MongeAmpere:
             self.superbase, lat.strides, self.stencil.vectors, self.stencil.offsets
         )
 
+    def restart(self, superbase: Array) -> None:
+        """Take over the superbases of another equation on the same grid."""
+        self.superbase[:] = superbase.reshape(self.superbase.shape)
+        self._kernels.expand(
+            self.superbase, self.lattice.strides, self.stencil.vectors, self.stencil.offsets
+        )
+
     def superbase_field(self) -> Array:
         """The superbases as a field, shape (*shape, d, d)."""
         return self.superbase.reshape(*self.lattice.shape, *self.superbase.shape[1:])

@@ -14,6 +14,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from pma_grid.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.grid import Grid
@@ -34,6 +35,8 @@ TRUNCATION_SHARE = 0.1
 # Coarse grids only start finer ones: solved to this share of their own truncation error.
 COARSE_SHARE = 0.05
 COARSE_TOLERANCE = 1e-3
+# Passes of the [1 2 1]/4 blur of the target that a stalled grid is started again from.
+BLURS = (16, 4, 1)
 # Nodes an axis for prolonging phi.  Smooth data: an error of h^6 in phi is one of h^4 in second
 # differences, as good as the extrapolated start.  Rough data: linear interpolation rings least.
 SMOOTH_POINTS = 6
@@ -211,7 +214,11 @@ class _Cascade:
 
     def equation(self, index: int, superbase: Array | None) -> MongeAmpere:
         """The discretised equation of one level."""
-        source, target = self.densities[index]
+        return self._level_equation(index, self.densities[index][1], superbase)
+
+    def _level_equation(self, index: int, target: Array, superbase: Array | None) -> MongeAmpere:
+        """The equation of a level for its target or a blurred one."""
+        source = self.densities[index][0]
         mine, other = self.problem.source.grid, self.problem.target.grid
         return MongeAmpere(
             log_centre_values(source),
@@ -286,7 +293,13 @@ class _Cascade:
     def _run(self, index: int, equation: MongeAmpere, state: Iterate, tol: float) -> _Solved:
         """Newton on one level; the summary is kept for the statistics."""
         begun = time.perf_counter()
-        state = self.newton.run(equation, self.densities[index][0], state, tol)
+        source, target = self.densities[index]
+        first = Iterate(state.phi, state.alpha)
+        state = self.newton.run(equation, source, state, tol)
+        blurs = 0
+        if not state.status.succeeded:
+            blurs = len(BLURS)
+            state = self._continuation(index, equation, first, state, tol)
         self.summaries.append(
             {
                 "shape": list(equation.lattice.shape),
@@ -298,10 +311,45 @@ class _Cascade:
                 "faces": equation.faces,
                 "linear_solver": list(state.solvers),
                 "status": str(state.status),
+                "continuation": blurs,
                 "seconds": time.perf_counter() - begun,
             }
         )
         return _Solved(equation, state, tol)
+
+
+    def _continuation(
+        self, index: int, equation: MongeAmpere, first: Iterate, stalled: Iterate, tol: float
+    ) -> Iterate:
+        """Less and less blurred targets, then the target itself; the better of it and ``stalled``.
+
+        Newton stalls where log nu varies much within a stencil's image; a blur only moves the
+        start of the last solve, which is that of the data as given.
+        """
+        source, target = self.densities[index]
+        superbase = None
+        state = first
+        for passes in BLURS:
+            blurred = self._level_equation(index, _blurred(target, passes), superbase)
+            state = self.newton.run(blurred, source, state, max(tol, COARSE_TOLERANCE))
+            superbase = blurred.superbase_field()
+        equation.restart(blurred.superbase_field())
+        spent = (stalled.steps, stalled.linear_iterations)
+        final = self.newton.run(equation, source, state, tol)
+        if final.residual > stalled.residual:
+            equation.evaluate(stalled.phi, stalled.alpha)
+            final.phi, final.alpha, final.residual = stalled.phi, stalled.alpha, stalled.residual
+        final.steps += spent[0]
+        final.linear_iterations += spent[1]
+        return final
+
+
+def _blurred(values: Array, passes: int) -> Array:
+    """[1 2 1]/4 along every axis, ``passes`` times, evenly reflected."""
+    for _ in range(passes):
+        for axis in range(values.ndim):
+            values = ndimage.correlate1d(values, (0.25, 0.5, 0.25), axis, mode="reflect")
+    return values
 
 
 def _coarsened(values: Array) -> Array:

@@ -191,3 +191,22 @@ def _foreign(name: str, why: str) -> InvalidInputError:
         f"path {name} is not a complete file of pma_grid: {why}; it must come from save: write it "
         "again"
     )
+
+
+def check_writable(path: str | os.PathLike[str]) -> Path:
+    """The path, if a file can be made there; asked before a long computation.
+
+    Raises
+    ------
+    InvalidInputError
+        If the folder is missing, the path is a folder, or there is no permission.
+    """
+    file = Path(path)
+    folder = file.parent
+    if not folder.is_dir():
+        raise InvalidInputError(f"{folder} is no folder, so {file} cannot be written; make it first")
+    if file.is_dir():
+        raise InvalidInputError(f"{file} is a folder; give the name of a file in it")
+    if not os.access(file if file.exists() else folder, os.W_OK):
+        raise InvalidInputError(f"{file} cannot be written (no permission); choose another place")
+    return file

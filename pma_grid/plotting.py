@@ -1,0 +1,225 @@
+"""Pictures: densities, maps as deformed grids, McCann interpolation, convergence.
+
+Every function takes axes (or makes a figure of its own) and returns what it drew on; nothing is
+shown and no global state is touched, so the functions work without a display.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pma_grid.convergence import Study
+from pma_grid.density import Density
+from pma_grid.transport import Transport
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DENSITY_MAP = "magma"
+DISPLACEMENT_MAP = "viridis"
+# Okabe & Ito's colours: told apart with any colour vision.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
+INK = "#333333"
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=150)
+
+
+def _axes(ax: Axes | None, width: float = 4.2, height: float = 4.0) -> Axes:
+    return _figure(width, height).subplots() if ax is None else ax
+
+
+def save(figure: Any, path: str | Path) -> None:
+    """Write a figure to a file; the ending chooses the format."""
+    figure.savefig(path)
+
+
+def _plane(values: np.ndarray) -> np.ndarray:
+    """A 3-D field summed over its last axis; others as they are."""
+    return values.sum(axis=2) if values.ndim == 3 else values
+
+
+def _bare(ax: Axes) -> None:
+    """Pictures need no ticks."""
+    ax.set_xticks([])
+    ax.set_yticks([])
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+
+
+def density(
+    density: Density, ax: Axes | None = None, *, cmap: str = DENSITY_MAP, top: float | None = None
+) -> Axes:
+    """A density: a filled curve in 1-D, a picture in 2-D, its projection along axis 2 in 3-D.
+
+    Axis 0 runs down and axis 1 to the right, as images are stored.  ``top`` is the value of the
+    brightest colour.
+    """
+    ax = _axes(ax)
+    grid = density.grid
+    if density.dim == 1:
+        x = grid.axes[0]
+        ax.fill_between(x, density.values, color=COLOURS[0], alpha=0.25, lw=0)
+        ax.plot(x, density.values, color=COLOURS[0], lw=1.5)
+        ax.set_xlabel("x")
+        ax.set_ylim(bottom=0)
+        return ax
+    extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
+    ax.imshow(_plane(density.values), extent=extent, cmap=cmap, vmin=0, vmax=top)
+    _bare(ax)
+    return ax
+
+
+def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axes:
+    """The map: T(x) over x in 1-D, else the image of a regular grid, coloured by displacement.
+
+    In 3-D the slice through the middle of axis 2 is drawn.
+    """
+    ax = _axes(ax)
+    grid = transport.problem.source.grid
+    if grid.dim == 1:
+        ax.plot(grid.axes[0], grid.axes[0], color="#bbbbbb", lw=1)
+        ax.plot(grid.axes[0], transport.gradient[0], color=COLOURS[1], lw=1.8)
+        ax.set_xlabel("x")
+        ax.set_ylabel("T(x)")
+        return ax
+    from matplotlib.collections import LineCollection
+
+    curves, moved = [], []
+    for along in (0, 1):
+        across = 1 - along
+        for level in np.linspace(grid.lower[across], grid.upper[across], lines):
+            points = np.empty((4 * lines, grid.dim))
+            points[:, along] = np.linspace(grid.lower[along], grid.upper[along], 4 * lines)
+            points[:, across] = level
+            if grid.dim == 3:
+                points[:, 2] = 0.5 * (grid.lower[2] + grid.upper[2])
+            image = transport.map(points)[:, :2]
+            shift = np.linalg.norm(image - points[:, :2], axis=1)
+            curves.append(np.stack([image[:-1], image[1:]], axis=1))
+            moved.append(0.5 * (shift[1:] + shift[:-1]))
+    # rows are axis 0: plotted downwards, as the densities are
+    segments = np.concatenate(curves)[:, :, ::-1]
+    collection = LineCollection(list(segments), cmap=DISPLACEMENT_MAP, lw=0.8)
+    collection.set_array(np.concatenate(moved))
+    ax.add_collection(collection)
+    target = transport.problem.target.grid
+    ax.set_xlim(target.lower[1], target.upper[1])
+    ax.set_ylim(target.upper[0], target.lower[0])
+    ax.set_aspect("equal")
+    _bare(ax)
+    return ax
+
+
+def interpolation(
+    transport: Transport,
+    times: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0),
+    axes: Any = None,
+    *,
+    cmap: str = DENSITY_MAP,
+) -> list[Axes]:
+    """McCann's interpolation at the given times, one axes each, on one colour scale."""
+    if axes is None:
+        axes = _figure(2.2 * len(times), 2.5).subplots(1, len(times), squeeze=False)[0]
+    moments = [transport.interpolate(t) for t in times]
+    top = max(float(np.quantile(_plane(moment.values), 0.998)) for moment in moments)
+    for ax, moment, t in zip(axes, moments, times, strict=True):
+        density(moment, ax, cmap=cmap, top=top)
+        if moment.dim == 1:
+            ax.set_ylim(0, 1.05 * top)
+        ax.set_title(f"t = {t:g}", fontsize=9, color=INK)
+    return list(axes)
+
+
+def history(transport: Transport, ax: Axes | None = None) -> Axes:
+    """The residual over the Newton steps of all grids, coarse to fine, one line a grid."""
+    ax = _axes(ax, 5.0, 3.4)
+    records = transport.stats["history"]
+    levels: dict[tuple[int, ...], list[tuple[int, float]]] = {}
+    for count, record in enumerate(records):
+        levels.setdefault(tuple(record["level"]), []).append((count, record["residual"]))
+    for k, points in enumerate(levels.values()):
+        shade = 0.25 + 0.75 * (k + 1) / len(levels)
+        x, y = zip(*points, strict=True)
+        ax.semilogy(x, y, "o-", ms=3, lw=1.2, color=COLOURS[0], alpha=shade)
+    ax.axhline(transport.stats["tol"], color=COLOURS[1], lw=1, ls="--")
+    ax.annotate("tolerance", (0, transport.stats["tol"]), xytext=(2, 3), color=COLOURS[1],
+                textcoords="offset points", fontsize=8)  # fmt: skip
+    ax.set_xlabel("evaluations over all grids, coarse to fine")
+    ax.set_ylabel("rms residual")
+    _open(ax)
+    return ax
+
+
+def _open(ax: Axes) -> None:
+    """Axes without the upper and right line."""
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.tick_params(labelsize=8, colors=INK)
+
+
+def convergence(study: Study, ax: Axes | None = None) -> Axes:
+    """Errors over the spacing, with lines of slope 2 and 4 for reference."""
+    ax = _axes(ax, 5.2, 4.2)
+    names = {
+        "potential_max": "u, max", "map_max": "grad u, max", "w2_squared": "W2² (relative)",
+        "mass_constant": "mass constant",
+    }  # fmt: skip
+    h = np.array([row.h for row in study.rows])
+    for (name, label), colour in zip(names.items(), COLOURS, strict=True):
+        errors = study.errors(name)
+        if np.isfinite(errors).all() and (errors > 0).all():
+            text = f"{label}: order {study.order(name):.2f}"
+            ax.loglog(h, errors, "o-", ms=4, lw=1.4, color=colour, label=text)
+    for slope, name in ((2, "map_max"), (4, "w2_squared")):
+        errors = study.errors(name)
+        if np.isfinite(errors).all() and errors[0] > 0:
+            line = 1.8 * errors[0] * (h / h[0]) ** slope
+            ax.loglog(h, line, color="#999999", lw=0.9, ls=":", zorder=0)
+            ax.annotate(f"h$^{slope}$", (h[-1], line[-1]), xytext=(-4, 4), ha="right",
+                        textcoords="offset points", color="#777777", fontsize=9)  # fmt: skip
+    ax.set_xlabel("spacing h")
+    ax.set_ylabel("error")
+    ax.set_title(study.case, fontsize=10, color=INK)
+    ax.legend(frameon=False, fontsize=8)
+    _open(ax)
+    return ax
+
+
+def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
+    """The poster of a result: source, deformed grid, target; McCann's interpolation below."""
+    figure = _figure(10.0, 6.4)
+    upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1.0))
+    left, middle, right = upper.subplots(1, 3)
+    problem = transport.problem
+    for ax, side, title in ((left, problem.source, "source"), (right, problem.target, "target")):
+        density(side, ax, cmap=cmap)
+        ax.set_title(title, fontsize=11, color=INK)
+    map(transport, middle)
+    middle.set_title("T = ∇u, a regular grid pushed forward", fontsize=11, color=INK)
+    row = lower.subplots(1, 6)
+    interpolation(transport, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), row, cmap=cmap)
+    figure.supxlabel(_caption(transport), fontsize=9, color=INK)
+    return figure
+
+
+def _caption(transport: Transport) -> str:
+    """One line of figures."""
+    parts = [f"W2 = {transport.w2:.6f}", str(transport.status)]
+    stats = transport.stats
+    if "residual" in stats:
+        shape = " × ".join(str(n) for n in transport.problem.source.shape)
+        parts += [
+            f"grid {shape}",
+            f"residual {stats['residual']:.1e}",
+            f"mass constant {stats['mass_constant']:.1e}",
+            f"{stats['iterations']} Newton steps over {len(stats['levels'])} grids",
+            f"{stats['seconds']:.2f} s",
+        ]
+    return "      ".join(parts)

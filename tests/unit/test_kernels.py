@@ -1,0 +1,467 @@
+"""Compiled kernels against slow twins in NumPy and SciPy, and on data whose answer is known."""
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import pma_grid as pma
+from pma_grid.kernels import DIMENSION
+from pma_grid.kernels import lattice as kernels
+from pma_grid.lattice import Lattice
+from pma_grid.linsolve import Stencil
+from pma_grid.operator import LogSpline, MongeAmpere, all_superbases, log_centre_values
+
+COUNT = {1: 1, 2: 3, 3: 6}
+DIMS = pytest.mark.parametrize("dim", [1, 2, 3])
+
+
+def _tensors(count: int, dim: int, spread: float, seed: int) -> np.ndarray:
+    """Random symmetric positive definite matrices with eigenvalues in [1, spread]."""
+    rng = np.random.default_rng(seed)
+    frames = np.linalg.qr(rng.normal(size=(count, dim, dim)))[0]
+    values = spread ** rng.random((count, dim))
+    return np.einsum("nij,nj,nkj->nik", frames, values, frames)
+
+
+def _packed(tensors: np.ndarray) -> np.ndarray:
+    i, j = np.triu_indices(tensors.shape[-1])
+    return np.ascontiguousarray(tensors[:, i, j])
+
+
+def _stencil(shape: tuple[int, ...], seed: int, viscous: bool = False) -> Stencil:
+    """Selling stencils of random tensors, with a random drift."""
+    rng = np.random.default_rng(seed)
+    lattice = Lattice(shape)
+    n, dim = lattice.size, lattice.dim
+    vectors = np.empty((n, COUNT[dim], dim), np.int8)
+    weights = np.empty((n, COUNT[dim]))
+    offsets = np.empty((n, COUNT[dim]), np.int32)
+    DIMENSION[dim].decompose(
+        _packed(_tensors(n, dim, 4.0, seed)), lattice.halo, vectors, weights
+    )
+    kernels.link(vectors, lattice.strides, offsets)
+    return Stencil(
+        lattice, vectors, offsets, weights, rng.normal(size=(n, dim)), rng.random(n) + 0.5,
+        rng.random(n) + 0.5, 0.1 + rng.random(dim) if viscous else None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("viscous", [False, True])
+@pytest.mark.parametrize("shape", [(1,), (2,), (9,), (1, 7), (5, 1), (6, 4), (2, 3, 4), (1, 3, 1)])
+def test_stencil_equals_its_matrix_and_its_definition(
+    shape: tuple[int, ...], viscous: bool
+) -> None:
+    stencil = _stencil(shape, 3, viscous)
+    q = np.random.default_rng(5).normal(size=stencil.lattice.size)
+    out = np.empty_like(q)
+    stencil.apply(q, out)
+    np.testing.assert_allclose(stencil.matrix() @ q, out, atol=1e-13)
+
+    halo = stencil.lattice.halo
+    padded = np.pad(q.reshape(shape), halo, mode="symmetric")
+    for c, cell in enumerate(np.ndindex(*shape)):
+        centre = np.array(cell) + halo
+
+        def at(v: np.ndarray, centre: np.ndarray = centre) -> float:
+            return float(padded[tuple(centre + v)])
+
+        value = 0.0
+        for e, w in zip(stencil.vectors[c].astype(int), stencil.weights[c], strict=True):
+            value += w * (at(e) + at(-e) - 2 * at(0 * e))
+        for i, e in enumerate(np.eye(len(shape), dtype=int)):
+            value += 0.5 * stencil.drift[c, i] * (at(e) - at(-e))
+            if stencil.viscosity is not None:
+                value += stencil.gauge[c] * stencil.viscosity[i] * (at(e) + at(-e) - 2 * at(0 * e))
+        assert out[c] == pytest.approx(value, abs=1e-12)
+
+
+@DIMS
+def test_constants_are_the_null_space_of_a_stencil(dim: int) -> None:
+    stencil = _stencil((5, 4, 3)[:dim], 1, viscous=True)
+    out = np.empty(stencil.lattice.size)
+    stencil.apply(np.full(out.size, 7.0), out)
+    np.testing.assert_allclose(out, 0, atol=1e-12)
+
+
+@DIMS
+def test_selling_decomposition_reproduces_the_tensor(dim: int) -> None:
+    tensors = _tensors(300, dim, 30.0, 7)
+    vectors = np.empty((300, COUNT[dim], dim), np.int8)
+    weights = np.empty((300, COUNT[dim]))
+    DIMENSION[dim].decompose(_packed(tensors), 100, vectors, weights)
+    assert weights.min() >= 0
+    e = vectors.astype(float)
+    rebuilt = np.einsum("nk,nki,nkj->nij", weights, e, e)
+    # in three dimensions weights below a millionth of the trace count as zero
+    np.testing.assert_allclose(rebuilt, tensors, atol=2e-5 if dim == 3 else 1e-12)
+    for v in e:
+        dets = [abs(np.linalg.det(b)) for b in itertools.combinations(v, dim)]
+        assert set(np.round(dets, 9)) <= {0.0, 1.0}
+        assert max(dets) > 0.5
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_selling_decomposition_stays_within_its_reach(dim: int) -> None:
+    tensors = _tensors(200, dim, 1000.0, 11)
+    vectors = np.empty((200, COUNT[dim], dim), np.int8)
+    weights = np.empty((200, COUNT[dim]))
+    DIMENSION[dim].decompose(_packed(tensors), 2, vectors, weights)
+    assert np.abs(vectors).max() == 2
+    assert weights.min() >= 0
+
+
+@DIMS
+def test_solve_tensor_inverts(dim: int) -> None:
+    tensors = _tensors(50, dim, 20.0, 2)
+    right = np.random.default_rng(0).normal(size=(50, dim))
+    out = np.empty_like(right)
+    DIMENSION[dim].solve_tensor(_packed(tensors), right, out)
+    np.testing.assert_allclose(np.einsum("nij,nj->ni", tensors, out), right, atol=1e-11)
+
+
+# Quadratics: their second differences are exact, halo included.
+
+
+def _quadratic(lattice: Lattice, matrix: np.ndarray, metric: np.ndarray) -> np.ndarray:
+    """Padded phi that gives u, of the quadratic part ``metric``, the Hessian ``matrix``."""
+    x = np.indices(lattice.padded_shape).reshape(lattice.dim, -1) - lattice.halo
+    return 0.5 * np.einsum("in,ij,jn->n", x, matrix - np.diag(metric), x)
+
+
+def _axes_first(lattice: Lattice) -> np.ndarray:
+    dim = lattice.dim
+    return np.broadcast_to(np.eye(dim, dtype=np.int8), (lattice.size, dim, dim)).copy()
+
+
+def _log_det(lattice: Lattice, padded: np.ndarray, metric: np.ndarray, reach: int) -> np.ndarray:
+    out = np.empty(lattice.size)
+    DIMENSION[lattice.dim].log_det(
+        padded, lattice.row_start, lattice.n_last, lattice.strides, reach, metric,
+        _axes_first(lattice), out,
+    )  # fmt: skip
+    return out
+
+
+def _shift_form(
+    lattice: Lattice, padded: np.ndarray, metric: np.ndarray, log_b: np.ndarray, reach: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, int]:
+    """Residual, eta, weights, vectors and the number of faces; no drift."""
+    n, dim = lattice.size, lattice.dim
+    superbase = _axes_first(lattice)
+    vectors = np.empty((n, COUNT[dim], dim), np.int8)
+    offsets = np.empty((n, COUNT[dim]), np.int32)
+    weights, eta, residual = np.empty((n, COUNT[dim])), np.empty(n), np.empty(n)
+    module = DIMENSION[dim]
+    module.expand(superbase, lattice.strides, vectors, offsets)
+    faces = module.shift_form(
+        padded, lattice.row_start, lattice.n_last, lattice.strides, reach, metric, log_b,
+        np.zeros(n), 0.0, np.ones(dim), superbase, vectors, offsets, weights, np.zeros((n, dim)),
+        eta, residual,
+    )  # fmt: skip
+    np.testing.assert_array_equal(offsets, vectors.astype(int) @ lattice.strides)
+    return residual, eta, weights, vectors, int(faces)
+
+
+SHAPES = {1: (5,), 2: (4, 5), 3: (3, 4, 2)}
+
+
+@DIMS
+@pytest.mark.parametrize("seed", range(4))
+def test_log_det_is_exact_on_quadratics(dim: int, seed: int) -> None:
+    lattice = Lattice(SHAPES[dim])
+    matrix = _tensors(1, dim, {1: 50.0, 2: 50.0, 3: 6.0}[dim], seed)[0]
+    metric = np.array([0.7, 1.3, 2.1])[:dim]
+    value = _log_det(lattice, _quadratic(lattice, matrix, metric), metric, lattice.halo)
+    np.testing.assert_allclose(value, np.linalg.slogdet(matrix)[1], atol=1e-10)
+
+
+@DIMS
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
+def test_shift_form_is_exact_on_quadratics(dim: int, seed: int, factor: float) -> None:
+    """r is the shift c with det(A + c M0) = B in units of b / d, and the weights are eta D."""
+    lattice = Lattice(SHAPES[dim])
+    matrix = _tensors(1, dim, {1: 20.0, 2: 20.0, 3: 4.0}[dim], seed)[0]
+    metric = np.array([0.7, 1.3, 2.1])[:dim]
+    target = factor * np.linalg.det(matrix)
+    log_b = np.full(lattice.size, np.log(target))
+    residual, eta, weights, vectors, faces = _shift_form(
+        lattice, _quadratic(lattice, matrix, metric), metric, log_b, lattice.halo
+    )
+    assert faces == 0
+    if dim == 1:
+        np.testing.assert_allclose(residual, 1 - 1 / factor, atol=1e-12)
+        np.testing.assert_allclose(weights, 1 / target, rtol=1e-12)
+        return
+    base = np.diag(metric)
+    # det(A + c M0) - B is a polynomial in c; its largest root is wanted
+    nodes = np.arange(dim + 1.0)
+    dets = [np.linalg.det(matrix + c * base) - target for c in nodes]
+    shift = max(r.real for r in np.roots(np.polyfit(nodes, dets, dim)) if abs(r.imag) < 1e-7)
+    radius = (target / metric.prod()) ** (1 / dim)
+    np.testing.assert_allclose(residual, dim * shift / radius, atol=1e-8)
+    tensor = np.linalg.inv(matrix + shift * base)
+    np.testing.assert_allclose(eta, dim / radius / np.trace(tensor @ base), rtol=1e-7)
+    assert eta.max() <= 1 + 1e-12
+    e = vectors.astype(float)
+    rebuilt = np.einsum("nk,nki,nkj->nij", weights, e, e)
+    np.testing.assert_allclose(
+        rebuilt, np.broadcast_to(eta[0] * tensor, rebuilt.shape), atol=1e-7
+    )
+    assert weights.min() >= 0
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_narrow_reach_overestimates_the_determinant(dim: int) -> None:
+    """The minimum over fewer tensors is larger: the scheme stays elliptic, not exact."""
+    direction = np.array([3.0, 1.0, 0.0])[:dim]
+    direction /= np.linalg.norm(direction)
+    matrix = 0.02 * np.eye(dim) + np.outer(direction, direction)
+    lattice, metric = Lattice(SHAPES[dim]), np.ones(dim)
+    padded = _quadratic(lattice, matrix, metric)
+    exact = np.linalg.slogdet(matrix)[1]
+    narrow = _log_det(lattice, padded, metric, 1)
+    wide = _log_det(lattice, padded, metric, 3)
+    assert narrow.min() > exact + 0.1
+    assert (wide <= narrow + 1e-12).all() and wide.min() >= exact - 1e-9
+    residual, eta, weights, _, faces = _shift_form(
+        lattice, padded, metric, np.full(lattice.size, exact), 1
+    )
+    assert faces == lattice.size
+    assert residual.max() < -0.05 and weights.min() >= 0 and eta.max() <= 1 + 1e-9
+
+
+@DIMS
+def test_log_det_is_nan_where_u_is_not_convex(dim: int) -> None:
+    lattice, metric = Lattice(SHAPES[dim]), np.ones(dim)
+    matrix = np.diag([-1.0, 2.0, 1.0][:dim])
+    assert np.isnan(_log_det(lattice, _quadratic(lattice, matrix, metric), metric, 1)).all()
+
+
+def _wavy(lattice: Lattice, size: float, seed: int) -> np.ndarray:
+    """Padded phi of a few random cosine modes, second differences up to about ``size``."""
+    rng = np.random.default_rng(seed)
+    values = np.zeros(lattice.shape)
+    for modes in itertools.product(range(3), repeat=lattice.dim):
+        frequency = np.pi * np.array(modes) / np.array(lattice.shape)
+        if any(modes):
+            wave = np.ones(lattice.shape)
+            for f, i in zip(frequency, np.indices(lattice.shape), strict=True):
+                wave = wave * np.cos(f * (i + 0.5))
+            values += rng.normal() / (frequency**2).sum() / 3**lattice.dim * wave
+    padded = lattice.zeros()
+    lattice.fill(size * values, padded)
+    return padded
+
+
+def _differences(lattice: Lattice, padded: np.ndarray, vectors: np.ndarray) -> np.ndarray:
+    """Second differences of |x|^2/2 + phi along vectors (..., d), per cell."""
+    index = lattice.row_start[:, None] + np.arange(lattice.n_last)
+    p = index.reshape(-1, *[1] * (vectors.ndim - 1))
+    o = vectors @ lattice.strides
+    return (vectors**2).sum(axis=-1) + padded[p + o] + padded[p - o] - 2 * padded[p]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_log_det_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
+    """The walk ends at a local minimum: never below the global one, and rarely above it."""
+    lattice = Lattice((19, 17), 3)
+    padded = _wavy(lattice, 0.6, seed)
+    bases = all_superbases(2, 3)
+    a = np.sort(
+        np.stack(
+            [
+                _differences(lattice, padded, v)
+                for v in (bases[:, 0], bases[:, 1], bases.sum(axis=1))
+            ]
+        ),
+        axis=0,
+    )
+    x, y, z = a
+    inner = 0.25 * ((x + y - z) * (x + z - y) + (x + y - z) * (y + z - x)
+                    + (x + z - y) * (y + z - x))  # fmt: skip
+    values = np.where(z >= x + y, x * y, inner)
+    assert a.min() > 0
+    value = _log_det(lattice, padded, np.ones(2), 3)
+    excess = value - np.log(values.min(axis=1))
+    assert -1e-12 < excess.min() and excess.max() < 1e-4
+    assert np.mean(excess < 1e-12) > 0.95
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_log_det_3d_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
+    """As in 2-D; an obtuse superbase has the determinant of its matrix as the minimum."""
+    lattice = Lattice((8, 7, 9), 2)
+    padded = _wavy(lattice, 0.7, seed)
+    value = _log_det(lattice, padded, np.ones(3), 2)
+    best = np.full(lattice.size, np.nan)
+    for v1, v2, v3 in all_superbases(3, 2):
+        v0 = -(v1 + v2 + v3)
+        pairs = {
+            (0, 1): np.cross(v2, v3), (0, 2): np.cross(v1, v3), (0, 3): np.cross(v1, v2),
+            (1, 2): np.cross(v0, v3), (1, 3): np.cross(v0, v2), (2, 3): np.cross(v0, v1),
+        }  # fmt: skip
+        a = {k: _differences(lattice, padded, e[None])[:, 0] for k, e in pairs.items()}
+        g = np.zeros((lattice.size, 3, 3))
+        for i in range(3):
+            g[:, i, i] = a[0, i + 1]
+            for j in range(i + 1, 3):
+                g[:, i, j] = g[:, j, i] = 0.5 * (a[0, i + 1] + a[0, j + 1] - a[i + 1, j + 1])
+        inverse = np.linalg.inv(g)
+        obtuse = (np.linalg.eigvalsh(g) > 0).all(axis=1) & (inverse.sum(axis=2) >= 0).all(axis=1)
+        for i, j in ((0, 1), (0, 2), (1, 2)):
+            obtuse &= inverse[:, i, j] <= 0
+        best[obtuse] = np.fmin(best[obtuse], np.linalg.slogdet(g[obtuse])[1])
+    found = np.isfinite(best)
+    assert found.sum() > lattice.size // 2
+    excess = (value - best)[found]
+    assert -1e-10 < excess.min() and excess.max() < 1e-3
+    assert np.mean(excess < 1e-10) > 0.8
+
+
+def _equation(
+    shape: tuple[int, ...], seed: int = 0, *, viscous: bool = False
+) -> tuple[MongeAmpere, np.ndarray]:
+    """An equation between random smooth densities on boxes of different size, and its source."""
+    rng = np.random.default_rng(seed)
+    dim = len(shape)
+    source = pma.Grid(shape, (0.0,) * dim, tuple(rng.random(dim) + 0.6))
+    target = pma.Grid(tuple(n + 3 for n in shape), (-1.0,) * dim, tuple(rng.random(dim)))
+    densities = []
+    for grid in (source, target):
+        log = np.zeros(grid.shape)
+        for x, lo, side in zip(grid.coordinates(), grid.lower, grid.lengths, strict=True):
+            log += 0.4 * rng.normal() * np.cos(np.pi * (x - lo) / side)
+            log += 0.2 * rng.normal() * np.cos(2 * np.pi * (x - lo) / side)
+        densities.append(pma.Density(np.exp(log), grid).values)
+    spline = LogSpline(log_centre_values(densities[1]), target)
+    equation = MongeAmpere(
+        log_centre_values(densities[0]), source, spline, monotone_gradient=viscous
+    )
+    return equation, densities[0]
+
+
+def _newton(equation: MongeAmpere, source: np.ndarray) -> tuple[np.ndarray, float]:
+    """A solution by undamped Newton steps with sparse LU."""
+    phi, alpha = np.zeros(equation.lattice.shape), 0.0
+    for _ in range(30):
+        if equation.evaluate(phi, alpha) < 1e-12:
+            return phi, alpha
+        handle = pma.Direct().setup(equation.linearise(source))
+        result = handle.solve(equation.residual, rtol=1e-12)
+        phi = phi + result.x.reshape(phi.shape)
+        alpha -= result.multiplier
+    raise AssertionError("no solution found")
+
+
+@pytest.mark.parametrize("viscous", [False, True])
+@pytest.mark.parametrize("shape", [(24,), (10, 13), (5, 6, 7), (8, 1)])
+def test_jacobian_is_the_derivative_of_the_residual(shape: tuple[int, ...], viscous: bool) -> None:
+    """At a solution dr = -J dphi + eta dalpha."""
+    equation, source = _equation(shape, 4, viscous=viscous)
+    phi, alpha = _newton(equation, source)
+    equation.evaluate(phi, alpha)
+    rng = np.random.default_rng(1)
+    # relative to the second differences that the equation is about
+    direction = rng.normal(size=shape) * equation.frame.metric.min()
+    change = 0.7
+    slope = -equation.linearise(source).matrix() @ direction.ravel()
+    slope += equation.stencil.gauge * change
+    s = 1e-5
+    equation.evaluate(phi + s * direction, alpha + s * change)
+    after, vectors = equation.residual.copy(), equation.stencil.vectors.copy()
+    equation.evaluate(phi - s * direction, alpha - s * change)
+    finite = (after - equation.residual) / (2 * s)
+    # walks may end on other superbases that differ by 1e-7 in r: too much for this quotient
+    same = (vectors == equation.stencil.vectors).all(axis=(1, 2))
+    assert same.mean() > 0.85
+    np.testing.assert_allclose(finite[same], slope[same], atol=1e-4 * np.abs(slope).max())
+
+
+@pytest.mark.parametrize("shape", [(24,), (10, 13), (5, 6, 7)])
+def test_newton_converges_quadratically(shape: tuple[int, ...]) -> None:
+    equation, source = _equation(shape, 2)
+    phi, alpha = np.zeros(shape), 0.0
+    residuals = []
+    for _ in range(7):
+        residuals.append(equation.evaluate(phi, alpha))
+        result = pma.Direct().setup(equation.linearise(source)).solve(
+            equation.residual, rtol=1e-12
+        )
+        phi = phi + result.x.reshape(shape)
+        alpha -= result.multiplier
+    assert residuals[-1] < 1e-12
+    small = next(r for r in residuals if r < 1e-2)
+    following = residuals[residuals.index(small) + 1]
+    assert following < 10 * small**2
+
+
+@pytest.mark.parametrize("shape", [(24,), (10, 13), (12, 13, 11)])
+def test_scan_confirms_the_walk(shape: tuple[int, ...]) -> None:
+    equation, source = _equation(shape, 3)
+    cells, gain = equation.scan(*_newton(equation, source))
+    assert cells == 0 and gain < 1e-8
+
+
+def test_scan_reports_a_walk_that_stopped_early() -> None:
+    """The largest r over wide superbases exceeds that of a walk confined to narrow ones."""
+    lattice, metric = Lattice((4, 4)), np.ones(2)
+    direction = np.array([3.0, 1.0]) / np.sqrt(10.0)
+    matrix = 0.02 * np.eye(2) + np.outer(direction, direction)
+    padded = _quadratic(lattice, matrix, metric)
+    log_b = np.full(lattice.size, np.linalg.slogdet(matrix)[1])
+    residual = _shift_form(lattice, padded, metric, log_b, 1)[0]
+    best = np.empty(lattice.size)
+    DIMENSION[2].scan(
+        padded, lattice.row_start, lattice.n_last, lattice.strides, metric, all_superbases(2, 4),
+        log_b, np.zeros(lattice.size), 0.0, best,
+    )  # fmt: skip
+    assert (best > residual + 0.05).all()
+    np.testing.assert_allclose(best, 0, atol=1e-9)
+
+
+@pytest.mark.parametrize("shape", [(15,), (30,), (14, 23), (13, 14, 15)])
+def test_spline_equals_scipy(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(8).normal(size=shape)
+    grid = pma.Grid(shape, (0.0,) * len(shape), tuple(float(n) for n in shape))
+    spline = LogSpline(values, grid)
+    inner = tuple(slice(2, -2) for _ in shape)
+    filtered = ndimage.spline_filter(values, 3, mode="reflect")
+    np.testing.assert_allclose(spline.coefficients[inner], filtered, atol=1e-11)
+    points = np.random.default_rng(9).random((200, len(shape))) * shape
+    expected = ndimage.map_coordinates(values, points.T - 0.5, order=3, mode="reflect")
+    np.testing.assert_allclose(spline(points), expected, atol=1e-11)
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (3,), (5, 2), (19, 20), (21, 1), (5, 3, 6)])
+def test_spline_coefficients_solve_the_interpolation_equations(shape: tuple[int, ...]) -> None:
+    """(c(i-1) + 4 c(i) + c(i+1)) / 6 = value along every axis, reflected: short axes too."""
+    values = np.random.default_rng(8).normal(size=shape)
+    coefficients = LogSpline(values, pma.Grid(shape)).coefficients
+    for axis, n in enumerate(shape):
+        left, middle, right = (np.take(coefficients, range(k, k + n), axis) for k in (1, 2, 3))
+        coefficients = (left + 4 * middle + right) / 6
+    np.testing.assert_allclose(coefficients, values, atol=1e-13)
+
+
+def test_spline_passes_through_its_nodes_and_is_constant_on_one_cell() -> None:
+    for shape in ((1,), (1, 6), (7, 5)):
+        values = np.random.default_rng(0).normal(size=shape)
+        grid = pma.Grid(shape)
+        centres = grid.coordinates().reshape(len(shape), -1).T
+        np.testing.assert_allclose(LogSpline(values, grid)(centres), values.ravel(), atol=1e-12)
+    line = LogSpline(np.array([2.5]), pma.Grid((1,)))
+    np.testing.assert_allclose(line(np.array([[0.0], [0.3], [1.0]])), 2.5, rtol=1e-13)
+
+
+def test_steepest_bounds_the_slope_of_the_spline() -> None:
+    grid = pma.Grid((9, 6), (0.0, 0.0), (2.0, 0.5))
+    spline = LogSpline(np.random.default_rng(3).normal(size=(9, 6)), grid)
+    points = np.random.default_rng(4).random((500, 2)) * [2.0, 0.5] * 0.98 + [0.02, 0.005]
+    for axis, bound in enumerate(spline.steepest()):
+        step = np.zeros(2)
+        step[axis] = 1e-6
+        slopes = np.abs(spline(points + step) - spline(points - step)) / 2e-6
+        assert 0.2 * bound < slopes.max() <= bound * (1 + 1e-6)

@@ -1,0 +1,284 @@
+"""Linear solvers: known answers in every shape, iteration counts, what is kept between solves."""
+
+import numpy as np
+import pytest
+
+import pma_grid as pma
+from pma_grid.kernels import DIMENSION
+from pma_grid.kernels import lattice as kernels
+from pma_grid.lattice import Lattice
+from pma_grid.linsolve import LinearSolver, Stencil
+from pma_grid.linsolve.automatic import AutoHandle
+
+COUNT = {1: 1, 2: 3, 3: 6}
+PACKED = {1: [(0, 0)], 2: [(0, 0), (0, 1), (1, 1)]}
+PACKED[3] = [(0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2)]
+
+
+def _stencil(
+    shape: tuple[int, ...],
+    *,
+    spacing: tuple[float, ...] | None = None,
+    drift: float = 0.3,
+    seed: int = 0,
+) -> Stencil:
+    """Diffusion in rows divided by a smooth density, and a smooth drift."""
+    rng = np.random.default_rng(seed)
+    dim = len(shape)
+    h = np.array(spacing or [1.0] * dim)
+    x = [(i.ravel() + 0.5) / m for i, m in zip(np.indices(shape), shape, strict=True)]
+    log_density = sum(0.5 * rng.normal() * np.cos(np.pi * c) for c in x)
+    tensor = np.broadcast_to(np.diag(h.min() ** 2 / h**2), (x[0].size, dim, dim))
+    winds = [rng.normal() * np.sin(np.pi * c) / m for c, m in zip(x, shape, strict=True)]
+    return _assembled(
+        Lattice(shape), tensor, drift * np.stack(winds, axis=1),
+        1 / (1 + 0.3 * np.cos(np.pi * x[0])), np.exp(np.asarray(log_density)),
+    )  # fmt: skip
+
+
+def _assembled(
+    lattice: Lattice, tensor: np.ndarray, drift: np.ndarray, gauge: np.ndarray, scale: np.ndarray
+) -> Stencil:
+    """The Selling stencils of diffusion tensors (N, d, d)."""
+    n, dim = lattice.size, lattice.dim
+    packed = np.stack([tensor[:, i, j] for i, j in PACKED[dim]], axis=1)
+    vectors = np.empty((n, COUNT[dim], dim), np.int8)
+    weights, offsets = np.empty((n, COUNT[dim])), np.empty((n, COUNT[dim]), np.int32)
+    DIMENSION[dim].decompose(packed, lattice.halo, vectors, weights)
+    kernels.link(vectors, lattice.strides, offsets)
+    return Stencil(lattice, vectors, offsets, weights, drift, gauge, scale)
+
+
+def _turning(n: int, core: float) -> Stencil:
+    """Cofactors of the Hessian of (core^2 + |x - x0|^2)^(1/2): anisotropic in every direction.
+
+    The rows of a cofactor matrix are divergence-free, so that the operator is nearly symmetric.
+    """
+    lattice = Lattice((n, n))
+    x = ((np.indices((n, n)).reshape(2, -1).T + 0.5) / n) - 0.4
+    r = np.sqrt(core**2 + (x**2).sum(axis=1))[:, None, None]
+    hessian = np.eye(2) / r - x[:, :, None] * x[:, None, :] / r**3
+    tensor = np.linalg.inv(hessian) * np.linalg.det(hessian)[:, None, None]
+    return _assembled(lattice, tensor, np.zeros_like(x), np.ones(n * n), np.ones(n * n))
+
+
+def _known(stencil: Stencil, seed: int = 1) -> tuple[np.ndarray, np.ndarray, float]:
+    """A right side, the solution of mean zero and its multiplier."""
+    rng = np.random.default_rng(seed)
+    shape = stencil.lattice.shape
+    x = np.zeros(shape)
+    for i, m in zip(np.indices(shape), shape, strict=True):
+        x += rng.normal() * np.cos(np.pi * (i + 0.5) / m) + 0.2 * np.cos(3 * np.pi * (i + 0.5) / m)
+    flat = (x + 0.05 * rng.normal(size=shape)).ravel()
+    flat -= flat.mean()
+    rhs = np.empty_like(flat)
+    stencil.apply(flat, rhs)
+    return rhs + 0.37 * stencil.gauge, flat, 0.37
+
+
+def _check(stencil: Stencil, solver: LinearSolver, rtol: float, *, accurate: float) -> str:
+    """Solve, compare with the known answer, return the name of what solved."""
+    rhs, x, multiplier = _known(stencil)
+    before = rhs.copy()
+    handle = solver.setup(stencil)
+    result = handle.solve(rhs, rtol=rtol, max_iterations=200)
+    np.testing.assert_array_equal(rhs, before)
+    assert result.converged and result.relative_residual <= rtol
+    assert handle.iterations == result.iterations > 0
+    left = np.empty_like(rhs)
+    stencil.apply(result.x, left)
+    left += result.multiplier * stencil.gauge - rhs
+    gauge = stencil.gauge
+    size = np.linalg.norm(rhs - (gauge @ rhs) / (gauge @ gauge) * gauge)
+    # what the iteration says is what the equation says
+    assert np.linalg.norm(left) <= 1.01 * rtol * size + 1e-12
+    error = result.x - result.x.mean() - x
+    assert np.linalg.norm(error) < accurate * np.linalg.norm(x)
+    assert result.multiplier == pytest.approx(multiplier, abs=accurate)
+    return handle.name
+
+
+SHAPES = [(64,), (31,), (2,), (12, 17), (23, 1), (1, 23), (2, 9), (31, 37), (40, 8), (7, 8, 9),
+          (11, 1, 13), (5, 16, 3)]  # fmt: skip
+SOLVERS = {
+    "direct": pma.Direct(),
+    "multigrid": pma.Multigrid(),
+    "two sweeps": pma.Multigrid(sweeps=2),
+    "auto": pma.Auto(),
+    "rs": pma.AMG(),
+    "rs symmetric": pma.AMG(symmetric=True),
+    "rs nonsymmetric": pma.AMG(symmetric=False),
+    "sa symmetric": pma.AMG("smoothed_aggregation", symmetric=True),
+    "sa nonsymmetric": pma.AMG("smoothed_aggregation", symmetric=False),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("name", SOLVERS)
+def test_known_solution_in_any_shape(name: str, shape: tuple[int, ...]) -> None:
+    stencil = _stencil(shape)
+    _check(stencil, SOLVERS[name], 1e-9, accurate=1e-6)
+
+
+@pytest.mark.parametrize("name", ["direct", "auto", "rs"])
+@pytest.mark.parametrize("spacing", [(1.0, 3.0), (5.0, 1.0)])
+def test_known_solution_on_anisotropic_cells(name: str, spacing: tuple[float, float]) -> None:
+    _check(_stencil((36, 29), spacing=spacing), SOLVERS[name], 1e-9, accurate=1e-5)
+
+
+def test_names_say_what_solves() -> None:
+    line, square = _stencil((20,)), _stencil((16, 16))
+    assert pma.Auto().setup(line).name == "direct"
+    assert pma.Auto().setup(square).name == "multigrid"
+    assert pma.Multigrid().setup(square).name == "multigrid"
+    assert pma.AMG().setup(square).name == "amg"
+    assert pma.Direct().setup(square).name == "direct"
+
+
+@pytest.mark.parametrize("shape", [(30,), (14, 13), (6, 7, 5)])
+def test_direct_needs_one_iteration(shape: tuple[int, ...]) -> None:
+    stencil = _stencil(shape)
+    rhs, _, _ = _known(stencil)
+    assert pma.Direct().setup(stencil).solve(rhs, rtol=1e-10).iterations == 1
+
+
+def test_zero_right_side_and_pure_gauge_need_no_iteration() -> None:
+    stencil = _stencil((9, 8))
+    handle = pma.Multigrid().setup(stencil)
+    zero = handle.solve(np.zeros(72), rtol=1e-6)
+    assert zero.iterations == 0 and not zero.x.any()
+    # rounding is all that is left of it: any number of iterations is wasted
+    gauge = handle.solve(2.0 * stencil.gauge, rtol=0.5, max_iterations=1)
+    assert gauge.multiplier == pytest.approx(2.0, abs=1e-12)
+    assert np.abs(gauge.x).max() < 1e-12
+
+
+def _multigrid_count(shape: tuple[int, ...], rtol: float) -> int:
+    stencil = _stencil(shape)
+    rhs, _, _ = _known(stencil)
+    result = pma.Multigrid().setup(stencil).solve(rhs, rtol=rtol, max_iterations=60)
+    assert result.converged
+    return result.iterations
+
+
+def test_multigrid_counts_do_not_grow_with_the_grid() -> None:
+    counts = {n: _multigrid_count((n, n), 1e-6) for n in (64, 128)}
+    assert counts[64] <= 12 and counts[128] <= 12
+    assert abs(counts[128] - counts[64]) <= 2
+
+
+@pytest.mark.parametrize("shape", [(61, 67), (127, 33), (16, 16, 16), (17, 19, 13)])
+def test_multigrid_counts_on_odd_shapes(shape: tuple[int, ...]) -> None:
+    assert _multigrid_count(shape, 1e-6) <= 12
+
+
+def test_semi_coarsening_keeps_counts_on_stretched_cells() -> None:
+    stencil = _stencil((64, 64), spacing=(1.0, 8.0))
+    rhs, _, _ = _known(stencil)
+    handle = pma.Multigrid().setup(stencil)
+    assert handle.solve(rhs, rtol=1e-6).iterations <= 12
+
+
+def test_auto_leaves_a_slow_multigrid_for_amg() -> None:
+    stencil = _turning(64, 0.1)
+    rhs, _, _ = _known(stencil)
+    slow = pma.Multigrid().setup(stencil).solve(rhs, rtol=1e-8, max_iterations=300)
+    assert slow.iterations > pma.Auto().patience
+    handle = pma.Auto().setup(stencil)
+    assert handle.name == "multigrid"
+    result = handle.solve(rhs, rtol=1e-8, max_iterations=200)
+    assert handle.name == "multigrid->amg"
+    assert result.converged and result.iterations < slow.iterations
+    assert _check(stencil, pma.Auto(), 1e-8, accurate=1e-4) == "multigrid->amg"
+
+
+def test_auto_continues_the_solve_it_began() -> None:
+    """The iterations of both preconditioners add up, and the answer is that of the whole."""
+    stencil = _stencil((24, 20))
+    handle = pma.Auto(patience=1).setup(stencil)
+    rhs, x, _ = _known(stencil)
+    result = handle.solve(rhs, rtol=1e-10, max_iterations=100)
+    assert handle.name == "multigrid->amg"
+    assert isinstance(handle, AutoHandle) and handle.fallback is not None
+    assert result.iterations == 1 + handle.fallback.iterations
+    np.testing.assert_allclose(result.x - result.x.mean(), x, atol=1e-7 * np.abs(x).max())
+    # the later solves of the same grid begin with AMG
+    later = pma.Auto(patience=1).setup(stencil, handle)
+    assert later.name == "amg"
+    assert later.precondition is handle.fallback.precondition
+    # another grid begins with multigrid again
+    other = _stencil((25, 20))
+    assert pma.Auto(patience=1).setup(other, later).name == "multigrid"
+
+
+def test_auto_respects_the_iterations_allowed() -> None:
+    stencil = _stencil((24, 20))
+    rhs, _, _ = _known(stencil)
+    handle = pma.Auto().setup(stencil)
+    result = handle.solve(rhs, rtol=1e-12, max_iterations=2)
+    assert result.iterations == 2 and not result.converged
+    assert handle.name == "multigrid"
+
+
+def test_amg_keeps_its_hierarchy_until_it_is_stale() -> None:
+    stencil = _stencil((32, 32))
+    rhs, _, _ = _known(stencil)
+    solver = pma.AMG()
+    first = solver.setup(stencil)
+    first.solve(rhs, rtol=1e-6)
+    second = solver.setup(stencil, first)
+    assert second.precondition is first.precondition
+    assert second.gcr is first.gcr
+    second.solve(rhs, rtol=1e-6)
+    assert second.iterations == first.iterations
+    assert pma.AMG(lag=False).setup(stencil, first).precondition is not first.precondition
+    # more than twice the iterations of the first solve: rebuilt
+    second.iterations = 2 * first.iterations + 1
+    assert solver.setup(stencil, second).precondition is not first.precondition
+    # and never carried to another grid
+    assert solver.setup(_stencil((32, 32)), first).precondition is not first.precondition
+
+
+def test_lagged_hierarchy_still_solves_the_new_equation() -> None:
+    old = _stencil((30, 31), seed=0)
+    changed = _stencil((30, 31), seed=5)
+    new = Stencil(
+        old.lattice, changed.vectors, changed.offsets, changed.weights, changed.drift,
+        changed.gauge, changed.row_scale,
+    )  # fmt: skip
+    solver = pma.AMG()
+    first = solver.setup(old)
+    first.solve(_known(old)[0], rtol=1e-6)
+    handle = solver.setup(new, first)
+    assert handle.precondition is first.precondition
+    rhs, x, _ = _known(new)
+    result = handle.solve(rhs, rtol=1e-10, max_iterations=100)
+    np.testing.assert_allclose(result.x - result.x.mean(), x, atol=1e-6 * np.abs(x).max())
+
+
+def test_multigrid_reuses_its_arrays_for_the_same_lattice_only() -> None:
+    stencil = _stencil((40, 36))
+    solver = pma.Multigrid()
+    first = solver.setup(stencil)
+    second = solver.setup(stencil, first)
+    assert second.precondition.levels is first.precondition.levels  # type: ignore[attr-defined]
+    assert second.gcr is first.gcr
+    third = solver.setup(_stencil((40, 36)), second)
+    assert third.precondition.levels is not first.precondition.levels  # type: ignore[attr-defined]
+    assert third.gcr is not first.gcr
+
+
+@pytest.mark.parametrize("name", ["multigrid", "auto", "rs"])
+def test_strong_drift_is_solved(name: str) -> None:
+    _check(_stencil((40, 37), drift=8.0), SOLVERS[name], 1e-8, accurate=1e-4)
+
+
+def test_solves_repeat_bit_for_bit() -> None:
+    stencil = _stencil((33, 31))
+    rhs, _, _ = _known(stencil)
+    handle = pma.Multigrid().setup(stencil)
+    first = handle.solve(rhs, rtol=1e-8)
+    # buffers of the first solve must not leak into the second
+    second = handle.solve(rhs, rtol=1e-8)
+    np.testing.assert_array_equal(first.x, second.x)
+    assert first.iterations == second.iterations

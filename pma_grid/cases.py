@@ -246,9 +246,7 @@ def separable(dim: int = 2) -> Case:
         )
 
     def mu(*x: Array) -> Array:
-        factors = [
-            1 + a * k * np.cos(np.pi * k * v) for (a, k), v in zip(terms, x, strict=True)
-        ]
+        factors = [1 + a * k * np.cos(np.pi * k * v) for (a, k), v in zip(terms, x, strict=True)]
         return np.asarray(math.prod(factors))
 
     def nu(*y: Array) -> Array:

@@ -52,7 +52,9 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("-o", "--output", default=".", help="Folder for demo.npz and demo.png.", metavar="DIR")
+@click.option(
+    "-o", "--output", default=".", help="Folder for demo.npz and demo.png.", metavar="DIR"
+)
 @click.option("--size", default=256, show_default=True, type=click.IntRange(8, 4096),
               help="Cells an axis.")  # fmt: skip
 @as_json
@@ -243,7 +245,9 @@ def _report(ot: Transport, files: list[str], as_json: bool) -> None:
                 )
     if "monotone" in stats:
         scan = stats["monotone"]
-        lines.append(f"monotone scan  differs in {scan['cells']} cells, by {scan['largest_gain']:.1e}")
+        lines.append(
+            f"monotone scan  differs in {scan['cells']} cells, by {scan['largest_gain']:.1e}"
+        )
     if files:
         lines.append(f"files          {', '.join(files)}")
     click.echo("\n".join(lines))
@@ -256,7 +260,9 @@ def _report(ot: Transport, files: list[str], as_json: bool) -> None:
               help="Cells an axis, increasing  [default: a few that take seconds]")  # fmt: skip
 @click.option("-o", "--output", metavar="FILE", help="Convergence plot to write.")
 @as_json
-def study(name: str, dim: int | None, sizes: tuple[int, ...], output: str | None, as_json: bool) -> int:
+def study(
+    name: str, dim: int | None, sizes: tuple[int, ...], output: str | None, as_json: bool
+) -> int:
     """Errors against a closed form on several grids, with the observed orders.
 
     NAME is manufactured, anisotropic, affine-gaussian, separable, quantile, radial or
@@ -274,7 +280,9 @@ def study(name: str, dim: int | None, sizes: tuple[int, ...], output: str | None
         raise InvalidInputError(f"--dim is {dim}; {name} exists for --dim {allowed}: omit it")
     maker = getattr(cases, name.replace("-", "_"))
     case = maker(dim or 2) if name in with_dim else maker()
-    chosen = sizes or {1: (64, 128, 256, 512, 1024), 2: (32, 64, 128, 256), 3: (16, 32, 64)}[case.dim]
+    chosen = (
+        sizes or {1: (64, 128, 256, 512, 1024), 2: (32, 64, 128, 256), 3: (16, 32, 64)}[case.dim]
+    )
     result = convergence.study(case, tuple(chosen))
     if drawn:
         from pma_grid import plotting

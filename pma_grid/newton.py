@@ -81,9 +81,7 @@ class Newton:
             stencil = equation.linearise(source)
             state.handle = self.linear_solver.setup(stencil, state.handle)
             rtol = max(FORCING, min(0.5, 0.5 * tol / state.residual))
-            result = state.handle.solve(
-                equation.residual, rtol=rtol, max_iterations=LINEAR_LIMIT
-            )
+            result = state.handle.solve(equation.residual, rtol=rtol, max_iterations=LINEAR_LIMIT)
             state.linear_iterations += result.iterations
             if state.handle.name not in state.solvers:
                 state.solvers += (state.handle.name,)
@@ -99,9 +97,7 @@ class Newton:
             if size == 0:
                 state.status = Status.LINE_SEARCH_STALLED
                 return state
-        state.status = (
-            Status.CONVERGED if state.residual <= tol else Status.MAX_ITERATIONS
-        )
+        state.status = Status.CONVERGED if state.residual <= tol else Status.MAX_ITERATIONS
         return state
 
     def _backtrack(

@@ -9,7 +9,9 @@ from typing import Any
 
 
 @contextmanager
-def reporter(progress: bool, callback: Callable[[Any], None] | None) -> Iterator[Callable[[Any], None]]:
+def reporter(
+    progress: bool, callback: Callable[[Any], None] | None
+) -> Iterator[Callable[[Any], None]]:
     """Yield the function that takes records: it feeds the progress line and the callback."""
     bar = None
     if progress:

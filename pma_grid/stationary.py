@@ -22,7 +22,15 @@ from pma_grid.kernels import CompileClock
 from pma_grid.lattice import Array, Transfer
 from pma_grid.linsolve import Auto, LinearSolver
 from pma_grid.newton import Iterate, Newton, Record
-from pma_grid.operator import WORKING_FLOORS, Frame, LogSpline, MongeAmpere, floored, log_centre_values, split
+from pma_grid.operator import (
+    WORKING_FLOORS,
+    Frame,
+    LogSpline,
+    MongeAmpere,
+    floored,
+    log_centre_values,
+    split,
+)
 from pma_grid.problem import Problem
 from pma_grid.progress import reporter
 from pma_grid.transport import Transport
@@ -125,7 +133,9 @@ def solve(
         newton = Newton(linear_solver or Auto(), max_iterations, keep, started)
         run = _Cascade(problem, newton, tol, monotone_gradient)
         result = run.from_potential(initial) if initial is not None else run.nested()
-        scan = result.equation.scan(result.state.phi, result.state.alpha) if verify_monotone else None
+        scan = (
+            result.equation.scan(result.state.phi, result.state.alpha) if verify_monotone else None
+        )
     seconds = time.perf_counter() - started
     stats = _statistics(run, result, history, seconds, clock.seconds)
     if scan is not None:
@@ -223,9 +233,7 @@ class _Cascade:
         return MongeAmpere(
             log_centre_values(source),
             Grid(source.shape, mine.lower, mine.upper),
-            LogSpline(
-                log_centre_values(target), Grid(target.shape, other.lower, other.upper)
-            ),
+            LogSpline(log_centre_values(target), Grid(target.shape, other.lower, other.upper)),
             superbase=superbase,
             monotone_gradient=self.monotone_gradient,
         )
@@ -288,7 +296,9 @@ class _Cascade:
             return self.tol
         # second differences of phi round to about eps |phi|, in units of the metric
         rounding = 50 * np.finfo(float).eps * np.abs(guess).max() / equation.frame.metric.min()
-        return max(min(DEFAULT_TOLERANCE, TRUNCATION_SHARE * truncation / 4), float(rounding), 1e-12)
+        return max(
+            min(DEFAULT_TOLERANCE, TRUNCATION_SHARE * truncation / 4), float(rounding), 1e-12
+        )
 
     def _run(self, index: int, equation: MongeAmpere, state: Iterate, tol: float) -> _Solved:
         """Newton on one level; the summary is kept for the statistics."""
@@ -316,7 +326,6 @@ class _Cascade:
             }
         )
         return _Solved(equation, state, tol)
-
 
     def _continuation(
         self, index: int, equation: MongeAmpere, first: Iterate, stalled: Iterate, tol: float
@@ -379,9 +388,7 @@ def _statistics(
     }
 
 
-def _conclude(
-    problem: Problem, run: _Cascade, solved: _Solved, stats: dict[str, Any]
-) -> Transport:
+def _conclude(problem: Problem, run: _Cascade, solved: _Solved, stats: dict[str, Any]) -> Transport:
     """The Transport, or the error that carries it."""
     status = solved.state.status
     if status is Status.CONVERGED and any(f["cells"] for f in run.floors.values()):

@@ -204,7 +204,9 @@ def check_writable(path: str | os.PathLike[str]) -> Path:
     file = Path(path)
     folder = file.parent
     if not folder.is_dir():
-        raise InvalidInputError(f"{folder} is no folder, so {file} cannot be written; make it first")
+        raise InvalidInputError(
+            f"{folder} is no folder, so {file} cannot be written; make it first"
+        )
     if file.is_dir():
         raise InvalidInputError(f"{file} is a folder; give the name of a file in it")
     if not os.access(file if file.exists() else folder, os.W_OK):

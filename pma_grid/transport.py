@@ -13,7 +13,14 @@ from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
-from pma_grid.operator import WORKING_FLOORS, LogSpline, MongeAmpere, floored, log_centre_values, split
+from pma_grid.operator import (
+    WORKING_FLOORS,
+    LogSpline,
+    MongeAmpere,
+    floored,
+    log_centre_values,
+    split,
+)
 from pma_grid.problem import Problem
 from pma_grid.quadrature import Potential, dual_value, mccann
 
@@ -63,6 +70,8 @@ class Transport:
             The shape differs from the source grid's, or a value is not finite.
         """
         try:
+            if np.iscomplexobj(potential):
+                raise TypeError("it is complex")
             values = np.array(potential, dtype=float)
         except (TypeError, ValueError) as error:
             raise InvalidInputError(

@@ -32,5 +32,3 @@ class Direct:
             out[1:] = factor.solve(residual)[:-1]
 
         return Handle("direct", stencil, precondition, previous)
-
-

@@ -59,7 +59,13 @@ class Stencil:
         )  # fmt: skip
         if self.viscosity is not None:
             kernels.add_viscosity(
-                self._padded, lat.row_start, lat.n_last, lat.strides, self.viscosity, self.gauge, out
+                self._padded,
+                lat.row_start,
+                lat.n_last,
+                lat.strides,
+                self.viscosity,
+                self.gauge,
+                out,
             )
 
     def matrix(self) -> sparse.csr_matrix:

@@ -290,35 +290,35 @@ def test_log_det_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
     assert np.mean(excess < 1e-12) > 0.95
 
 
-@pytest.mark.parametrize("seed", range(3))
+def _minimum(a: np.ndarray, e: np.ndarray) -> np.ndarray:
+    """min over w >= 0 of sum w a - log det sum w e e^T - 3, by coordinate descent: (cells, 6)."""
+    w = 0.3 / a
+    outer = e[:, :, None] * e[:, None, :]
+    for _ in range(150):
+        for m in range(6):
+            inverse = np.linalg.inv(np.einsum("nk,kij->nij", w, outer))
+            size = np.einsum("i,nij,j->n", e[m], inverse, e[m])
+            w[:, m] = np.maximum(0.0, w[:, m] + 1 / a[:, m] - 1 / size)
+    log_det = np.linalg.slogdet(np.einsum("nk,kij->nij", w, outer))[1]
+    return (w * a).sum(axis=1) - log_det - 3
+
+
+@pytest.mark.parametrize("seed", range(2))
 def test_log_det_3d_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
-    """As in 2-D; an obtuse superbase has the determinant of its matrix as the minimum."""
-    lattice = Lattice((8, 7, 9), 2)
+    """As in 2-D, the minimum over the weights of each superbase found by brute force."""
+    lattice = Lattice((5, 6, 4), 1)
     padded = _wavy(lattice, 0.7, seed)
-    value = _log_det(lattice, padded, np.ones(3), 2)
-    best = np.full(lattice.size, np.nan)
-    for v1, v2, v3 in all_superbases(3, 2):
+    value = _log_det(lattice, padded, np.ones(3), 1)
+    best = np.full(lattice.size, np.inf)
+    for v1, v2, v3 in all_superbases(3, 1):
         v0 = -(v1 + v2 + v3)
-        pairs = {
-            (0, 1): np.cross(v2, v3), (0, 2): np.cross(v1, v3), (0, 3): np.cross(v1, v2),
-            (1, 2): np.cross(v0, v3), (1, 3): np.cross(v0, v2), (2, 3): np.cross(v0, v1),
-        }  # fmt: skip
-        a = {k: _differences(lattice, padded, e[None])[:, 0] for k, e in pairs.items()}
-        g = np.zeros((lattice.size, 3, 3))
-        for i in range(3):
-            g[:, i, i] = a[0, i + 1]
-            for j in range(i + 1, 3):
-                g[:, i, j] = g[:, j, i] = 0.5 * (a[0, i + 1] + a[0, j + 1] - a[i + 1, j + 1])
-        inverse = np.linalg.inv(g)
-        obtuse = (np.linalg.eigvalsh(g) > 0).all(axis=1) & (inverse.sum(axis=2) >= 0).all(axis=1)
-        for i, j in ((0, 1), (0, 2), (1, 2)):
-            obtuse &= inverse[:, i, j] <= 0
-        best[obtuse] = np.fmin(best[obtuse], np.linalg.slogdet(g[obtuse])[1])
-    found = np.isfinite(best)
-    assert found.sum() > lattice.size // 2
-    excess = (value - best)[found]
-    assert -1e-10 < excess.min() and excess.max() < 1e-3
-    assert np.mean(excess < 1e-10) > 0.8
+        e = np.array([np.cross(a, b) for a, b in itertools.combinations((v0, v1, v2, v3), 2)])
+        a = np.stack([_differences(lattice, padded, k[None])[:, 0] for k in e], axis=1)
+        assert a.min() > 0
+        best = np.minimum(best, _minimum(a, e.astype(float)))
+    excess = value - best
+    assert -1e-6 < excess.min() and excess.max() < 1e-2
+    assert np.mean(excess < 1e-6) > 0.8
 
 
 def _equation(

@@ -180,16 +180,18 @@ def test_semi_coarsening_keeps_counts_on_stretched_cells() -> None:
 
 
 def test_auto_leaves_a_slow_multigrid_for_amg() -> None:
-    stencil = _turning(64, 0.1)
+    stencil = _turning(64, 0.05)
     rhs, _, _ = _known(stencil)
     slow = pma.Multigrid().setup(stencil).solve(rhs, rtol=1e-8, max_iterations=300)
     assert slow.iterations > pma.Auto().patience
-    handle = pma.Auto().setup(stencil)
+    # not symmetric enough for the symmetric part, which has a negative eigenvalue here
+    solver = pma.Auto(second=pma.AMG(symmetric=False))
+    handle = solver.setup(stencil)
     assert handle.name == "multigrid"
     result = handle.solve(rhs, rtol=1e-8, max_iterations=200)
     assert handle.name == "multigrid->amg"
     assert result.converged and result.iterations < slow.iterations
-    assert _check(stencil, pma.Auto(), 1e-8, accurate=1e-4) == "multigrid->amg"
+    assert _check(stencil, solver, 1e-8, accurate=1e-4) == "multigrid->amg"
 
 
 def test_auto_continues_the_solve_it_began() -> None:

@@ -48,7 +48,8 @@ def pulled_back(nu: Field, gradient: Field, hessian: Field) -> Field:
 
     def mu(*x: Array) -> Array:
         matrices = np.moveaxis(hessian(*x), (0, 1), (-2, -1))
-        return nu(*gradient(*x)) * np.linalg.det(matrices)
+        values: Array = nu(*gradient(*x)) * np.linalg.det(matrices)
+        return values
 
     return mu
 
@@ -100,7 +101,8 @@ def manufactured(dim: int = 2) -> Case:
         return out
 
     def potential(*x: Array) -> Array:
-        return 0.5 * sum(v * v for v in x) + a / np.pi**2 * product(x, ())
+        values: Array = 0.5 * sum(v * v for v in x) + a / np.pi**2 * product(x, ())
+        return values
 
     def gradient(*x: Array) -> Array:
         return np.stack([v - a / np.pi * product(x, (i,)) for i, v in enumerate(x)])
@@ -144,9 +146,9 @@ def anisotropic(smallest: float = 0.35) -> Case:
     def series(x: Array, y: Array, dx: int, dy: int) -> Array:
         total = np.zeros(np.broadcast_shapes(np.shape(x), np.shape(y)))
         for k, m, c in terms:
-            part = c * (k * np.pi) ** dx * (m * np.pi) ** dy
+            factor = c * (k * np.pi) ** dx * (m * np.pi) ** dy
             # the derivatives of cos are its quarter-period shifts
-            part = part * np.cos(k * np.pi * x + dx * np.pi / 2)
+            part = factor * np.cos(k * np.pi * x + dx * np.pi / 2)
             total = total + part * np.cos(m * np.pi * y + dy * np.pi / 2)
         return total
 
@@ -299,7 +301,8 @@ def radial(amplitude: float = 0.5) -> Case:
         )
 
     def nu(x: Array, y: Array) -> Array:
-        return 1 + 0 * (x + y)
+        ones: Array = 1 + 0 * (x + y)
+        return ones
 
     mu = pulled_back(nu, gradient, hessian)
     return Case(

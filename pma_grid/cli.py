@@ -308,6 +308,7 @@ def plot(result: str, output: str, kind: str) -> int:
 
     drawn = _check_picture(output)
     ot = load(result)
+    figure: Any
     if kind == "poster":
         figure = plotting.transport(ot)
     elif kind == "interpolation":

@@ -48,7 +48,7 @@ def legendre(
 def _compose(indices: list[Array]) -> Array:
     """Follow the maximisers: the index along axis k depends on those along the axes before it."""
     shape = indices[0].shape
-    where = list(np.indices(shape, sparse=True))
+    where: list[Array] = list(np.indices(shape, sparse=True))
     for axis in range(len(indices)):
         where[axis] = indices[axis][tuple(where)]
     return np.stack([np.broadcast_to(w, shape) for w in where])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -126,7 +127,7 @@ def study(
     True
     """
     sizes = tuple(sizes)
-    if len(sizes) < 2 or any(b <= a for a, b in zip(sizes, sizes[1:], strict=False)):
+    if len(sizes) < 2 or any(b <= a for a, b in itertools.pairwise(sizes)):
         raise InvalidInputError(
             f"sizes is {sizes}; an order needs at least two sizes in increasing order: "
             "for example (32, 64, 128)"

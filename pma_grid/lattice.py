@@ -1,8 +1,8 @@
 """Padded index sets and transfers between grids: what kernels need to know about a grid's shape.
 
 `Lattice` lays a field out with a halo of evenly reflected cells, so that every stencil reads plain
-offsets and no boundary code exists.  `Transfer` moves fields between two grids of the same box, axis
-by axis, for any two sizes.
+offsets and no boundary code exists.  `Transfer` moves fields between two grids of the same box,
+axis by axis, for any two sizes.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def lagrange(s: Array, points: int) -> Array:
 
 
 class Transfer:
-    """Restriction (sums) and interpolation between a fine grid and a coarser one of the same box."""
+    """Restriction (sums) and interpolation between a fine grid and a coarser one of one box."""
 
     def __init__(self, fine: tuple[int, ...], coarse: tuple[int, ...]) -> None:
         self.fine = tuple(fine)

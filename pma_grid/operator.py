@@ -15,6 +15,7 @@ import itertools
 import math
 
 import numpy as np
+from scipy import ndimage
 
 from pma_grid.density import Density
 from pma_grid.grid import Grid
@@ -46,7 +47,9 @@ def log_centre_values(averages: Array) -> Array:
             transfer.add_second_difference(
                 averages.reshape(outer, n, -1), correction.reshape(outer, n, -1)
             )
-    correction /= -24.0 * averages
+    with np.errstate(over="ignore"):
+        correction /= -24.0 * averages
+    np.clip(correction, -1e100, 1e100, out=correction)  # thin tails: the square must not overflow
     correction /= 1.0 + (correction / ROUGH) ** 2
     correction += np.log(averages)
     return correction
@@ -78,7 +81,8 @@ class LogSpline:
     def steepest(self) -> Array:
         """Bound of |d log nu / dy_i| per axis: the derivative averages coefficient differences."""
         slopes = [np.abs(np.diff(self.coefficients, axis=i)).max() for i in range(self.grid.dim)]
-        return np.array(slopes) / np.array(self.grid.spacing)
+        bound: Array = np.array(slopes) / np.array(self.grid.spacing)
+        return bound
 
 
 class Frame:
@@ -215,7 +219,8 @@ class MongeAmpere:
             self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, frame.metric, walked,
             value,
         )  # fmt: skip
-        return (value - frame.log_cell + self.log_target - self.log_source).reshape(lat.shape)
+        residual: Array = value - frame.log_cell + self.log_target - self.log_source
+        return residual.reshape(lat.shape)
 
     def hessian(self) -> Array:
         """D2u at the last evaluation, (d, d, *shape): inverse of D, so that its det solves the row.
@@ -231,7 +236,7 @@ class MongeAmpere:
         return np.moveaxis(inverse.reshape(*lat.shape, lat.dim, lat.dim), (-2, -1), (0, 1))
 
     def scan(self, phi: Array, alpha: float) -> tuple[int, float]:
-        """Full scan over superbases: how many cells it improves on, and by how much at most in r."""
+        """Scan over superbases: how many cells it improves on, and at most by how much in r."""
         self.evaluate(phi, alpha)
         lat, frame = self.lattice, self.frame
         best = np.empty(lat.size)
@@ -273,7 +278,7 @@ def all_superbases(dim: int, reach: int) -> Array:
 
 def _superbases_3d(reach: int) -> Array:
     """Superbases of Z^3 by breadth-first flips, stored as their last three vectors."""
-    start = ((-1, -1, -1), (1, 0, 0), (0, 1, 0), (0, 0, 1))
+    start: tuple[tuple[int, ...], ...] = ((-1, -1, -1), (1, 0, 0), (0, 1, 0), (0, 0, 1))
     seen = {_canonical(start): start}
     queue = [start]
     while queue:
@@ -307,8 +312,17 @@ def floored(density: Density, default: float) -> tuple[Array, dict[str, float]]:
     }
 
 
+def blurred(values: Array, passes: int) -> Array:
+    """[1 2 1]/4 along every axis, ``passes`` times, evenly reflected."""
+    for _ in range(passes):
+        for axis in range(values.ndim):
+            values = ndimage.correlate1d(values, (0.25, 0.5, 0.25), axis, mode="reflect")
+    return values
+
+
 def split(problem: Problem, potential: Array) -> Array:
     """phi of a potential u: what remains without the quadratic part, mean zero."""
     frame = Frame(problem.source.grid, problem.target.grid)
     phi = np.asarray(potential, float) - frame.quadratic()
-    return phi - phi.mean()
+    centred: Array = phi - phi.mean()
+    return centred

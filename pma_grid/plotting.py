@@ -6,6 +6,7 @@ shown and no global state is touched, so the functions work without a display.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ import numpy as np
 
 from pma_grid.convergence import Study
 from pma_grid.density import Density
+from pma_grid.errors import InvalidInputError
+from pma_grid.grid import Grid
 from pma_grid.transport import Transport
 
 if TYPE_CHECKING:
@@ -41,9 +44,20 @@ def save(figure: Any, path: str | Path) -> None:
     figure.savefig(path)
 
 
-def _plane(values: np.ndarray) -> np.ndarray:
-    """A 3-D field summed over its last axis; others as they are."""
-    return values.sum(axis=2) if values.ndim == 3 else values
+def _plane(density: Density) -> np.ndarray:
+    """The values, in 3-D integrated over axis 2 (so that boxes of any height compare)."""
+    if density.dim < 3:
+        return density.values
+    return np.asarray(density.values.sum(axis=2) * density.grid.spacing[2])
+
+
+def _one_scale(axes: Sequence[Axes], grids: Sequence[Grid]) -> None:
+    """Windows of one size, each centred on its box: lengths compare and titles are level."""
+    halves = [0.5 * max(g.upper[k] - g.lower[k] for g in grids) for k in (0, 1)]
+    for ax, grid in zip(axes, grids, strict=True):
+        row, column = (0.5 * (grid.lower[k] + grid.upper[k]) for k in (0, 1))
+        ax.set_xlim(column - halves[1], column + halves[1])
+        ax.set_ylim(row + halves[0], row - halves[0])
 
 
 def _bare(ax: Axes) -> None:
@@ -69,10 +83,11 @@ def density(
         ax.fill_between(x, density.values, color=COLOURS[0], alpha=0.25, lw=0)
         ax.plot(x, density.values, color=COLOURS[0], lw=1.5)
         ax.set_xlabel("x")
-        ax.set_ylim(bottom=0)
+        ax.set_ylim(0, None if top is None else 1.05 * top)
+        _open(ax)
         return ax
     extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
-    ax.imshow(_plane(density.values), extent=extent, cmap=cmap, vmin=0, vmax=top)
+    ax.imshow(_plane(density), extent=extent, cmap=cmap, vmin=0, vmax=top)
     _bare(ax)
     return ax
 
@@ -89,6 +104,7 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
         ax.plot(grid.axes[0], transport.gradient[0], color=COLOURS[1], lw=1.8)
         ax.set_xlabel("x")
         ax.set_ylabel("T(x)")
+        _open(ax)
         return ax
     from matplotlib.collections import LineCollection
 
@@ -129,26 +145,35 @@ def interpolation(
     if axes is None:
         axes = _figure(2.2 * len(times), 2.5).subplots(1, len(times), squeeze=False)[0]
     moments = [transport.interpolate(t) for t in times]
-    top = max(float(np.quantile(_plane(moment.values), 0.998)) for moment in moments)
+    top = max(float(np.quantile(_plane(moment), 0.998)) for moment in moments)
     for ax, moment, t in zip(axes, moments, times, strict=True):
         density(moment, ax, cmap=cmap, top=top)
-        if moment.dim == 1:
-            ax.set_ylim(0, 1.05 * top)
         ax.set_title(f"t = {t:g}", fontsize=9, color=INK)
+    if transport.problem.dim == 1:
+        for ax in axes[1:]:
+            ax.tick_params(labelleft=False)
+    else:
+        _one_scale(axes, [moment.grid for moment in moments])
     return list(axes)
 
 
 def history(transport: Transport, ax: Axes | None = None) -> Axes:
     """The residual over the Newton steps of all grids, coarse to fine, one line a grid."""
+    records = transport.stats.get("history")
+    if not records:
+        raise InvalidInputError(
+            "transport has no history, as no equation was solved for it; draw a result of solve"
+        )
     ax = _axes(ax, 5.0, 3.4)
-    records = transport.stats["history"]
     levels: dict[tuple[int, ...], list[tuple[int, float]]] = {}
     for count, record in enumerate(records):
         levels.setdefault(tuple(record["level"]), []).append((count, record["residual"]))
-    for k, points in enumerate(levels.values()):
+    for k, (shape, points) in enumerate(levels.items()):
         shade = 0.25 + 0.75 * (k + 1) / len(levels)
         x, y = zip(*points, strict=True)
         ax.semilogy(x, y, "o-", ms=3, lw=1.2, color=COLOURS[0], alpha=shade)
+        ax.annotate("×".join(str(n) for n in shape), points[0], xytext=(0, 5), ha="center",
+                    textcoords="offset points", color=INK, fontsize=7)  # fmt: skip
     ax.axhline(transport.stats["tol"], color=COLOURS[1], lw=1, ls="--")
     ax.annotate("tolerance", (0, transport.stats["tol"]), xytext=(2, 3), color=COLOURS[1],
                 textcoords="offset points", fontsize=8)  # fmt: skip
@@ -182,8 +207,11 @@ def convergence(study: Study, ax: Axes | None = None) -> Axes:
         if np.isfinite(errors).all() and errors[0] > 0:
             line = 1.8 * errors[0] * (h / h[0]) ** slope
             ax.loglog(h, line, color="#999999", lw=0.9, ls=":", zorder=0)
-            ax.annotate(f"h$^{slope}$", (h[-1], line[-1]), xytext=(-4, 4), ha="right",
+            ax.annotate(f"$h^{slope}$", (h[-1], line[-1]), xytext=(4, 8), ha="left",
                         textcoords="offset points", color="#777777", fontsize=9)  # fmt: skip
+    # one tick a grid: the usual ones crowd over so short a range
+    ax.set_xticks(h, [f"1/{row.n}" for row in study.rows])
+    ax.set_xticks([], minor=True)
     ax.set_xlabel("spacing h")
     ax.set_ylabel("error")
     ax.set_title(study.case, fontsize=10, color=INK)
@@ -195,14 +223,21 @@ def convergence(study: Study, ax: Axes | None = None) -> Axes:
 def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     """The poster of a result: source, deformed grid, target; McCann's interpolation below."""
     figure = _figure(10.0, 6.4)
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.75, 1.0))
+    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.75, 1.0))[:, 0]
     left, middle, right = upper.subplots(1, 3)
     problem = transport.problem
+    line = problem.dim == 1
+    top = max(side.values.max() for side in (problem.source, problem.target)) if line else None
     for ax, side, title in ((left, problem.source, "source"), (right, problem.target, "target")):
-        density(side, ax, cmap=cmap)
+        density(side, ax, cmap=cmap, top=top)
         ax.set_title(title, fontsize=11, color=INK)
     map(transport, middle)
-    middle.set_title("T = ∇u, a regular grid pushed forward", fontsize=11, color=INK)
+    if line:
+        middle.set_title("T = u', and the identity in grey", fontsize=11, color=INK)
+    else:
+        middle.set_title("T = ∇u, a regular grid pushed forward", fontsize=11, color=INK)
+        target = problem.target.grid
+        _one_scale((left, middle, right), (problem.source.grid, target, target))
     row = lower.subplots(1, 6)
     interpolation(transport, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), row, cmap=cmap)
     figure.supxlabel(_caption(transport), fontsize=9, color=INK)

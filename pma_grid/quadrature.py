@@ -13,6 +13,7 @@ from pma_grid.errors import InvalidInputError
 from pma_grid.grid import Grid
 from pma_grid.kernels.points import GRADIENT_AT, INVERT
 from pma_grid.lattice import Array, Lattice
+from pma_grid.validation import is_number
 
 if TYPE_CHECKING:
     from pma_grid.operator import LogSpline
@@ -50,14 +51,19 @@ class Potential:
     def quadratic(self, x: Array) -> Array:
         """The part of u without phi, at points (m, d)."""
         shifted = x - np.array(self.source.lower)
-        return (0.5 * self.stretch * shifted**2 + np.array(self.target.lower) * x).sum(axis=-1)
+        parts = 0.5 * self.stretch * shifted**2 + np.array(self.target.lower) * x
+        total: Array = parts.sum(axis=-1)
+        return total
 
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box."""
         values, gradients = np.empty(len(x)), np.empty(x.shape)
         GRADIENT_AT[self.source.dim](self.padded, POINT_HALO, self.positions(x), values, gradients)
         affine = np.array(self.target.lower) + self.stretch * (x - np.array(self.source.lower))
-        return np.clip(affine + gradients / self.spacing, self.target.lower, self.target.upper)
+        image: Array = np.clip(
+            affine + gradients / self.spacing, self.target.lower, self.target.upper
+        )
+        return image
 
     def centred_gradient(self) -> Array:
         """grad u at the source centres by centred differences, (d, *shape)."""
@@ -134,7 +140,8 @@ def _shift(potential: Potential, x: Array) -> Array:
     # s (x-a)^2/2 + b x - x^2/2 = (s-1) (x-a)^2/2 + (b-a) (x-a) + (a b - a^2/2)
     shifted = x - a
     parts = 0.5 * (s - 1) * shifted**2 + (b - a) * shifted + a * (b - 0.5 * a)
-    return parts.sum(axis=-1)
+    total: Array = parts.sum(axis=-1)
+    return total
 
 
 def mccann(
@@ -146,7 +153,7 @@ def mccann(
     grid: Grid | None,
 ) -> Density:
     """Law of (1 - t) X + t grad u(X); see `Transport.interpolate`."""
-    if not (np.isscalar(t) and 0 <= float(t) <= 1):
+    if not (is_number(t) and 0 <= float(t) <= 1):
         raise InvalidInputError(f"t is {t!r}; it must lie in [0, 1]: 0 is the source, 1 the target")
     source, target = potential.source, potential.target
     if grid is None:

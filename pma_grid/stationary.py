@@ -14,7 +14,6 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
-from scipy import ndimage
 
 from pma_grid.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.grid import Grid
@@ -27,6 +26,7 @@ from pma_grid.operator import (
     Frame,
     LogSpline,
     MongeAmpere,
+    blurred,
     floored,
     log_centre_values,
     split,
@@ -34,10 +34,11 @@ from pma_grid.operator import (
 from pma_grid.problem import Problem
 from pma_grid.progress import reporter
 from pma_grid.transport import Transport
+from pma_grid.validation import is_number
 
 # Axes of at most this many cells are not coarsened further.
 COARSEST_AXIS = 8
-# The tolerance of `tol=None`, and its share of the estimated truncation error where that is smaller.
+# The tolerance of `tol=None`, and its share of the estimated truncation error if that is smaller.
 DEFAULT_TOLERANCE = 1e-5
 TRUNCATION_SHARE = 0.1
 # Coarse grids only start finer ones: solved to this share of their own truncation error.
@@ -144,7 +145,7 @@ def solve(
 
 
 def _check(tol: float | None, max_iterations: int) -> None:
-    if tol is not None and not (np.isscalar(tol) and np.isfinite(tol) and tol > 0):
+    if tol is not None and not (is_number(tol) and np.isfinite(tol) and tol > 0):
         raise InvalidInputError(
             f"tol is {tol!r}; it must be a positive number, the rms residual asked for: "
             "pass for example tol=1e-6, or None for the default"
@@ -243,9 +244,11 @@ class _Cascade:
         potential = initial.potential if isinstance(initial, Transport) else np.asarray(initial)
         if potential.shape != self.problem.source.shape:
             raise InvalidInputError(
-                f"initial has shape {potential.shape}, the source grid {self.problem.source.shape}; "
-                "they must agree: interpolate the potential to the source grid"
+                f"initial has shape {potential.shape}, the source grid "
+                f"{self.problem.source.shape}; they must agree: "
+                "interpolate the potential to the source grid"
             )
+        potential = Transport.from_potential(self.problem, potential).potential
         state = Iterate(split(self.problem, potential), 0.0)
         last = len(self.densities) - 1
         return self._run(last, self.equation(last, None), state, self.tol or DEFAULT_TOLERANCE)
@@ -291,7 +294,7 @@ class _Cascade:
         )
 
     def _final_tolerance(self, truncation: float, guess: Array, equation: MongeAmpere) -> float:
-        """The tolerance of the finest grid: asked for, or from the next coarser truncation error."""
+        """Tolerance of the finest grid: asked for, or from the next coarser truncation error."""
         if self.tol is not None:
             return self.tol
         # second differences of phi round to about eps |phi|, in units of the metric
@@ -303,7 +306,7 @@ class _Cascade:
     def _run(self, index: int, equation: MongeAmpere, state: Iterate, tol: float) -> _Solved:
         """Newton on one level; the summary is kept for the statistics."""
         begun = time.perf_counter()
-        source, target = self.densities[index]
+        source, _ = self.densities[index]
         first = Iterate(state.phi, state.alpha)
         state = self.newton.run(equation, source, state, tol)
         blurs = 0
@@ -339,26 +342,17 @@ class _Cascade:
         superbase = None
         state = first
         for passes in BLURS:
-            blurred = self._level_equation(index, _blurred(target, passes), superbase)
-            state = self.newton.run(blurred, source, state, max(tol, COARSE_TOLERANCE))
-            superbase = blurred.superbase_field()
-        equation.restart(blurred.superbase_field())
-        spent = (stalled.steps, stalled.linear_iterations)
+            smoothed = self._level_equation(index, blurred(target, passes), superbase)
+            state = self.newton.run(smoothed, source, state, max(tol, COARSE_TOLERANCE))
+            superbase = smoothed.superbase_field()
+        equation.restart(smoothed.superbase_field())
         final = self.newton.run(equation, source, state, tol)
         if final.residual > stalled.residual:
             equation.evaluate(stalled.phi, stalled.alpha)
             final.phi, final.alpha, final.residual = stalled.phi, stalled.alpha, stalled.residual
-        final.steps += spent[0]
-        final.linear_iterations += spent[1]
+        final.steps += stalled.steps
+        final.linear_iterations += stalled.linear_iterations
         return final
-
-
-def _blurred(values: Array, passes: int) -> Array:
-    """[1 2 1]/4 along every axis, ``passes`` times, evenly reflected."""
-    for _ in range(passes):
-        for axis in range(values.ndim):
-            values = ndimage.correlate1d(values, (0.25, 0.5, 0.25), axis, mode="reflect")
-    return values
 
 
 def _coarsened(values: Array) -> Array:
@@ -397,8 +391,8 @@ def _conclude(problem: Problem, run: _Cascade, solved: _Solved, stats: dict[str,
     result = Transport(problem, frame.quadratic() + solved.state.phi, status=status, stats=stats)
     if not status.succeeded:
         raise ConvergenceError(
-            f"{status.value} (rms residual {solved.state.residual:.2e}, asked for {solved.tol:.2e}, "
-            f"mass constant {solved.state.alpha:.2e})",
+            f"{status.value} (rms residual {solved.state.residual:.2e}, asked for "
+            f"{solved.tol:.2e}, mass constant {solved.state.alpha:.2e})",
             result=result,
         )
     return result

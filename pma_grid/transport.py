@@ -28,7 +28,7 @@ from pma_grid.quadrature import Potential, dual_value, mccann
 class Transport:
     """The optimal map of a problem as the gradient of a potential, cost |x - y|^2.
 
-    Not built by hand: `solve` returns it, `from_potential` wraps any potential, `load` reads a file.
+    Not built by hand: `solve` returns it, `from_potential` wraps any potential, `load` reads one.
 
     Attributes
     ----------
@@ -244,8 +244,9 @@ class Transport:
 
         Notes
         -----
-        rho_t(z) = mu(x) / det((1 - t) I + t D2u(x)) at the x with (1 - t) x + t grad u(x) = z, found
-        by inverting the gradient of (1 - t)|x|^2/2 + t u; normalised.  Second order in the spacing.
+        rho_t(z) = mu(x) / det((1 - t) I + t D2u(x)) at the x with (1 - t) x + t grad u(x) = z,
+        found by inverting the gradient of (1 - t)|x|^2/2 + t u; normalised.  Second order in the
+        spacing.
         """
         source, target = (
             LogSpline(np.log(values), density.grid)

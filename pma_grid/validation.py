@@ -69,6 +69,11 @@ def _checked_array(values: ArrayLike, name: str) -> NDArray[Any]:
     return array
 
 
+def is_number(value: object) -> bool:
+    """Whether it is one real number; truth values are none."""
+    return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
+
+
 def checked_total(values: Array, name: str) -> float:
     """Sum of the values, positive and finite."""
     with np.errstate(over="ignore"):

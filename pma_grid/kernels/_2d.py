@@ -282,7 +282,7 @@ def scan(
                 ae = _second(padded, p, ex, ey, stride, m0, m1)
                 af = _second(padded, p, fx, fy, stride, m0, m1)
                 ag = _second(padded, p, -ex - fx, -ey - fy, stride, m0, m1)
-                s, radius, le, lf, lg = _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01)
+                s, _, le, lf, lg = _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01)
                 if min(le, lf, lg) < 0:
                     # every pair of vectors of a face is a face of this superbase too
                     e2 = m0 * ex * ex + m1 * ey * ey

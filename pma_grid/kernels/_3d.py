@@ -1,11 +1,11 @@
 """Three-dimensional kernels: monotone log det D2u by Selling superbases; `_2d` has the contract.
 
 A superbase v0..v3 of Z^3 (sum zero, unimodular) gives six lattice vectors e_ij = v_k x v_l with
-D = sum_ij w_ij e_ij e_ij^T, w_ij = -v_i . D v_j (Selling 1874).  In the basis dual to v1, v2, v3 the
-Hessian has the coordinates G_jj = a_0j and G_ij = (a_0i + a_0j - a_ij) / 2, where a_ij is the second
-difference along e_ij.  A negative w_ij is removed by the flip (-v_i, v_j, v_k + v_i, v_l + v_i),
-which replaces e_ij alone.  Where the flip does not help the minimiser lies on a face, solved by
-coordinate descent with exact line minimisation.  Pairs are ordered 01, 02, 03, 12, 13, 23.
+D = sum_ij w_ij e_ij e_ij^T, w_ij = -v_i . D v_j (Selling 1874).  In the basis dual to v1, v2, v3
+the Hessian has the coordinates G_jj = a_0j and G_ij = (a_0i + a_0j - a_ij) / 2, where a_ij is the
+second difference along e_ij.  A negative w_ij is removed by the flip (-v_i, v_j, v_k + v_i,
+v_l + v_i), which replaces e_ij alone.  Where the flip does not help the minimiser lies on a face,
+solved by coordinate descent with exact line minimisation.  Pairs go 01, 02, 03, 12, 13, 23.
 """
 
 import math

@@ -6,15 +6,17 @@ centred difference, so that the map between cell centres agrees with the gradien
 """
 
 import math
+from collections.abc import Callable
 
 from numba import njit
 
 
 @njit(cache=True, fastmath=True)
 def prefilter_axis(values):
-    """Turn node values into cubic B-spline coefficients along axis 1 of (outer, n, inner), in place.
+    """Turn node values into cubic B-spline coefficients along axis 1 of (outer, n, inner).
 
-    The recursive filter of Unser (1999), pole z = sqrt(3) - 2, with half-sample even reflection.
+    In place, by the recursive filter of Unser (1999), pole z = sqrt(3) - 2, with half-sample even
+    reflection.
     """
     z = math.sqrt(3.0) - 2.0
     n = values.shape[1]
@@ -162,4 +164,4 @@ def spline_3d(coefficients, halo, y0, y1, y2, row, value, derivative):
         derivative[row + j, 2] = fz
 
 
-SPLINE = {1: spline_1d, 2: spline_2d, 3: spline_3d}
+SPLINE: dict[int, Callable[..., None]] = {1: spline_1d, 2: spline_2d, 3: spline_3d}

@@ -93,7 +93,9 @@ def _make_smooth(m):
                 value = rhs[c]
                 for k in range(m):
                     o = offsets[c, k]
-                    value += weights[c, 2 * k] * padded[p + o] + weights[c, 2 * k + 1] * padded[p - o]
+                    value += (
+                        weights[c, 2 * k] * padded[p + o] + weights[c, 2 * k + 1] * padded[p - o]
+                    )
                 padded[p] = value * inverse_diagonal[c]
                 p += step
                 c += step
@@ -112,7 +114,9 @@ def _make_defect(m):
                 value = rhs[c] - padded[p] / inverse_diagonal[c]
                 for k in range(m):
                     o = offsets[c, k]
-                    value += weights[c, 2 * k] * padded[p + o] + weights[c, 2 * k + 1] * padded[p - o]
+                    value += (
+                        weights[c, 2 * k] * padded[p + o] + weights[c, 2 * k + 1] * padded[p - o]
+                    )
                 out[c] = scale[c] * value
                 p += 1
                 c += 1
@@ -147,7 +151,7 @@ def neighbour(cell, vector, sign, shape):
 
 @njit(cache=True)
 def assemble(shape, vectors, weights, drift, rows, cols, data):
-    """Triplets of J (duplicates to be summed): 2 m + 1 + 2 d of them a cell, reflection built in."""
+    """Triplets of J (duplicates to be summed): 2 m + 1 + 2 d a cell, reflection built in."""
     n_cells, m, dim = vectors.shape
     unit = vectors[0, 0].copy()
     t = 0
@@ -176,7 +180,7 @@ def assemble(shape, vectors, weights, drift, rows, cols, data):
 
 @njit(cache=True)
 def tensors(vectors, weights, out):
-    """Diffusion tensor D = sum_k w_k e_k e_k^T, upper triangle row by row: ``out`` (N, d(d+1)/2)."""
+    """Diffusion tensor D = sum_k w_k e_k e_k^T, upper triangle by rows: ``out`` (N, d(d+1)/2)."""
     n_cells, m, dim = vectors.shape
     for c in range(n_cells):
         t = 0
@@ -241,7 +245,7 @@ def link(vectors, strides, offsets):
 
 @njit(cache=True)
 def assemble_two_sided(shape, vectors, weights, out):
-    """Dense matrix A of the smoother, A q = sum w (q(x) - q(neighbour)): ``out`` (N, N), added to."""
+    """Adds the smoother's matrix A, A q = sum w (q(x) - q(neighbour)), to ``out`` (N, N)."""
     n_cells, m, _ = vectors.shape
     for c in range(n_cells):
         for k in range(m):

@@ -75,9 +75,9 @@ def invert(g00, g01, g02, g11, g12, g22):
 
 @njit(cache=True)
 def root(a, a0, ratio, det0, w):
-    """Shift c with det(G + c G0) = ratio det(G0); ``w`` (6,) receives the weights of (G + c G0)^{-1}.
+    """Shift c with det(G + c G0) = ratio det(G0); ``w`` (6,) gets the weights of (G + c G0)^{-1}.
 
-    Newton from the right of the largest root of the cubic: monotone, since the cubic is convex there.
+    Newton from the right of the largest root of the cubic, which is convex there: monotone.
     """
     g00, g11, g22 = a[0], a[1], a[2]
     g01 = 0.5 * (a[0] + a[1] - a[3])
@@ -89,7 +89,11 @@ def root(a, a0, ratio, det0, w):
     k12 = 0.5 * (a0[1] + a0[2] - a0[5])
     inv0 = 1.0 / det0
     # trace, second invariant and determinant of G0^{-1} G
-    t = (k11 * k22 - k12 * k12) * g00 + (k00 * k22 - k02 * k02) * g11 + (k00 * k11 - k01 * k01) * g22
+    t = (
+        (k11 * k22 - k12 * k12) * g00
+        + (k00 * k22 - k02 * k02) * g11
+        + (k00 * k11 - k01 * k01) * g22
+    )
     t += 2 * ((k02 * k12 - k01 * k22) * g01 + (k01 * k12 - k02 * k11) * g02)
     t = (t + 2 * (k01 * k02 - k00 * k12) * g12) * inv0
     c00, c11, c22 = g11 * g22 - g12 * g12, g00 * g22 - g02 * g02, g00 * g11 - g01 * g01
@@ -122,7 +126,7 @@ def root(a, a0, ratio, det0, w):
 
 @njit(cache=True)
 def differences(q, p, e, strides, metric, a, a0):
-    """Second differences of u (``a``) and of its quadratic part alone (``a0``) along the vectors."""
+    """Second differences along the vectors, of u (``a``) and of its quadratic part (``a0``)."""
     centre = 2 * q[p]
     for m in range(6):
         x, y, z = e[m, 0], e[m, 1], e[m, 2]

@@ -1,11 +1,11 @@
-"""Transfers between grids of one box, axis by axis on (outer, n, inner) views, any ratio of sizes."""
+"""Transfers between grids of one box, axis by axis on (outer, n, inner) views, any two sizes."""
 
 from numba import njit
 
 
 @njit(cache=True, fastmath=True)
 def restrict_axis(fine, parent, share, coarse):
-    """Sum fine cells into coarse ones: cell i gives ``share[i]`` to ``parent[i]``, the rest beyond."""
+    """Sum fine cells into coarse ones: i gives ``share[i]`` to ``parent[i]``, the rest beyond."""
     coarse[:] = 0
     for o in range(fine.shape[0]):
         for i in range(fine.shape[1]):

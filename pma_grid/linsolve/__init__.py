@@ -11,5 +11,6 @@ from pma_grid.linsolve.multigrid import Multigrid
 from pma_grid.linsolve.stencil import Stencil
 
 __all__ = [
-    "AMG", "GCR", "Auto", "Direct", "Handle", "LinearResult", "LinearSolver", "Multigrid", "Stencil",
+    "AMG", "GCR", "Auto", "Direct", "Handle", "LinearResult", "LinearSolver", "Multigrid",
+    "Stencil",
 ]  # fmt: skip

@@ -14,7 +14,7 @@ from pma_grid.linsolve.stencil import Stencil
 
 @dataclass(frozen=True)
 class Direct:
-    """Sparse LU factorisation (SuperLU) as the preconditioner: one iteration, costly in 2-D and 3-D.
+    """Sparse LU factorisation (SuperLU) as preconditioner: one iteration, costly in 2-D and 3-D.
 
     The multiplier takes the place of one unknown: column 0 of J becomes the gauge field.
     """

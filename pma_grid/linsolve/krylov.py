@@ -120,7 +120,9 @@ class Handle:
         self.stencil = stencil
         self.precondition = precondition
         reusable = previous is not None and previous.stencil.lattice is stencil.lattice
-        self.gcr = previous.gcr if previous is not None and reusable else GCR(stencil.lattice.size)
+        self.gcr: GCR = (
+            previous.gcr if previous is not None and reusable else GCR(stencil.lattice.size)
+        )
         self.iterations = 0
 
     def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> LinearResult:

@@ -1,8 +1,8 @@
 """Geometric multigrid on lattice stencils: the fast preconditioner for moderate anisotropy.
 
-Coarse operators come from averaged diffusion tensors, decomposed again by Selling's formula, so that
-they are monotone stencils too.  Smoothing is lexicographic Gauss-Seidel, forward before the coarse
-correction and backward after it, in single precision: a preconditioner needs no more.
+Coarse operators come from averaged diffusion tensors, decomposed again by Selling's formula, so
+that they are monotone stencils too.  Smoothing is lexicographic Gauss-Seidel, forward before the
+coarse correction and backward after it, in single precision: a preconditioner needs no more.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Level:
         self.tensor = np.empty((n, lat.dim * (lat.dim + 1) // 2), SINGLE)
         self.drift = np.empty((n, lat.dim), SINGLE)
         self.density = np.empty(n, SINGLE)
-        self.inverse_density = np.empty(0, SINGLE)
+        self.inverse_density: Array = np.empty(0, SINGLE)
         self.weights = np.empty((n, 2 * count), SINGLE)
         self.inverse_diagonal = np.empty(n, SINGLE)
         self.rhs = np.empty(n, SINGLE)

@@ -22,7 +22,7 @@ def _tensors(count: int, dim: int, spread: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     frames = np.linalg.qr(rng.normal(size=(count, dim, dim)))[0]
     values = spread ** rng.random((count, dim))
-    return np.einsum("nij,nj,nkj->nik", frames, values, frames)
+    return np.asarray(np.einsum("nij,nj,nkj->nik", frames, values, frames))
 
 
 def _packed(tensors: np.ndarray) -> np.ndarray:
@@ -127,7 +127,7 @@ def test_solve_tensor_inverts(dim: int) -> None:
 def _quadratic(lattice: Lattice, matrix: np.ndarray, metric: np.ndarray) -> np.ndarray:
     """Padded phi that gives u, of the quadratic part ``metric``, the Hessian ``matrix``."""
     x = np.indices(lattice.padded_shape).reshape(lattice.dim, -1) - lattice.halo
-    return 0.5 * np.einsum("in,ij,jn->n", x, matrix - np.diag(metric), x)
+    return np.asarray(0.5 * np.einsum("in,ij,jn->n", x, matrix - np.diag(metric), x))
 
 
 def _axes_first(lattice: Lattice) -> np.ndarray:
@@ -261,7 +261,7 @@ def _differences(lattice: Lattice, padded: np.ndarray, vectors: np.ndarray) -> n
     index = lattice.row_start[:, None] + np.arange(lattice.n_last)
     p = index.reshape(-1, *[1] * (vectors.ndim - 1))
     o = vectors @ lattice.strides
-    return (vectors**2).sum(axis=-1) + padded[p + o] + padded[p - o] - 2 * padded[p]
+    return np.asarray((vectors**2).sum(axis=-1) + padded[p + o] + padded[p - o] - 2 * padded[p])
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -286,7 +286,7 @@ def test_log_det_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
     assert a.min() > 0
     value = _log_det(lattice, padded, np.ones(2), 3)
     excess = value - np.log(values.min(axis=1))
-    assert -1e-12 < excess.min() and excess.max() < 1e-4
+    assert excess.min() > -1e-12 and excess.max() < 1e-4
     assert np.mean(excess < 1e-12) > 0.95
 
 
@@ -294,20 +294,20 @@ def _minimum(a: np.ndarray, e: np.ndarray) -> np.ndarray:
     """min over w >= 0 of sum w a - log det sum w e e^T - 3, by coordinate descent: (cells, 6)."""
     w = 0.3 / a
     outer = e[:, :, None] * e[:, None, :]
-    for _ in range(150):
+    for _ in range(100):
         for m in range(6):
             inverse = np.linalg.inv(np.einsum("nk,kij->nij", w, outer))
             size = np.einsum("i,nij,j->n", e[m], inverse, e[m])
             w[:, m] = np.maximum(0.0, w[:, m] + 1 / a[:, m] - 1 / size)
     log_det = np.linalg.slogdet(np.einsum("nk,kij->nij", w, outer))[1]
-    return (w * a).sum(axis=1) - log_det - 3
+    return np.asarray((w * a).sum(axis=1) - log_det - 3)
 
 
 @pytest.mark.parametrize("seed", range(2))
 def test_log_det_3d_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
     """As in 2-D, the minimum over the weights of each superbase found by brute force."""
-    lattice = Lattice((5, 6, 4), 1)
-    padded = _wavy(lattice, 0.7, seed)
+    lattice = Lattice((5, 4, 4), 1)
+    padded = _wavy(lattice, 0.5, seed)
     value = _log_det(lattice, padded, np.ones(3), 1)
     best = np.full(lattice.size, np.inf)
     for v1, v2, v3 in all_superbases(3, 1):
@@ -317,8 +317,8 @@ def test_log_det_3d_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
         assert a.min() > 0
         best = np.minimum(best, _minimum(a, e.astype(float)))
     excess = value - best
-    assert -1e-6 < excess.min() and excess.max() < 1e-2
-    assert np.mean(excess < 1e-6) > 0.8
+    assert excess.min() > -1e-6 and excess.max() < 1e-3
+    assert np.median(excess) < 1e-9
 
 
 def _equation(
@@ -454,6 +454,31 @@ def test_spline_passes_through_its_nodes_and_is_constant_on_one_cell() -> None:
         np.testing.assert_allclose(LogSpline(values, grid)(centres), values.ravel(), atol=1e-12)
     line = LogSpline(np.array([2.5]), pma.Grid((1,)))
     np.testing.assert_allclose(line(np.array([[0.0], [0.3], [1.0]])), 2.5, rtol=1e-13)
+
+
+@DIMS
+def test_centre_values_from_averages_are_fourth_order(dim: int) -> None:
+    errors = []
+    for n in (8, 16, 32):
+        grid = pma.Grid((n,) * dim)
+
+        def log(*x: np.ndarray) -> np.ndarray:
+            return np.asarray(0.3 * np.prod([np.cos(np.pi * c) for c in x], axis=0))
+
+        density = pma.Density.from_log(log, grid, quadrature=4)
+        difference = log_centre_values(density.values) - log(*grid.coordinates())
+        inner = (slice(1, -1),) * dim
+        errors.append(np.ptp(difference[inner]))
+    assert np.log2(errors[0] / errors[1]) > 3.6
+    assert np.log2(errors[1] / errors[2]) > 3.8
+
+
+def test_centre_values_leave_rough_averages_alone() -> None:
+    """A correction that would be large is damped to at most half of the roughness."""
+    averages = np.random.default_rng(0).random((30, 30)) + 0.01
+    correction = log_centre_values(averages) - np.log(averages)
+    assert 0.001 < np.abs(correction).max() <= 0.01 + 1e-12
+    assert np.isfinite(log_centre_values(np.array([1e-300, 1.0, 1e-310, 1.0]))).all()
 
 
 def test_steepest_bounds_the_slope_of_the_spline() -> None:

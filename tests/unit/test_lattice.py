@@ -62,7 +62,7 @@ def _overlap(n: int, m: int) -> np.ndarray:
     fine, coarse = np.arange(n + 1) / n, np.arange(m + 1) / m
     left = np.maximum(fine[:-1, None], coarse[None, :-1])
     right = np.minimum(fine[1:, None], coarse[None, 1:])
-    return np.maximum(right - left, 0) * n
+    return np.asarray(np.maximum(right - left, 0) * n)
 
 
 @pytest.mark.parametrize(("fine", "coarse"), PAIRS)

@@ -1,5 +1,6 @@
 """Transport: the map and its inverse, distance, interpolation, sampling, files; conjugates."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +132,8 @@ def test_file_gives_everything_back(
     np.testing.assert_array_equal(again.potential, ot.potential)
     np.testing.assert_allclose(again.hessian, ot.hessian, atol=1e-10)
     assert again.status is ot.status is pma.Status.CONVERGED
-    assert again.stats == ot.stats
+    # JSON has no tuples
+    assert json.dumps(again.stats) == json.dumps(ot.stats)
     for mine, other in (
         (again.problem.source, ot.problem.source),
         (again.problem.target, ot.problem.target),
@@ -184,7 +186,7 @@ BAD = [
 @pytest.mark.parametrize(("potential", "word"), BAD)
 def test_what_is_no_potential_is_refused(potential: object, word: str) -> None:
     with pytest.raises(pma.InvalidInputError, match=word):
-        pma.Transport.from_potential(PLAIN, potential)  # type: ignore[arg-type]
+        pma.Transport.from_potential(PLAIN, potential)
 
 
 @DIMS
@@ -300,7 +302,7 @@ def _brute(
     x = np.stack([c.ravel() for c in np.meshgrid(*axes, indexing="ij")])
     y = np.stack([c.ravel() for c in np.meshgrid(*slopes, indexing="ij")])
     best = (y.T @ x - values.ravel()).max(axis=1)
-    return best.reshape([s.size for s in slopes])
+    return np.asarray(best.reshape([s.size for s in slopes]))
 
 
 @pytest.mark.parametrize("kind", ["convex", "rough", "concave", "linear"])

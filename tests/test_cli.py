@@ -1,0 +1,426 @@
+"""The command line through real processes: results, refusals, exit statuses."""
+
+import io
+import json
+import os
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import pma_grid as pma
+
+ROOT = str(Path(__file__).resolve().parents[1])
+PNG = b"\x89PNG\r\n\x1a\n"
+HELP_SECONDS = 5.0  # some 0.1 on an idle machine; importing the solvers takes over a second
+SECONDS = 300.0  # a first run compiles
+
+
+def _process(
+    arguments: list[str], folder: Path, stdin: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    paths = [ROOT, os.environ.get("PYTHONPATH", "")]
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=folder,
+        env=environment,
+        input=stdin,
+        capture_output=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def _run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    return _process(["-m", "pma_grid", *arguments], folder, stdin)
+
+
+def _good(folder: Path, *arguments: str, stdin: bytes = b"") -> str:
+    """Standard output of a command that must succeed without a word on standard error."""
+    done = _run(folder, *arguments, stdin=stdin)
+    assert (done.returncode, done.stderr) == (0, b"")
+    return done.stdout.decode()
+
+
+def _refused(folder: Path, *arguments: str, stdin: bytes = b"") -> str:
+    """The one line of standard error of a command that must be refused."""
+    before = sorted(folder.iterdir())
+    done = _run(folder, *arguments, stdin=stdin)
+    lines = done.stderr.decode().splitlines()
+    assert done.returncode == 2, (done.returncode, lines)
+    assert done.stdout == b""
+    assert len(lines) == 1, lines
+    assert lines[0].startswith("pma-grid: ")
+    assert "Traceback" not in lines[0]
+    assert sorted(folder.iterdir()) == before, "a refused command leaves no file"
+    return lines[0]
+
+
+def _bump(*shape: int) -> np.ndarray:
+    axes = np.meshgrid(*[(np.arange(n) + 0.5) / n for n in shape], indexing="ij")
+    return np.asarray(1 + 0.5 * np.prod([np.cos(np.pi * x) for x in axes], axis=0))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with two small densities a.npy and b.npy."""
+    np.save(tmp_path / "a.npy", _bump(16, 16))
+    np.save(tmp_path / "b.npy", _bump(16, 16)[::-1] ** 2)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def solved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder with a result ot.npz, and what `solve --json` printed of it."""
+    path = tmp_path_factory.mktemp("solved")
+    np.save(path / "a.npy", _bump(16, 16))
+    np.save(path / "b.npy", _bump(16, 16)[::-1] ** 2)
+    return path, json.loads(_good(path, "solve", "a.npy", "b.npy", "-o", "ot.npz", "--json"))
+
+
+# --- help and version
+
+
+def test_help_is_quick_and_names_every_command(tmp_path: Path) -> None:
+    start = time.perf_counter()
+    text = _good(tmp_path, "--help")
+    assert time.perf_counter() - start < HELP_SECONDS
+    for command in ("demo", "solve", "study", "plot", "info"):
+        assert command in text
+
+
+@pytest.mark.parametrize("command", ["", "demo", "solve", "study", "plot", "info"])
+def test_help_imports_no_numerics(command: str, tmp_path: Path) -> None:
+    code = (
+        "import sys; from pma_grid.cli import main; "
+        f"status = main([*{command.split()!r}, '--help']); "
+        "print(status, *[m for m in ('click', 'numba', 'pyamg', 'numpy', 'scipy', 'matplotlib') "
+        "if m in sys.modules])"
+    )
+    done = _process(["-c", code], tmp_path)
+    # click shows that the list can be anything but empty
+    assert done.stdout.decode().splitlines()[-1] == "0 click"
+
+
+def test_every_example_of_the_help_parses(folder: Path) -> None:
+    text = _good(folder, "solve", "--help")
+    assert "--box-source '0,1 0,2'" in text
+    boxes = ["--box-source", "0,1 0,2", "--box-target", "0,1 0,2"]
+    out = json.loads(_good(folder, "solve", "a.npy", "b.npy", "-o", "o.npz", *boxes, "--json"))
+    assert out["converged"] is True
+
+
+def test_version(tmp_path: Path) -> None:
+    assert _good(tmp_path, "--version").split()[-1] == pma.__version__
+
+
+def test_no_arguments_show_the_help(tmp_path: Path) -> None:
+    assert _good(tmp_path).startswith("Usage: pma-grid")
+
+
+# --- demo and solve
+
+
+def test_demo(tmp_path: Path) -> None:
+    text = _good(tmp_path, "demo", "--size", "32")
+    printed = float(text.split("W2", 1)[1].split()[0])
+    assert printed == pytest.approx(pma.load(tmp_path / "demo.npz").w2, rel=1e-7)
+    assert 0.10 < printed < 0.15
+    with Image.open(tmp_path / "demo.png") as picture:
+        assert picture.format == "PNG"
+        assert np.asarray(picture.convert("L")).std() > 10
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.npz", "demo.png"]
+
+
+def test_solve_agrees_with_the_library(solved: tuple[Path, dict[str, Any]]) -> None:
+    path, out = solved
+    ot = pma.solve(pma.Problem(np.load(path / "a.npy"), np.load(path / "b.npy")))
+    assert out["w2"] == pytest.approx(ot.w2, rel=1e-9)
+    assert out["w2_squared"] == pytest.approx(out["w2"] ** 2)
+    assert out["status"] == "converged"
+    assert out["residual"] <= out["tol"]
+    assert out["source_shape"] == out["target_shape"] == [16, 16]
+    assert out["files"] == ["ot.npz"]
+    np.testing.assert_allclose(pma.load(path / "ot.npz").potential, ot.potential, atol=1e-12)
+
+
+def test_info_repeats_solve(solved: tuple[Path, dict[str, Any]]) -> None:
+    path, out = solved
+    told = json.loads(_good(path, "info", "ot.npz", "--json"))
+    assert told["w2"] == pytest.approx(out["w2"], rel=1e-12)
+    same = ("status", "residual", "mass_constant", "iterations", "floors", "versions", "tol")
+    assert {key: told[key] for key in same} == {key: out[key] for key in same}
+
+
+@pytest.mark.parametrize("kind", ["poster", "map", "interpolation", "history"])
+def test_plot(kind: str, solved: tuple[Path, dict[str, Any]]) -> None:
+    path, _ = solved
+    assert _good(path, "plot", "ot.npz", "-o", f"{kind}.png", "--kind", kind) == f"{kind}.png\n"
+    with Image.open(path / f"{kind}.png") as picture:
+        assert np.asarray(picture.convert("L")).std() > 5
+
+
+def test_csv_and_plot_option(folder: Path) -> None:
+    for name in ("a", "b"):
+        np.savetxt(folder / f"{name}.csv", np.load(folder / f"{name}.npy"), delimiter=",")
+    text = _good(folder, "solve", "a.csv", "b.npy", "-o", "o.npz", "--plot", "o.svg")
+    assert "o.npz, o.svg" in text
+    assert b"<svg" in (folder / "o.svg").read_bytes()
+    np.testing.assert_allclose(
+        pma.load(folder / "o.npz").problem.source.values,
+        pma.Density(np.load(folder / "a.npy")).values,
+    )
+
+
+def test_pictures(folder: Path) -> None:
+    for name, values in (("a", _bump(12, 20)), ("b", _bump(12, 20)[:, ::-1])):
+        Image.fromarray((100 * values).astype(np.uint8)).save(folder / f"{name}.png")
+    out = json.loads(_good(folder, "solve", "a.png", "b.png", "-o", "o.npz", "--json"))
+    assert out["source_shape"] == [12, 20]
+    assert out["w2"] > 0.01
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_standard_input(which: int, folder: Path) -> None:
+    files = ["a.npy", "b.npy"]
+    want = json.loads(_good(folder, "solve", *files, "-o", "o.npz", "--json"))["w2"]
+    stream = (folder / files[which]).read_bytes()
+    files[which] = "-"
+    out = json.loads(_good(folder, "solve", *files, "-o", "o.npz", "--json", stdin=stream))
+    assert out["w2"] == want
+
+
+@pytest.mark.parametrize("shape", [(40,), (8, 8, 8)])
+def test_one_and_three_axes(shape: tuple[int, ...], folder: Path) -> None:
+    np.save(folder / "c.npy", _bump(*shape))
+    np.save(folder / "d.npy", np.ones(shape))
+    words = ["solve", "c.npy", "d.npy", "-o", "o.npz", "--plot", "o.png", "--json"]
+    out = json.loads(_good(folder, *words))
+    assert out["source_shape"] == list(shape)
+    assert out["converged"] is True
+    assert out["w2"] > 0.005
+    assert (folder / "o.png").stat().st_size > 10_000
+
+
+def test_boxes_move_the_densities(folder: Path) -> None:
+    # translated by (3, -4): the map is a translation
+    words = ["solve", "a.npy", "a.npy", "-o", "o.npz", "--json"]
+    boxes = ["--box-source", "0,1 0,1", "--box-target", "3,4 -4,-3"]
+    assert json.loads(_good(folder, *words, *boxes))["w2"] == pytest.approx(5.0, rel=1e-9)
+
+
+def test_one_json_object_for_every_command(folder: Path) -> None:
+    study = _good(folder, "study", "quantile", "--sizes", "16", "32", "--json")
+    demo = _good(folder, "demo", "--size", "16", "--json")
+    for text in (study, demo):
+        assert text.count("\n") == 1
+        assert isinstance(json.loads(text), dict)
+    assert json.loads(demo)["files"] == ["demo.npz", "demo.png"]
+    assert [row["n"] for row in json.loads(study)["rows"]] == [16, 32]
+
+
+def test_zeros_are_floored_and_said_so(folder: Path) -> None:
+    values = _bump(16, 16)
+    values[:2] = 0
+    np.save(folder / "z.npy", values)
+    text = _good(folder, "solve", "z.npy", "b.npy", "-o", "o.npz")
+    assert "regularised" in text
+    assert "source: 32 cells raised" in text
+
+
+def test_not_converged_writes_the_partial_result(folder: Path) -> None:
+    words = ["solve", "a.npy", "b.npy", "-o", "part.npz", "--json"]
+    done = _run(folder, *words, "--max-iterations", "1", "--tol", "1e-12")
+    assert done.returncode == 1
+    lines = done.stderr.decode().splitlines()
+    assert len(lines) == 1
+    assert lines[0].startswith("pma-grid: did not converge")
+    assert "partial result is in part.npz" in lines[0]
+    out = json.loads(done.stdout)
+    assert (out["status"], out["converged"]) == ("max_iterations", False)
+    part = pma.load(folder / "part.npz")
+    assert not part.converged
+    assert np.isfinite(part.potential).all()
+
+
+# --- study
+
+
+def test_study_prints_orders(folder: Path) -> None:
+    words = ["study", "manufactured", "--sizes", "16", "32", "-o", "orders.png"]
+    text = _good(folder, *words)
+    rows = [line.split() for line in text.splitlines()]
+    assert rows[0] == ["manufactured-2d"]
+    assert [row[0] for row in rows[2:4]] == ["16", "32"]
+    assert rows[4][0] == "order"
+    assert 1.6 < float(rows[4][3]) < 2.6  # of the map
+    assert (folder / "orders.png").stat().st_size > 10_000
+
+
+# --- refusals
+
+
+def _png(width: int, height: int, data: bytes) -> bytes:
+    def chunk(name: bytes, body: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(name + body))
+        return struct.pack(">I", len(body)) + name + body + check
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+def _npy(values: Any, *, allow_pickle: bool = False) -> bytes:
+    stream = io.BytesIO()
+    np.save(stream, np.asarray(values), allow_pickle=allow_pickle)
+    return stream.getvalue()
+
+
+def _claims(shape: tuple[int, ...]) -> bytes:
+    """A .npy header for a shape, and 8 bytes."""
+    stream = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue() + bytes(8)
+
+
+def _with(value: complex) -> bytes:
+    values = np.ones((8, 8), complex if isinstance(value, complex) else float)
+    values[2, 3] = value
+    return _npy(values)
+
+
+# file name, its bytes, a word that the refusal must hold
+BAD_FILES = {
+    "nan": ("x.npy", _with(np.nan), "nan"),
+    "inf": ("x.npy", _with(np.inf), "inf"),
+    "negative": ("x.npy", _with(-1.0), "-1"),
+    "zero-mass": ("x.npy", _npy(np.zeros((8, 8))), "mass"),
+    "complex": ("x.npy", _with(1 + 2j), "complex"),
+    "text": ("x.npy", _npy([["a", "b"]]), "x.npy"),
+    "pickled": ("x.npy", _npy([[None, {}]], allow_pickle=True), "pickled"),
+    "no-cells": ("x.npy", _npy(np.ones((0, 8))), "x.npy"),
+    "number": ("x.npy", _npy(1.0), "x.npy"),
+    "four-axes": ("x.npy", _npy(np.ones((4, 4, 4, 4))), "4"),
+    "empty-file": ("x.npy", b"", "empty"),
+    "garbage": ("x.npy", b"\x93NUMPY\x01\x00not a header at all" * 9, "cannot be read"),
+    "text-file": ("x.npy", b"hello", "cannot be read"),
+    "oversized": ("x.npy", _claims((10**6, 10**6)), "too large"),
+    "truncated": ("x.npy", _npy(_bump(16, 16))[:-100], "truncated"),
+    "garbage-png": ("x.png", PNG + b"garbage" * 20, "cannot be read"),
+    "renamed-png": ("x.png", b"GIF89a" + bytes(50), "cannot be read"),
+    "truncated-png": ("x.png", _png(64, 64, zlib.compress(bytes(99))[:20]), "cannot be read"),
+    "image-bomb": ("x.png", _png(60000, 60000, zlib.compress(bytes(99))), "too large"),
+    "header-row": ("x.csv", b"x,y\n1,2\n", "numbers"),
+    "ragged": ("x.csv", b"1,2\n1\n", "numbers"),
+    "suffix": ("x.mat", b"data", ".npy"),
+    "no-suffix": ("x", b"data", ".npy"),
+    "garbage-npz": ("x.npz", b"PK\x03\x04garbage", "x.npz"),
+    "other-dimension": ("x.npy", _npy(_bump(16)), "axes"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+def test_bad_files(name: str, folder: Path) -> None:
+    file, data, word = BAD_FILES[name]
+    (folder / file).write_bytes(data)
+    assert word in _refused(folder, "solve", file, "b.npy", "-o", "o.npz")
+
+
+@pytest.mark.parametrize("name", ["nan", "garbage", "oversized", "image-bomb"])
+def test_bad_targets(name: str, folder: Path) -> None:
+    file, data, word = BAD_FILES[name]
+    (folder / file).write_bytes(data)
+    line = _refused(folder, "solve", "a.npy", file, "-o", "o.npz")
+    assert word in line
+    assert file in line
+
+
+@pytest.mark.parametrize(
+    ("stream", "word"),
+    [(b"", "standard input"), (b"garbage", "standard input"), (_claims((10**12,)), "too large"),
+     (_npy(_bump(16, 16))[:-8], "standard input")],
+)  # fmt: skip
+def test_bad_standard_input(stream: bytes, word: str, folder: Path) -> None:
+    assert word in _refused(folder, "solve", "-", "b.npy", "-o", "o.npz", stdin=stream)
+
+
+OUT = ("-o", "o.npz")
+SOLVE = ("solve", "a.npy", "b.npy")
+BAD_USAGE = {
+    "missing-file": (("solve", "none.npy", "b.npy", *OUT), "none.npy does not exist"),
+    "folder-as-file": (("solve", "folder.npy", "b.npy", *OUT), "folder.npy cannot be opened"),
+    "both-stdin": (("solve", "-", "-", *OUT), "standard input"),
+    "box-text": ((*SOLVE, *OUT, "--box-source", "zero,one 0,1"), "no box"),
+    "box-of-three": ((*SOLVE, *OUT, "--box-source", "0,1,2 0,1"), "no box"),
+    "box-empty": ((*SOLVE, *OUT, "--box-source", ""), "no box"),
+    "box-reversed": ((*SOLVE, *OUT, "--box-source", "1,0 0,1"), "upper"),
+    "box-of-one-axis": ((*SOLVE, *OUT, "--box-target", "0,1"), "target b.npy"),
+    "box-infinite": ((*SOLVE, *OUT, "--box-target", "0,inf 0,1"), "target b.npy"),
+    "tol-zero": ((*SOLVE, *OUT, "--tol", "0"), "tol"),
+    "tol-nan": ((*SOLVE, *OUT, "--tol", "nan"), "tol"),
+    "tol-negative": ((*SOLVE, *OUT, "--tol", "-1e-3"), "tol"),
+    "tol-text": ((*SOLVE, *OUT, "--tol", "small"), "--tol"),
+    "floor-negative": ((*SOLVE, *OUT, "--floor-source", "-1"), "floor"),
+    "floor-nan": ((*SOLVE, *OUT, "--floor-target", "nan"), "floor"),
+    "steps": ((*SOLVE, *OUT, "--max-iterations", "0"), "--max-iterations"),
+    "solver": ((*SOLVE, *OUT, "--linear-solver", "magic"), "--linear-solver"),
+    "missing-output": (SOLVE, "--output"),
+    "missing-target": (("solve", "a.npy", *OUT), "TARGET"),
+    "missing-both": (("solve", *OUT), "SOURCE"),
+    "extra-argument": ((*SOLVE, "c.npy", *OUT), "c.npy"),
+    "unknown-option": ((*SOLVE, *OUT, "--fast"), "--fast"),
+    "unknown-command": (("transport",), "transport"),
+    "output-folder": ((*SOLVE, "-o", "no/o.npz"), "no is no folder"),
+    "output-is-folder": ((*SOLVE, "-o", "folder.npy"), "is a folder"),
+    "picture-folder": ((*SOLVE, *OUT, "--plot", "no/o.png"), "no is no folder"),
+    "picture-suffix": ((*SOLVE, *OUT, "--plot", "o.docx"), ".docx"),
+    "demo-folder": (("demo", "-o", "no"), "no is no folder"),
+    "demo-size": (("demo", "--size", "2"), "--size"),
+    "study-name": (("study", "magic"), "magic"),
+    "study-dim": (("study", "radial", "--dim", "3"), "--dim"),
+    "study-picture": (("study", "radial", "-o", "o.docx"), ".docx"),
+    "sizes-one": (("study", "radial", "--sizes", "16"), "sizes"),
+    "sizes-falling": (("study", "radial", "--sizes", "32", "16"), "increasing"),
+    "sizes-negative": (("study", "radial", "--sizes", "-16", "32"), "--sizes"),
+    "sizes-text": (("study", "radial", "--sizes", "many"), "--sizes"),
+    "sizes-missing": (("study", "radial", "--sizes"), "--sizes"),
+    "sizes-missing-before-option": (("study", "radial", "--sizes", "--json"), "--sizes"),
+    "info-missing": (("info", "none.npz"), "none.npz does not exist"),
+    "info-foreign": (("info", "a.npy"), "a.npy"),
+    "info-without-transport": (("info", "other.npz"), "other.npz"),
+    "plot-missing": (("plot", "none.npz", "-o", "o.png"), "none.npz does not exist"),
+    "plot-suffix": (("plot", "given.npz", "-o", "o.txt"), "o.txt"),
+    "plot-kind": (("plot", "given.npz", "-o", "o.png", "--kind", "film"), "--kind"),
+    "plot-no-history": (("plot", "given.npz", "-o", "o.png", "--kind", "history"), "history"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_USAGE)
+def test_bad_usage(name: str, folder: Path) -> None:
+    arguments, words = BAD_USAGE[name]
+    (folder / "folder.npy").mkdir()
+    pma.Transport.from_potential(
+        pma.Problem(np.ones(4), np.ones(4)), 0.5 * ((np.arange(4) + 0.5) / 4) ** 2
+    ).save(folder / "given.npz")
+    np.savez(folder / "other.npz", u=np.ones(3))
+    assert words in _refused(folder, *arguments)
+
+
+def test_an_output_folder_is_asked_for_before_the_input_is_read(folder: Path) -> None:
+    for options in (("-o", "no/o.npz"), ("-o", "o.npz", "--plot", "no/o.png")):
+        assert "none.npy" not in _refused(folder, "solve", "none.npy", "b.npy", *options)
+
+
+@pytest.mark.parametrize("size", [1, 40, 200, 900, -40, -1])
+def test_damaged_results(size: int, solved: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    whole = (solved[0] / "ot.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[:size])
+    assert "cut.npz" in _refused(tmp_path, "info", "cut.npz")

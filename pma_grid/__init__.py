@@ -26,7 +26,7 @@ _EXPORTS = {
     "Transport": "transport",
     "load": "transport",
     "solve": "stationary",
-    "warmup": "warmup",
+    "warmup": "precompile",
 }
 _MODULES = ("cases", "convergence", "plotting")
 __all__ = ["__version__", *sorted([*_EXPORTS, *_MODULES])]

@@ -11,7 +11,7 @@ from pma_grid.conjugate import legendre
 from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError
 from pma_grid.grid import Grid
-from pma_grid.kernels.points import GRADIENT_AT, INVERT
+from pma_grid.kernels.points import gradient_at, invert
 from pma_grid.lattice import Array, Lattice
 from pma_grid.validation import is_number
 
@@ -42,6 +42,7 @@ class Potential:
         padded = lattice.zeros()
         lattice.fill(np.ascontiguousarray(phi), padded)
         self.padded = padded.reshape(lattice.padded_shape)
+        self._shape = lattice.shape_array
         self._starts: Array | None = None
 
     def positions(self, x: Array) -> Array:
@@ -58,7 +59,9 @@ class Potential:
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box."""
         values, gradients = np.empty(len(x)), np.empty(x.shape)
-        GRADIENT_AT[self.source.dim](self.padded, POINT_HALO, self.positions(x), values, gradients)
+        gradient_at(
+            self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, gradients
+        )
         affine = np.array(self.target.lower) + self.stretch * (x - np.array(self.source.lower))
         image: Array = np.clip(
             affine + gradients / self.spacing, self.target.lower, self.target.upper
@@ -90,9 +93,9 @@ class Potential:
         positions = np.ascontiguousarray(self._starts[(slice(None), *cells.T)].T, float)
         values = np.empty(len(y))
         slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
-        INVERT[self.source.dim](
-            self.padded, POINT_HALO, self.stretch * self.spacing**2, slopes, INVERSE_TOLERANCE,
-            positions, values,
+        invert(
+            self.padded.ravel(), self._shape, POINT_HALO, self.stretch * self.spacing**2, slopes,
+            INVERSE_TOLERANCE, positions, values,
         )  # fmt: skip
         x = np.array(self.source.lower) + (positions + 0.5) * self.spacing
         return np.clip(x, self.source.lower, self.source.upper), values

@@ -17,7 +17,7 @@ ROWS = (
     # validation, averaging: parts of Density that need no grid object
     # lattice: index bookkeeping between kernels and everything that calls them
     # progress: a terminal line; knows no solver
-    # warmup: compiles the kernels, nothing else
+    # precompile: compiles the kernels, nothing else
     ("averaging", "lattice", "progress", "readers", "schedules", "storage", "validation"),
     ("grid",),  # takes the largest number of axes from validation
     ("linsolve", "density"),
@@ -27,7 +27,7 @@ ROWS = (
     ("transport", "observables", "newton"),  # newton: the globalised step, used by stationary
     ("flow", "cases", "sinkhorn", "stepping"),
     ("stationary", "evolve"),
-    ("samples", "learning", "theory", "convergence", "compare", "pairwise", "warmup"),
+    ("samples", "learning", "theory", "convergence", "compare", "pairwise", "precompile"),
     ("claims", "plotting"),
     ("cli", "__init__"),
     ("__main__",),

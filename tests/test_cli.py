@@ -299,7 +299,7 @@ def _with(value: complex) -> bytes:
 
 # file name, its bytes, a word that the refusal must hold
 BAD_FILES = {
-    "nan": ("x.npy", _with(np.nan), "nan"),
+    "nan": ("x.npy", _with(np.nan), "NaN"),
     "inf": ("x.npy", _with(np.inf), "inf"),
     "negative": ("x.npy", _with(-1.0), "-1"),
     "zero-mass": ("x.npy", _npy(np.zeros((8, 8))), "mass"),
@@ -313,7 +313,7 @@ BAD_FILES = {
     "garbage": ("x.npy", b"\x93NUMPY\x01\x00not a header at all" * 9, "cannot be read"),
     "text-file": ("x.npy", b"hello", "cannot be read"),
     "oversized": ("x.npy", _claims((10**6, 10**6)), "too large"),
-    "truncated": ("x.npy", _npy(_bump(16, 16))[:-100], "truncated"),
+    "truncated": ("x.npy", _npy(_bump(16, 16))[:-200], "truncated"),
     "garbage-png": ("x.png", PNG + b"garbage" * 20, "cannot be read"),
     "renamed-png": ("x.png", b"GIF89a" + bytes(50), "cannot be read"),
     "truncated-png": ("x.png", _png(64, 64, zlib.compress(bytes(99))[:20]), "cannot be read"),

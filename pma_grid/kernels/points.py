@@ -15,11 +15,13 @@ NEWTON_STEPS = 40
 
 
 @njit(cache=True)
-def _phi_1d(padded, halo, s, gradient, hessian):
+def _phi_1d(padded, shape, halo, s, gradient, hessian):
     """Value of phi at s; its gradient and Hessian into the last arguments."""
-    i, t = _locate(s[0], padded.shape[0] - 2 * halo)
+    i, t = _locate(s[0], shape[0])
     w = _keys(t)
-    value = gradient[0] = hessian[0, 0] = 0.0
+    value = 0.0
+    gradient[0] = 0.0
+    hessian[0, 0] = 0.0
     for k in range(4):
         c = padded[i + halo - 1 + k]
         value += w[k] * c
@@ -29,16 +31,18 @@ def _phi_1d(padded, halo, s, gradient, hessian):
 
 
 @njit(cache=True)
-def _phi_2d(padded, halo, s, gradient, hessian):
+def _phi_2d(padded, shape, halo, s, gradient, hessian):
     """Two-dimensional twin of `_phi_1d`."""
-    i, t0 = _locate(s[0], padded.shape[0] - 2 * halo)
-    j, t1 = _locate(s[1], padded.shape[1] - 2 * halo)
+    i, t0 = _locate(s[0], shape[0])
+    j, t1 = _locate(s[1], shape[1])
     u, w = _keys(t0), _keys(t1)
+    stride = shape[1] + 2 * halo
     f = fx = fy = fxx = fxy = fyy = 0.0
     for k in range(4):
+        start = (i + halo - 1 + k) * stride + j + halo - 1
         a = b = c = 0.0
         for m in range(4):
-            p = padded[i + halo - 1 + k, j + halo - 1 + m]
+            p = padded[start + m]
             a += w[m] * p
             b += w[4 + m] * p
             c += w[8 + m] * p
@@ -55,20 +59,23 @@ def _phi_2d(padded, halo, s, gradient, hessian):
 
 
 @njit(cache=True)
-def _phi_3d(padded, halo, s, gradient, hessian):
+def _phi_3d(padded, shape, halo, s, gradient, hessian):
     """Three-dimensional twin of `_phi_1d`."""
-    i, t0 = _locate(s[0], padded.shape[0] - 2 * halo)
-    j, t1 = _locate(s[1], padded.shape[1] - 2 * halo)
-    k, t2 = _locate(s[2], padded.shape[2] - 2 * halo)
+    i, t0 = _locate(s[0], shape[0])
+    j, t1 = _locate(s[1], shape[1])
+    k, t2 = _locate(s[2], shape[2])
     u, v, w = _keys(t0), _keys(t1), _keys(t2)
+    s1 = shape[2] + 2 * halo
+    s0 = s1 * (shape[1] + 2 * halo)
     gradient[:] = 0.0
     hessian[:] = 0.0
     f = 0.0
     for p in range(4):
         for q in range(4):
+            start = (i + halo - 1 + p) * s0 + (j + halo - 1 + q) * s1 + k + halo - 1
             a = b = c = 0.0
             for r in range(4):
-                z = padded[i + halo - 1 + p, j + halo - 1 + q, k + halo - 1 + r]
+                z = padded[start + r]
                 a += w[r] * z
                 b += w[4 + r] * z
                 c += w[8 + r] * z
@@ -84,6 +91,16 @@ def _phi_3d(padded, halo, s, gradient, hessian):
             hessian[1, 2] += u[p] * v[4 + q] * b
     hessian[1, 0], hessian[2, 0], hessian[2, 1] = hessian[0, 1], hessian[0, 2], hessian[1, 2]
     return f
+
+
+@njit(cache=True)
+def _phi(padded, shape, halo, s, gradient, hessian):
+    """phi on the flat padded array, any dimension: one compilation serves all three."""
+    if s.size == 1:
+        return _phi_1d(padded, shape, halo, s, gradient, hessian)
+    if s.size == 2:
+        return _phi_2d(padded, shape, halo, s, gradient, hessian)
+    return _phi_3d(padded, shape, halo, s, gradient, hessian)
 
 
 @njit(cache=True)
@@ -110,66 +127,56 @@ def _newton_direction(hessian, right, out):
         out[i] /= hessian[i, i]
 
 
-def _make_map(phi):
-    @njit(cache=True)
-    def gradient_at(padded, halo, positions, values, gradients):
-        """phi and its gradient (index units) at the positions (m, d)."""
-        dim = positions.shape[1]
-        hessian = np.empty((dim, dim))
-        for p in range(positions.shape[0]):
-            values[p] = phi(padded, halo, positions[p], gradients[p], hessian)
-
-    return gradient_at
+@njit(cache=True)
+def gradient_at(padded, shape, halo, positions, values, gradients):
+    """phi and its gradient (index units) at the positions (m, d)."""
+    dim = positions.shape[1]
+    hessian = np.empty((dim, dim))
+    for p in range(positions.shape[0]):
+        values[p] = _phi(padded, shape, halo, positions[p], gradients[p], hessian)
 
 
-def _make_invert(phi):
-    @njit(cache=True)
-    def invert(padded, halo, metric, slopes, tolerance, positions, values):
-        """Newton for metric (s + 1/2) + grad phi(s) = slopes from ``positions``, in place.
+@njit(cache=True)
+def invert(padded, shape, halo, metric, slopes, tolerance, positions, values):
+    """Newton for metric (s + 1/2) + grad phi(s) = slopes from ``positions``, in place.
 
-        Damped by the convex objective u(s) - slopes . s, kept in the box; ``values`` receives phi
-        at the solution.  Returns the number of points whose last step exceeded ``tolerance`` cells.
-        """
-        dim = positions.shape[1]
-        gradient, trial = np.empty(dim), np.empty(dim)
-        hessian = np.empty((dim, dim))
-        right, step, s = np.empty(dim), np.empty(dim), np.empty(dim)
-        failed = 0
-        for p in range(positions.shape[0]):
-            s[:] = positions[p]
-            value = phi(padded, halo, s, gradient, hessian)
-            moved = math.inf
-            for _ in range(NEWTON_STEPS):
-                objective = value
+    Damped by the convex objective u(s) - slopes . s, kept in the box; ``values`` receives phi
+    at the solution.  Returns the number of points whose last step exceeded ``tolerance`` cells.
+    """
+    dim = positions.shape[1]
+    gradient, trial = np.empty(dim), np.empty(dim)
+    hessian = np.empty((dim, dim))
+    right, step, s = np.empty(dim), np.empty(dim), np.empty(dim)
+    failed = 0
+    for p in range(positions.shape[0]):
+        s[:] = positions[p]
+        value = _phi(padded, shape, halo, s, gradient, hessian)
+        moved = math.inf
+        for _ in range(NEWTON_STEPS):
+            objective = value
+            for i in range(dim):
+                right[i] = slopes[p, i] - metric[i] * (s[i] + 0.5) - gradient[i]
+                hessian[i, i] += metric[i]
+                objective += 0.5 * metric[i] * (s[i] + 0.5) ** 2 - slopes[p, i] * s[i]
+            _newton_direction(hessian, right, step)
+            size = min(1.0, 2.0 / max(1e-300, np.abs(step).max()))
+            for _ in range(12):
+                moved = 0.0
                 for i in range(dim):
-                    right[i] = slopes[p, i] - metric[i] * (s[i] + 0.5) - gradient[i]
-                    hessian[i, i] += metric[i]
-                    objective += 0.5 * metric[i] * (s[i] + 0.5) ** 2 - slopes[p, i] * s[i]
-                _newton_direction(hessian, right, step)
-                size = min(1.0, 2.0 / max(1e-300, np.abs(step).max()))
-                for _ in range(12):
-                    moved = 0.0
-                    for i in range(dim):
-                        n = padded.shape[i] - 2 * halo
-                        trial[i] = min(n - 0.5, max(-0.5, s[i] + size * step[i]))
-                        moved = max(moved, abs(trial[i] - s[i]))
-                    value = phi(padded, halo, trial, gradient, hessian)
-                    after = value
-                    for i in range(dim):
-                        after += 0.5 * metric[i] * (trial[i] + 0.5) ** 2 - slopes[p, i] * trial[i]
-                    if after <= objective or moved <= tolerance:
-                        break
-                    size *= 0.5
-                s[:] = trial
-                if moved <= tolerance:
+                    n = shape[i]
+                    trial[i] = min(n - 0.5, max(-0.5, s[i] + size * step[i]))
+                    moved = max(moved, abs(trial[i] - s[i]))
+                value = _phi(padded, shape, halo, trial, gradient, hessian)
+                after = value
+                for i in range(dim):
+                    after += 0.5 * metric[i] * (trial[i] + 0.5) ** 2 - slopes[p, i] * trial[i]
+                if after <= objective or moved <= tolerance:
                     break
-            positions[p] = s
-            values[p] = value
-            failed += moved > tolerance
-        return failed
-
-    return invert
-
-
-GRADIENT_AT = {1: _make_map(_phi_1d), 2: _make_map(_phi_2d), 3: _make_map(_phi_3d)}
-INVERT = {1: _make_invert(_phi_1d), 2: _make_invert(_phi_2d), 3: _make_invert(_phi_3d)}
+                size *= 0.5
+            s[:] = trial
+            if moved <= tolerance:
+                break
+        positions[p] = s
+        values[p] = value
+        failed += moved > tolerance
+    return failed

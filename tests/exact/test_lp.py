@@ -1,11 +1,10 @@
 """Distances against exact transport: the linear programme between pixels, quantiles in 1-D."""
 
 import numpy as np
+import ot
 import pytest
 
 import pma_grid as pma
-
-ot = pytest.importorskip("ot", reason="the linear programme needs POT, of the extra [bench]")
 
 
 def _values(shape: tuple[int, ...], seed: int) -> np.ndarray:

@@ -86,9 +86,7 @@ def test_raising_the_centre_lowers_the_determinant(dim: int, seed: int, amount: 
 
 @FEW
 @given(DIMS, SEEDS)
-def test_minimum_over_the_superbases_is_above_that_of_a_lower_function(
-    dim: int, seed: int
-) -> None:
+def test_minimum_over_the_superbases_is_above_that_of_a_lower_function(dim: int, seed: int) -> None:
     """Comparison: v >= u with equality at a cell has the larger determinant there."""
     lattice = Lattice(SHAPES[dim])
     padded, metric = _convex(lattice, seed)

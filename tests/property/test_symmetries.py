@@ -163,9 +163,7 @@ def test_axes_of_one_cell_do_not_count(n: int, seed: int, first: bool) -> None:
 
 @FEW
 @given(st.sampled_from([((16,), (21,)), ((13, 18), (24, 11)), ((9, 8, 7), (7, 10, 6))]), SEEDS)
-def test_shapes_may_differ(
-    shapes: tuple[tuple[int, ...], tuple[int, ...]], seed: int
-) -> None:
+def test_shapes_may_differ(shapes: tuple[tuple[int, ...], tuple[int, ...]], seed: int) -> None:
     """The target on another grid of cells is nearly the same density."""
     source = _density(shapes[0], seed)
     same, other = (_solve(source, _density(shape, seed + 1)) for shape in shapes)

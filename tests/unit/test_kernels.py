@@ -38,9 +38,7 @@ def _stencil(shape: tuple[int, ...], seed: int, viscous: bool = False) -> Stenci
     vectors = np.empty((n, COUNT[dim], dim), np.int8)
     weights = np.empty((n, COUNT[dim]))
     offsets = np.empty((n, COUNT[dim]), np.int32)
-    DIMENSION[dim].decompose(
-        _packed(_tensors(n, dim, 4.0, seed)), lattice.halo, vectors, weights
-    )
+    DIMENSION[dim].decompose(_packed(_tensors(n, dim, 4.0, seed)), lattice.halo, vectors, weights)
     kernels.link(vectors, lattice.strides, offsets)
     return Stencil(
         lattice, vectors, offsets, weights, rng.normal(size=(n, dim)), rng.random(n) + 0.5,
@@ -207,9 +205,7 @@ def test_shift_form_is_exact_on_quadratics(dim: int, seed: int, factor: float) -
     assert eta.max() <= 1 + 1e-12
     e = vectors.astype(float)
     rebuilt = np.einsum("nk,nki,nkj->nij", weights, e, e)
-    np.testing.assert_allclose(
-        rebuilt, np.broadcast_to(eta[0] * tensor, rebuilt.shape), atol=1e-7
-    )
+    np.testing.assert_allclose(rebuilt, np.broadcast_to(eta[0] * tensor, rebuilt.shape), atol=1e-7)
     assert weights.min() >= 0
 
 
@@ -387,9 +383,7 @@ def test_newton_converges_quadratically(shape: tuple[int, ...]) -> None:
     residuals = []
     for _ in range(7):
         residuals.append(equation.evaluate(phi, alpha))
-        result = pma.Direct().setup(equation.linearise(source)).solve(
-            equation.residual, rtol=1e-12
-        )
+        result = pma.Direct().setup(equation.linearise(source)).solve(equation.residual, rtol=1e-12)
         phi = phi + result.x.reshape(shape)
         alpha -= result.multiplier
     assert residuals[-1] < 1e-12

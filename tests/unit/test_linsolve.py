@@ -222,7 +222,8 @@ def test_auto_does_not_begin_again_with_amg() -> None:
     handle = pma.Auto(patience=alone.iterations - 1).setup(stencil)
     result = handle.solve(rhs, rtol=1e-9)
     assert handle.name == "multigrid->amg"
-    assert result.converged and result.iterations <= alone.iterations + 2
+    assert result.converged
+    assert alone.iterations <= result.iterations <= alone.iterations + 2
 
 
 def test_auto_respects_the_iterations_allowed() -> None:

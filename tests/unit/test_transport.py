@@ -216,8 +216,7 @@ def test_wrong_potentials_have_smaller_dual_values(solved: dict[int, pma.Transpo
     x, y = ot.problem.source.grid.coordinates()
     bump = np.cos(np.pi * x) * np.cos(2 * np.pi * y)
     losses = [
-        ot.w2_squared
-        - pma.Transport.from_potential(ot.problem, ot.potential + s * bump).w2_squared
+        ot.w2_squared - pma.Transport.from_potential(ot.problem, ot.potential + s * bump).w2_squared
         for s in (0.01, 0.005, -0.01)
     ]
     assert losses[0] > 1e-5 and losses[2] > 1e-5

@@ -1,4 +1,4 @@
-"""`warmup`: compile every kernel ahead of use."""
+"""`warmup`: compile every kernel ahead of use (a module named warmup would hide the function)."""
 
 from __future__ import annotations
 

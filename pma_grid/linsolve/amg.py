@@ -86,8 +86,7 @@ class AMG:
         scale = None
         if symmetric:
             scale = stencil.row_scale / np.mean(stencil.row_scale)
-            scaled = sparse.diags(scale) @ matrix
-            matrix = ((scaled + scaled.T) * 0.5).tocsr()
+            matrix = _graph_laplacian(sparse.diags(scale) @ matrix)
         with _reproducible():
             return Cycle(self._hierarchy(matrix, symmetric), scale)
 
@@ -101,6 +100,19 @@ class AMG:
         return pyamg.smoothed_aggregation_solver(
             matrix, symmetry=kind, strength=("symmetric", {"theta": 0.05}), max_coarse=100
         )
+
+
+def _graph_laplacian(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
+    """Symmetric part with its positive couplings dropped and rows that sum to zero.
+
+    Away from a solution the plain symmetric part has rows that do not, hence negative eigenvalues,
+    on which a multigrid cycle diverges.
+    """
+    part = 0.5 * (matrix + matrix.T).tocsr()
+    part = part - sparse.diags(part.diagonal())
+    part.data = np.minimum(part.data, 0.0)
+    row_sums = np.asarray(part.sum(axis=1)).ravel()
+    return (part - sparse.diags(row_sums)).tocsr()
 
 
 @contextmanager

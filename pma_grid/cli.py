@@ -127,6 +127,8 @@ def solve(
     drawn = _check_picture(picture) if picture else None
     if source == target == "-":
         raise InvalidInputError("SOURCE and TARGET are both '-'; only one can be standard input")
+    for path in filter(None, (written, drawn)):
+        _check_distinct((source, target), path)
     problem = Problem(
         _density("source", source, box_source, floor_source),
         _density("target", target, box_target, floor_target),
@@ -136,6 +138,12 @@ def solve(
         "max_iterations": max_iterations, "verify_monotone": verify_monotone,
     }  # fmt: skip
     return _solve_and_write(problem, written, drawn, as_json, quiet, options)
+
+
+def _check_distinct(inputs: tuple[str, ...], output: str) -> None:
+    """A result never replaces the data it comes from."""
+    if Path(output).resolve() in [Path(name).resolve() for name in inputs if name != "-"]:
+        raise InvalidInputError(f"{output} is an input too; name another file for the result")
 
 
 def _density(name: str, path: str, box: Any, floor: float | None) -> Density:
@@ -372,6 +380,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # the reader of our output is gone: nothing to say, and nowhere to say it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE
+    except ConvergenceError as error:
+        # of a study: its grids are solved one after the other, none of them is written
+        _fail(f"did not converge: {error}")
+        return NOT_CONVERGED
     except (PMAError, OSError, MemoryError) as error:
         return _fail(str(error) or type(error).__name__)
     return int(status or 0)

@@ -7,9 +7,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+
 from pma_grid.errors import Status
 from pma_grid.lattice import Array
-from pma_grid.linsolve import Handle, LinearSolver
+from pma_grid.linsolve import Handle, LinearResult, LinearSolver
 from pma_grid.operator import MongeAmpere
 
 # Reduction asked of a linear solve; Newton on these problems gains about that much a step anyway.
@@ -78,19 +80,13 @@ class Newton:
             if state.residual <= tol:
                 state.status = Status.CONVERGED
                 return state
-            stencil = equation.linearise(source)
-            state.handle = self.linear_solver.setup(stencil, state.handle)
-            rtol = max(FORCING, min(0.5, 0.5 * tol / state.residual))
-            result = state.handle.solve(equation.residual, rtol=rtol, max_iterations=LINEAR_LIMIT)
-            state.linear_iterations += result.iterations
-            if state.handle.name not in state.solvers:
-                state.solvers += (state.handle.name,)
-            direction = result.x.reshape(state.phi.shape)
-            direction -= direction.mean()
-            if not math.isfinite(float(direction.sum())):
+            result = self._linear_solve(equation, source, state, tol)
+            if result is None:
                 equation.evaluate(state.phi, state.alpha)
                 state.status = Status.LINEAR_SOLVER_STALLED
                 return state
+            direction = result.x.reshape(state.phi.shape)
+            direction -= direction.mean()
             size = self._backtrack(equation, state, direction, -result.multiplier)
             state.steps += 1
             self._record(equation, state, result.iterations, size)
@@ -99,6 +95,29 @@ class Newton:
                 return state
         state.status = Status.CONVERGED if state.residual <= tol else Status.MAX_ITERATIONS
         return state
+
+    def _linear_solve(
+        self, equation: MongeAmpere, source: Array, state: Iterate, tol: float
+    ) -> LinearResult | None:
+        """The Newton direction, or None where the matrix is beyond the linear solver."""
+        rtol = max(FORCING, min(0.5, 0.5 * tol / state.residual))
+        try:
+            # a matrix of extreme range overflows inside the libraries: seen by the test below
+            with np.errstate(all="ignore"):
+                stencil = equation.linearise(source)
+                state.handle = self.linear_solver.setup(stencil, state.handle)
+                result = state.handle.solve(
+                    equation.residual, rtol=rtol, max_iterations=LINEAR_LIMIT
+                )
+        except (ArithmeticError, ValueError, RuntimeError, np.linalg.LinAlgError):
+            # singular or non-finite factors, as pyamg, SciPy and NumPy report them
+            state.handle = None
+            return None
+        state.linear_iterations += result.iterations
+        if state.handle.name not in state.solvers:
+            state.solvers += (state.handle.name,)
+        finite = math.isfinite(float(result.x.sum())) and math.isfinite(result.multiplier)
+        return result if finite else None
 
     def _backtrack(
         self, equation: MongeAmpere, state: Iterate, direction: Array, change: float

@@ -25,7 +25,7 @@ MAX_LOG = 600.0
 MAX_STEPS = 100
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def expand(superbase, strides, vectors, offsets):
     """Lattice vectors (e, f, -e-f) and their offsets from the superbases (N, 2, 2)."""
     for c in range(vectors.shape[0]):
@@ -37,7 +37,7 @@ def expand(superbase, strides, vectors, offsets):
             offsets[c, k] = vectors[c, k, 0] * strides[0] + vectors[c, k, 1] * strides[1]
 
 
-@njit(cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, fastmath=True)
 def target_at_gradient(
     padded, row_start, n_last, strides, shape, affine, scale, coefficients, halo, value, derivative
 ):
@@ -58,13 +58,13 @@ def target_at_gradient(
         spline_2d(coefficients, halo, y0, y1, row * n_last, value, derivative)
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def _second(q, p, x, y, stride, m0, m1):
     o = x * stride + y
     return m0 * x * x + m1 * y * y + (q[p + o] + q[p - o] - 2 * q[p])
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01):
     """Shift c, radius R and the weights (times b/2) of e, f, g for one superbase.
 
@@ -89,7 +89,7 @@ def _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01):
     return radius - m, radius, le, lf, lg
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def _face(ae, af, e2, f2, b2):
     """Shift, radius and the two weights (times b) when only e and f carry weight."""
     al = ae / e2
@@ -101,7 +101,7 @@ def _face(ae, af, e2, f2, b2):
     return radius - 0.5 * (al + am), det / radius, 2 * share / e2, 2 * (1 - share) / f2
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def shift_form(
     padded, row_start, n_last, strides, reach, metric, log_source, log_target, shift, per_cell,
     superbase, vectors, offsets, weights, drift, eta, residual,
@@ -177,7 +177,7 @@ def shift_form(
     return faces
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
     """Monotone log det D2u in index units, NaN where u is not convex: ``out`` (N,).
 
@@ -219,7 +219,7 @@ def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
             out[c] = math.log(value) if min(ae, af) > 0 and value > 0 else math.nan
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def decompose(tensor, reach, vectors, weights):
     """Selling's decomposition of the tensors (N, 3): vectors within ``reach``, weights >= 0."""
     v = np.empty((3, 2), np.int64)
@@ -247,7 +247,7 @@ def decompose(tensor, reach, vectors, weights):
             weights[c, k] = max(0.0, -products[k])
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def solve_tensor(tensor, right, out):
     """``out`` = D^{-1} right for every cell."""
     for c in range(tensor.shape[0]):
@@ -257,7 +257,7 @@ def solve_tensor(tensor, right, out):
         out[c, 1] = (a * right[c, 1] - b * right[c, 0]) * inv
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def scan(
     padded, row_start, n_last, strides, metric, bases, log_source, log_target, shift, best
 ):

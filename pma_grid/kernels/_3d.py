@@ -34,7 +34,7 @@ MAX_LOG = 600.0
 MAX_STEPS = 100
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def expand(superbase, strides, vectors, offsets):
     """Lattice vectors and their offsets from the superbases (N, 3, 3)."""
     v = np.empty((4, 3), np.int64)
@@ -48,7 +48,7 @@ def expand(superbase, strides, vectors, offsets):
                 vectors[c, m, i] = e[m, i]
 
 
-@njit(cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, fastmath=True)
 def target_at_gradient(
     padded, row_start, n_last, strides, shape, affine, scale, coefficients, halo, value, derivative
 ):
@@ -68,7 +68,7 @@ def target_at_gradient(
         spline_3d(coefficients, halo, y0, y1, y2, row * n_last, value, derivative)
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def shift_form(
     padded, row_start, n_last, strides, reach, metric, log_source, log_target, shift, per_cell,
     superbase, vectors, offsets, weights, drift, eta, residual,
@@ -132,7 +132,7 @@ def shift_form(
     return faces
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
     """Monotone log det D2u in index units, NaN where u is not convex; see `_2d`."""
     v, v2 = np.empty((4, 3), np.int64), np.empty((4, 3), np.int64)
@@ -170,7 +170,7 @@ def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
             out[c] = value if a.min() > 0 else math.nan
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def decompose(tensor, reach, vectors, weights):
     """Selling's decomposition of the tensors (N, 6); see `_2d`."""
     v, v2 = np.empty((4, 3), np.int64), np.empty((4, 3), np.int64)
@@ -203,7 +203,7 @@ def decompose(tensor, reach, vectors, weights):
                 vectors[c, m, i] = e[m, i]
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def solve_tensor(tensor, right, out):
     """``out`` = D^{-1} right for every cell."""
     for c in range(tensor.shape[0]):
@@ -215,7 +215,7 @@ def solve_tensor(tensor, right, out):
         out[c, 2] = i02 * x + i12 * y + i22 * z
 
 
-@njit(cache=True)
+@njit(error_model="numpy", cache=True)
 def scan(
     padded, row_start, n_last, strides, metric, bases, log_source, log_target, shift, best
 ):

@@ -3,6 +3,7 @@
 Every kernel is a module-level function (or one of three instantiations over the number of lattice
 vectors), so that a new grid size compiles nothing.  Fields are flat or carry ``(outer, n, inner)``
 views of one axis; padded arrays hold ``halo`` reflected cells on every side.
+Division by zero gives inf or NaN, which the callers turn into a status, never an exception.
 """
 
 import time

@@ -3,7 +3,7 @@
 from numba import njit
 
 
-@njit(cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, fastmath=True)
 def restrict_axis(fine, parent, share, coarse):
     """Sum fine cells into coarse ones: i gives ``share[i]`` to ``parent[i]``, the rest beyond."""
     coarse[:] = 0
@@ -18,7 +18,7 @@ def restrict_axis(fine, parent, share, coarse):
                     coarse[o, c + 1, k] += (1 - s) * fine[o, i, k]
 
 
-@njit(cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, fastmath=True)
 def interpolate_axis(coarse, index, weight, fine):
     """fine[i] = sum_k weight[i, k] coarse[index[i, k]] along the middle axis."""
     points = index.shape[1]
@@ -31,7 +31,7 @@ def interpolate_axis(coarse, index, weight, fine):
                 fine[o, i, j] = value
 
 
-@njit(cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, fastmath=True)
 def add_second_difference(values, out):
     """out += second difference along the middle axis; the end cells copy their neighbours'."""
     n = values.shape[1]

@@ -16,6 +16,8 @@ from pma_grid.linsolve.stencil import Stencil
 
 # Mean of |drift| over the weights above which J is taken as it is instead of its symmetric part.
 DRIFT_DOMINATES = 0.5
+# Rows this small beside the largest are zero to pyamg's interpolation.
+SMALLEST_DIAGONAL = 1e-15
 # A lagged hierarchy is rebuilt once a solve needs this many times the iterations of its first one.
 STALE = 2.0
 
@@ -83,6 +85,9 @@ class AMG:
         if symmetric is None:
             symmetric = drift_ratio(stencil) < DRIFT_DOMINATES
         matrix = -stencil.matrix()
+        diagonal = matrix.diagonal()
+        if not diagonal.min() > SMALLEST_DIAGONAL * diagonal.max():
+            raise ArithmeticError("the matrix has rows that vanish beside others")
         scale = None
         if symmetric:
             scale = stencil.row_scale / np.mean(stencil.row_scale)

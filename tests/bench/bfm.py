@@ -32,7 +32,7 @@ class BackAndForth:
         self.laplacian = k[0][:, None] + k[1][None]
         self.laplacian[0, 0] = 1.0
         self.pushed = self.source.copy()
-        self.step = 8 / max(source.max(), target.max())
+        self.step = 4 / max(source.max(), target.max())
 
     def value(self) -> float:
         """Half of W2^2 by the dual."""

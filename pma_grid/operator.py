@@ -107,16 +107,6 @@ class Frame:
             total += part.reshape([-1 if k == i else 1 for k in range(self.source.dim)])
         return total
 
-    def displacement_free_gradient(self) -> Array:
-        """Gradient of the quadratic part at the cell centres, shape (d, *shape)."""
-        axes = [
-            lo + s * (x - a)
-            for lo, s, x, a in zip(
-                self.target.lower, self.stretch, self.source.axes, self.source.lower, strict=True
-            )
-        ]
-        return np.array(np.meshgrid(*axes, indexing="ij"))
-
 
 class MongeAmpere:
     """The discretised equation of one pair of grids, with the buffers of its linearisation.

@@ -159,21 +159,13 @@ def mccann(
     if not (is_number(t) and 0 <= float(t) <= 1):
         raise InvalidInputError(f"t is {t!r}; it must lie in [0, 1]: 0 is the source, 1 the target")
     source, target = potential.source, potential.target
+    corners = [
+        tuple((1 - t) * np.array(a) + t * np.array(b))
+        for a, b in ((source.lower, target.lower), (source.upper, target.upper))
+    ]
     if grid is None:
-        corners = [
-            tuple((1 - t) * np.array(a) + t * np.array(b))
-            for a, b in ((source.lower, target.lower), (source.upper, target.upper))
-        ]
         grid = Grid(source.shape if t < 0.5 else target.shape, *corners)
-    moving = Potential(
-        t * potential.phi,
-        source,
-        Grid(
-            grid.shape,
-            tuple((1 - t) * np.array(source.lower) + t * np.array(target.lower)),
-            tuple((1 - t) * np.array(source.upper) + t * np.array(target.upper)),
-        ),
-    )
+    moving = Potential(t * potential.phi, source, Grid(grid.shape, *corners))
     z = grid.coordinates().reshape(grid.dim, -1).T
     inside = moving.target.contains(z)
     x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))

@@ -55,6 +55,18 @@ class ConvergenceError(PMAError):
         return _rebuild, (type(self), str(self), self.result)
 
 
+class LostConvexityError(ConvergenceError):
+    """An explicit step left the convex potentials; ``result`` is the flow up to the step before."""
+
+
+class EvolutionInterrupted(KeyboardInterrupt):
+    """Ctrl-C during a flow; ``result`` is the flow up to the last finished step."""
+
+    def __init__(self, result: Any) -> None:
+        super().__init__("interrupted")
+        self.result = result
+
+
 def _rebuild(kind: type[ConvergenceError], message: str, result: Any) -> ConvergenceError:
     """Inverse of `ConvergenceError.__reduce__`: pickle itself passes positional arguments only."""
     return kind(message, result=result)
@@ -88,6 +100,19 @@ class Status(Enum):
         "The linear solver could not reduce its residual; try linear_solver=pma.AMG() or "
         "pma.Direct(), a larger floor=, or a finer grid."
     )
+    COMPLETED = "All the steps asked for were taken; the result is the flow's at its last time."
+    STEP_FAILED = (
+        "A time step could not be solved, however small; the densities may vary too fast for this "
+        "grid: use a finer grid, a larger floor=, or linear_solver=pma.AMG() in the scheme."
+    )
+    LOST_CONVEXITY = (
+        "An explicit step left the convex potentials; take smaller steps, cap them with "
+        "Explicit(cap='stability'), or use an implicit scheme."
+    )
+    INTERRUPTED = (
+        "The flow was interrupted; the result ends with the last finished step: go on from it with "
+        "initial=flow."
+    )
     NOT_SOLVED = (
         "No equation was solved: the potential was given; call solve(problem, initial=...) to "
         "improve it."
@@ -95,8 +120,8 @@ class Status(Enum):
 
     @property
     def succeeded(self) -> bool:
-        """Whether the tolerance was met, for the densities given or for the raised ones."""
-        return self in (Status.CONVERGED, Status.REGULARISED)
+        """Whether the method met its goal, for the densities given or for the raised ones."""
+        return self in (Status.CONVERGED, Status.REGULARISED, Status.COMPLETED)
 
     def __str__(self) -> str:
         """The name in lower case, as printed and stored."""

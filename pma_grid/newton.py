@@ -11,7 +11,7 @@ import numpy as np
 
 from pma_grid.errors import Status
 from pma_grid.lattice import Array
-from pma_grid.linsolve import Handle, LinearResult, LinearSolver
+from pma_grid.linsolve import Handle, LinearResult, LinearSolver, attempt
 from pma_grid.operator import MongeAmpere
 
 # Reduction asked of a linear solve; Newton on these problems gains about that much a step anyway.
@@ -19,7 +19,6 @@ FORCING = 0.1
 # Armijo: a step s must bring the rms residual below (1 - SLOPE s) of the last.
 SLOPE = 0.05
 SMALLEST_STEP = 1.0 / 40.0
-LINEAR_LIMIT = 60
 
 
 @dataclass(frozen=True)
@@ -101,23 +100,16 @@ class Newton:
     ) -> LinearResult | None:
         """The Newton direction, or None where the matrix is beyond the linear solver."""
         rtol = max(FORCING, min(0.5, 0.5 * tol / state.residual))
-        try:
-            # a matrix of extreme range overflows inside the libraries: seen by the test below
-            with np.errstate(all="ignore"):
-                stencil = equation.linearise(source)
-                state.handle = self.linear_solver.setup(stencil, state.handle)
-                result = state.handle.solve(
-                    equation.residual, rtol=rtol, max_iterations=LINEAR_LIMIT
-                )
-        except (ArithmeticError, ValueError, RuntimeError, np.linalg.LinAlgError):
-            # singular or non-finite factors, as pyamg, SciPy and NumPy report them
-            state.handle = None
-            return None
-        state.linear_iterations += result.iterations
-        if state.handle.name not in state.solvers:
+        with np.errstate(all="ignore"):  # an eta of zero: seen by the solver
+            stencil = equation.linearise(source)
+        state.handle, result = attempt(
+            self.linear_solver, stencil, state.handle, equation.residual, rtol
+        )
+        if state.handle is not None and state.handle.name not in state.solvers:
             state.solvers += (state.handle.name,)
-        finite = math.isfinite(float(result.x.sum())) and math.isfinite(result.multiplier)
-        return result if finite else None
+        if result is not None:
+            state.linear_iterations += result.iterations
+        return result
 
     def _backtrack(
         self, equation: MongeAmpere, state: Iterate, direction: Array, change: float

@@ -152,6 +152,13 @@ class MongeAmpere:
             self.superbase, lat.strides, self.stencil.vectors, self.stencil.offsets
         )
 
+    @classmethod
+    def of(cls, problem: Problem) -> MongeAmpere:
+        """The equation of a problem, its exact zeros raised to the working floors."""
+        source, target = positive(problem)
+        spline = LogSpline(log_centre_values(target), problem.target.grid)
+        return cls(log_centre_values(source), problem.source.grid, spline)
+
     def restart(self, superbase: Array) -> None:
         """Take over the superbases of another equation on the same grid."""
         self.superbase[:] = superbase.reshape(self.superbase.shape)
@@ -199,17 +206,23 @@ class MongeAmpere:
         np.divide(source.ravel(), self.stencil.gauge, out=self.stencil.row_scale)
         return self.stencil
 
-    def log_residual(self, phi: Array) -> Array:
-        """h = log nu(grad u) + log det D2u - log mu at the cell centres, NaN where not convex."""
-        lat, frame = self.lattice, self.frame
+    def evaluate_log(self, phi: Array) -> Array:
+        """h = log nu(grad u) + log det D2u - log mu, NaN where u is not convex; fills ``stencil``.
+
+        The stencil is then the derivative of h itself, its gauge the constant 1.
+        """
+        lat, frame, stencil = self.lattice, self.frame, self.stencil
         self._evaluate_target(phi)
-        value = np.empty(lat.size)
-        walked = self.superbase.copy()
+        residual = np.empty(lat.size)
         self._kernels.log_det(
-            self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, frame.metric, walked,
-            value,
+            self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, frame.metric,
+            self.superbase, stencil.vectors, stencil.offsets, stencil.weights, residual,
         )  # fmt: skip
-        residual: Array = value - frame.log_cell + self.log_target - self.log_source
+        stencil.gauge[:] = 1.0
+        stencil.drift *= frame.per_cell
+        residual -= frame.log_cell
+        residual += self.log_target
+        residual -= self.log_source
         return residual.reshape(lat.shape)
 
     def hessian(self) -> Array:
@@ -300,6 +313,12 @@ def floored(density: Density, default: float) -> tuple[Array, dict[str, float]]:
         "cells": report.cells,
         "mass_added": report.mass_added,
     }
+
+
+def positive(problem: Problem) -> tuple[Array, Array]:
+    """Working copies of source and target, exact zeros raised to the working floors."""
+    source, target = problem.source, problem.target
+    return floored(source, WORKING_FLOORS["source"])[0], floored(target, WORKING_FLOORS["target"])[0]
 
 
 def blurred(values: Array, passes: int) -> Array:

@@ -13,14 +13,7 @@ from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
-from pma_grid.operator import (
-    WORKING_FLOORS,
-    LogSpline,
-    MongeAmpere,
-    floored,
-    log_centre_values,
-    split,
-)
+from pma_grid.operator import LogSpline, MongeAmpere, positive, split
 from pma_grid.problem import Problem
 from pma_grid.quadrature import Potential, dual_value, mccann
 
@@ -171,23 +164,6 @@ class Transport:
         """
         return self._function.inverse(self.problem.target.grid.check_points(points, "points"))[0]
 
-    def _positive(self) -> tuple[Array, Array]:
-        """Source and target values, floored as in `solve`."""
-        source, target = self.problem.source, self.problem.target
-        return floored(source, WORKING_FLOORS["source"])[0], floored(
-            target, WORKING_FLOORS["target"]
-        )[0]
-
-    @cached_property
-    def _equation(self) -> MongeAmpere:
-        """The discretised equation, evaluated at this potential."""
-        source, target = self._positive()
-        grids = self.problem.source.grid, self.problem.target.grid
-        spline = LogSpline(log_centre_values(target), grids[1])
-        equation = MongeAmpere(log_centre_values(source), grids[0], spline)
-        equation.evaluate(self.phi, float(self.stats.get("mass_constant", 0.0)))
-        return equation
-
     @cached_property
     def residual(self) -> Array:
         """h = log(rho_u / mu) at the cell centres, dimensionless; NaN where u is not convex.
@@ -195,7 +171,7 @@ class Transport:
         rho_u = nu(grad u) det D2u, with the monotone determinant; `stats["mass_constant"]` is the
         constant that h comes close to for a solution.
         """
-        return self._equation.log_residual(self.phi)
+        return MongeAmpere.of(self.problem).evaluate_log(self.phi)
 
     @cached_property
     def hessian(self) -> Array:
@@ -204,7 +180,9 @@ class Transport:
         The inverse of the diffusion tensor of the monotone scheme, whose determinant satisfies the
         discrete equation; on a potential that does not solve it, shifted until it does.
         """
-        return self._equation.hessian()
+        equation = MongeAmpere.of(self.problem)
+        equation.evaluate(self.phi, float(self.stats.get("mass_constant", 0.0)))
+        return equation.hessian()
 
     @property
     def w2(self) -> float:
@@ -251,7 +229,7 @@ class Transport:
         source, target = (
             LogSpline(np.log(values), density.grid)
             for values, density in zip(
-                self._positive(), (self.problem.source, self.problem.target), strict=True
+                positive(self.problem), (self.problem.source, self.problem.target), strict=True
             )
         )
         return mccann(self._function, self.hessian, source, target, t, grid)
@@ -263,35 +241,34 @@ class Transport:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one .npz file that `load` reads back."""
-        source, target = self.problem.source, self.problem.target
-        meta = {
-            "kind": "transport",
-            "status": self.status.name,
-            "stats": self.stats,
-            "source": {"grid": source.grid.to_dict(), "floor": source.floor, "mass": source.mass},
-            "target": {"grid": target.grid.to_dict(), "floor": target.floor, "mass": target.mass},
-        }
-        arrays = {
-            "source": source.values, "target": target.values, "potential": self.potential,
-        }  # fmt: skip
+        arrays, meta = storable_pair(self.problem)
+        arrays["potential"] = self.potential
+        meta |= {"kind": "transport", "status": self.status.name, "stats": self.stats}
         storage.save(path, arrays, meta)
 
+    @classmethod
+    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Transport:
+        """The transport that `save` wrote, from the contents of its file."""
+        problem = stored_pair(arrays, meta)
+        status = Status[meta["status"]]
+        return cls(problem, arrays["potential"], status=status, stats=meta["stats"])
 
-def load(path: str | os.PathLike[str]) -> Transport:
-    """The Transport that `Transport.save` wrote.
 
-    Raises
-    ------
-    InvalidInputError
-        The file is missing, damaged, or holds something else.
-    """
-    arrays, meta = storage.load(path)
-    if meta.get("kind") != "transport" or not {"source", "target", "potential"} <= arrays.keys():
-        raise InvalidInputError(f"{path} holds no transport; give a file that Transport.save wrote")
+def storable_pair(problem: Problem) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Arrays and metadata of a problem, for a file."""
+    pair = {"source": problem.source, "target": problem.target}
+    arrays = {name: density.values for name, density in pair.items()}
+    meta: dict[str, Any] = {
+        name: {"grid": density.grid.to_dict(), "floor": density.floor, "mass": density.mass}
+        for name, density in pair.items()
+    }
+    return arrays, meta
+
+
+def stored_pair(arrays: dict[str, Array], meta: dict[str, Any]) -> Problem:
+    """The problem of a stored result."""
     densities = [
         Density(arrays[name], Grid.from_dict(meta[name]["grid"]), floor=meta[name]["floor"])
         for name in ("source", "target")
     ]
-    return Transport(
-        Problem(*densities), arrays["potential"], status=Status[meta["status"]], stats=meta["stats"]
-    )
+    return Problem(*densities)

@@ -50,12 +50,15 @@ def shift_form(
 
 
 @njit(error_model="numpy", cache=True)
-def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
-    """log of the second difference in index units, NaN where it is not positive: ``out`` (N,)."""
+def log_det(
+    padded, row_start, n_last, strides, reach, metric, superbase, vectors, offsets, weights, out
+):
+    """log a with a the second difference in index units, NaN where a <= 0, and 1 / a; see `_2d`."""
     p = row_start[0]
     for c in range(n_last):
         a = metric[0] + padded[p + 1] + padded[p - 1] - 2 * padded[p]
         out[c] = math.log(a) if a > 0 else math.nan
+        weights[c, 0] = 1.0 / a
         p += 1
 
 

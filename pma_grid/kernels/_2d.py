@@ -178,12 +178,15 @@ def shift_form(
 
 
 @njit(error_model="numpy", cache=True)
-def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
-    """Monotone log det D2u in index units, NaN where u is not convex: ``out`` (N,).
+def log_det(
+    padded, row_start, n_last, strides, reach, metric, superbase, vectors, offsets, weights, out
+):
+    """Monotone log det D2u in index units, NaN where u is not convex, and its derivative.
 
     With a_g the largest second difference: det M_h where a_g <= a_e + a_f (the superbase is
     obtuse for D = M_h^{-1}), else walk to (e, -f, f - e) while that lowers the value, else
-    log(a_e a_f).  ``superbase`` is updated in place.
+    log(a_e a_f).  ``superbase``, ``vectors``, ``offsets`` are updated in place; ``weights`` (N, 3)
+    receives the derivatives with respect to (a_e, a_f, a_g), which are >= 0, ``out`` (N,) the value.
     """
     stride = strides[0]
     m0, m1 = metric[0], metric[1]
@@ -197,11 +200,14 @@ def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
             ae = _second(padded, p, ex, ey, stride, m0, m1)
             af = _second(padded, p, fx, fy, stride, m0, m1)
             ag = _second(padded, p, gx, gy, stride, m0, m1)
+            moved = False
             for _ in range(MAX_STEPS):
                 if ae > ag:
                     ex, gx, ey, gy, ae, ag = gx, ex, gy, ey, ag, ae
+                    moved = True
                 if af > ag:
                     fx, gx, fy, gy, af, ag = gx, fx, gy, fy, ag, af
+                    moved = True
                 nx, ny = fx - ex, fy - ey
                 if ag <= ae + af or abs(nx) > reach or abs(ny) > reach:
                     break
@@ -209,13 +215,26 @@ def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
                 if an >= ae + af:
                     break
                 fx, fy, gx, gy, ag = -fx, -fy, nx, ny, an
-            superbase[c, 0, 0], superbase[c, 0, 1] = ex, ey
-            superbase[c, 1, 0], superbase[c, 1, 1] = fx, fy
+                moved = True
+            if moved:
+                superbase[c, 0, 0], superbase[c, 0, 1] = ex, ey
+                superbase[c, 1, 0], superbase[c, 1, 1] = fx, fy
+                vectors[c, 0, 0], vectors[c, 0, 1] = ex, ey
+                vectors[c, 1, 0], vectors[c, 1, 1] = fx, fy
+                vectors[c, 2, 0], vectors[c, 2, 1] = gx, gy
+                offsets[c, 0] = ex * stride + ey
+                offsets[c, 1] = fx * stride + fy
+                offsets[c, 2] = gx * stride + gy
             if ag > ae + af:
                 value = ae * af
+                pe, pf, pg = 2 * af, 2 * ae, 0.0
             else:
-                pe, pf, pg = ae + af - ag, ae + ag - af, af + ag - ae
+                pe, pf, pg = af + ag - ae, ae + ag - af, ae + af - ag
                 value = 0.25 * (pe * pf + pf * pg + pg * pe)
+            half = 0.5 / value
+            weights[c, 0] = pe * half
+            weights[c, 1] = pf * half
+            weights[c, 2] = pg * half
             out[c] = math.log(value) if min(ae, af) > 0 and value > 0 else math.nan
 
 

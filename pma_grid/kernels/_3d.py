@@ -32,6 +32,7 @@ from pma_grid.kernels.superbase import (
 
 MAX_LOG = 600.0
 MAX_STEPS = 100
+AXES = np.eye(3, dtype=np.int64)
 
 
 @njit(error_model="numpy", cache=True)
@@ -133,40 +134,83 @@ def shift_form(
 
 
 @njit(error_model="numpy", cache=True)
-def log_det(padded, row_start, n_last, strides, reach, metric, superbase, out):
-    """Monotone log det D2u in index units, NaN where u is not convex; see `_2d`."""
+def _walk(padded, p, strides, reach, metric, value, m, v, v2, e, e2, a, b, w, a2, w2):
+    """Flip negative weights away while that helps; the value and the last negative one, or -1.
+
+    ``v``, ``e``, ``a``, ``w`` move on; ``v2``, ``e2``, ``a2``, ``b``, ``w2`` are scratch.
+    """
+    for _ in range(MAX_STEPS):
+        if m < 0:
+            break
+        flip(v, m, v2)
+        cross(v2, e2)
+        if not reaches(e2, reach):
+            break
+        differences(padded, p, e2, strides, metric, a2, b)
+        value2, m2 = interior(a2, w2)
+        if not w2[m] > 0:
+            break
+        v[:], e[:], a[:], w[:], value, m = v2, e2, a2, w2, value2, m2
+    return value, m
+
+
+@njit(error_model="numpy", cache=True)
+def _settle(a, w, d, inverse):
+    """The minimum over the face of the cone that a walk ended on; NaN where u is not convex."""
+    if not a.min() > 0:
+        return math.nan
+    for k in range(6):
+        w[k] = 0.3 / a[k]
+    return descend(a, w, d, inverse)
+
+
+@njit(error_model="numpy", cache=True)
+def log_det(
+    padded, row_start, n_last, strides, reach, metric, superbase, vectors, offsets, weights, out
+):
+    """Monotone log det D2u in index units, NaN where u is not convex, and its derivative; `_2d`."""
     v, v2 = np.empty((4, 3), np.int64), np.empty((4, 3), np.int64)
-    e = np.empty((6, 3), np.int64)
+    e, e2 = np.empty((6, 3), np.int64), np.empty((6, 3), np.int64)
     a, b, w = np.empty(6), np.empty(6), np.empty(6)
     a2, w2 = np.empty(6), np.empty(6)
+    v3, e3 = np.empty((4, 3), np.int64), np.empty((6, 3), np.int64)
+    a3, w3 = np.empty(6), np.empty(6)
     d, inverse = np.empty(6), np.empty(6)
     for row in range(row_start.size):
         for j in range(n_last):
             p = row_start[row] + j
             c = row * n_last + j
-            load(superbase[c], v)
-            cross(v, e)
+            for m in range(6):
+                for i in range(3):
+                    e[m, i] = vectors[c, m, i]
             differences(padded, p, e, strides, metric, a, b)
             value, m = interior(a, w)
-            for _ in range(MAX_STEPS):
-                if m < 0:
-                    break
-                flip(v, m, v2)
-                cross(v2, e)
-                if not reaches(e, reach):
-                    break
-                differences(padded, p, e, strides, metric, a2, b)
-                value2, m2 = interior(a2, w2)
-                if not w2[m] > 0:
-                    break
-                v[:], a[:], w[:], value, m = v2, a2, w2, value2, m2
-            if m >= 0 and a.min() > 0:
+            if m >= 0:
+                load(superbase[c], v)
+                value, m = _walk(padded, p, strides, reach, metric, value, m, v, v2, e, e2, a, b, w,
+                                 a2, w2)
+                if m >= 0:
+                    # a dead end: perhaps not from the axes
+                    value = _settle(a, w, d, inverse)
+                    load(AXES, v3)
+                    cross(v3, e3)
+                    differences(padded, p, e3, strides, metric, a3, b)
+                    value3, m = interior(a3, w3)
+                    value3, m = _walk(padded, p, strides, reach, metric, value3, m, v3, v2, e3, e2,
+                                      a3, b, w3, a2, w2)
+                    if m >= 0:
+                        value3 = _settle(a3, w3, d, inverse)
+                    if value3 < value or not value == value:
+                        v[:], e[:], a[:], w[:], value = v3, e3, a3, w3, value3
+                for i in range(3):
+                    for k in range(3):
+                        superbase[c, k, i] = v[k + 1, i]
+                    for k in range(6):
+                        vectors[c, k, i] = e[k, i]
                 for k in range(6):
-                    w[k] = 0.3 / a[k]
-                value = descend(a, w, d, inverse)
-            for i in range(3):
-                for k in range(3):
-                    superbase[c, k, i] = v[k + 1, i]
+                    offsets[c, k] = e[k, 0] * strides[0] + e[k, 1] * strides[1] + e[k, 2]
+            for k in range(6):
+                weights[c, k] = w[k]
             out[c] = value if a.min() > 0 else math.nan
 
 

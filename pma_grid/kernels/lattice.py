@@ -194,10 +194,11 @@ def tensors(vectors, weights, out):
 
 
 @njit(error_model="numpy", cache=True)
-def two_sided_weights(vectors, weights, pull, clip, out, inverse_diagonal):
+def two_sided_weights(vectors, weights, pull, clip, reaction, out, inverse_diagonal):
     """Weights w_k (1 +- t_k), t_k = clip(e_k . pull / 2), whose sum is J with its drift D pull.
 
-    Clipping keeps every weight non-negative (an upwind-limited drift): fit for a smoother.
+    Clipping keeps every weight non-negative (an upwind-limited drift): fit for a smoother.  The
+    diagonal is the sum of the weights and the reaction.
     ``out`` (N, 2 m), ``inverse_diagonal`` (N,).
     """
     n_cells, m, dim = vectors.shape
@@ -212,7 +213,7 @@ def two_sided_weights(vectors, weights, pull, clip, out, inverse_diagonal):
             out[c, 2 * k] = w * (1.0 + t)
             out[c, 2 * k + 1] = w * (1.0 - t)
             total += w
-        inverse_diagonal[c] = 0.5 / total
+        inverse_diagonal[c] = 1.0 / (2.0 * total + reaction)
 
 
 @njit(error_model="numpy", cache=True)
@@ -245,7 +246,7 @@ def link(vectors, strides, offsets):
 
 @njit(error_model="numpy", cache=True)
 def assemble_two_sided(shape, vectors, weights, out):
-    """Adds the smoother's matrix A, A q = sum w (q(x) - q(neighbour)), to ``out`` (N, N)."""
+    """Adds A without its reaction, A q = sum w (q(x) - q(neighbour)), to ``out`` (N, N)."""
     n_cells, m, _ = vectors.shape
     for c in range(n_cells):
         for k in range(m):

@@ -4,6 +4,7 @@ They know lattice stencils and matrices, not the equation they come from.
 """
 
 from pma_grid.linsolve.amg import AMG
+from pma_grid.linsolve.attempt import attempt
 from pma_grid.linsolve.automatic import Auto
 from pma_grid.linsolve.direct import Direct
 from pma_grid.linsolve.krylov import GCR, Handle, LinearResult, LinearSolver
@@ -12,5 +13,5 @@ from pma_grid.linsolve.stencil import Stencil
 
 __all__ = [
     "AMG", "GCR", "Auto", "Direct", "Handle", "LinearResult", "LinearSolver", "Multigrid",
-    "Stencil",
+    "Stencil", "attempt",
 ]  # fmt: skip

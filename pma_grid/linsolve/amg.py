@@ -18,34 +18,19 @@ from pma_grid.linsolve.stencil import Stencil
 DRIFT_DOMINATES = 0.5
 # Rows this small beside the largest are zero to pyamg's interpolation.
 SMALLEST_DIAGONAL = 1e-15
-# A lagged hierarchy is rebuilt once a solve needs this many times the iterations of its first one.
-STALE = 2.0
 
 
 class Cycle:
-    """One V-cycle of a pyamg hierarchy, remembered with the count that tells when it is stale."""
+    """One V-cycle of a pyamg hierarchy."""
 
     def __init__(self, hierarchy: Any, scale: Array | None) -> None:
         self.hierarchy = hierarchy
         self.operator = hierarchy.aspreconditioner(cycle="V")
         self.scale = scale
-        self.first_iterations = 0
 
     def __call__(self, residual: Array, out: Array) -> None:
         rhs = -residual if self.scale is None else -self.scale * residual
         out[:] = self.operator.matvec(rhs)
-
-
-class AMGHandle(Handle):
-    """A `Handle` that keeps the first iteration count of its hierarchy."""
-
-    precondition: Cycle
-
-    def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> Any:
-        result = super().solve(rhs, rtol=rtol, max_iterations=max_iterations)
-        cycle = self.precondition
-        cycle.first_iterations = cycle.first_iterations or max(2, result.iterations)
-        return result
 
 
 @dataclass(frozen=True)
@@ -71,14 +56,13 @@ class AMG:
     symmetric: bool | None = None
     lag: bool = True
 
-    def setup(self, stencil: Stencil, previous: Handle | None = None) -> AMGHandle:
+    def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
         """Build the hierarchy, or keep the previous one while it serves."""
         cycle = previous.precondition if previous is not None else None
-        if self.lag and isinstance(cycle, Cycle) and previous is not None:
-            fresh = previous.stencil.lattice is stencil.lattice
-            if fresh and previous.iterations <= STALE * cycle.first_iterations:
-                return AMGHandle("amg", stencil, cycle, previous)
-        return AMGHandle("amg", stencil, self._build(stencil), previous)
+        if previous is not None and isinstance(cycle, Cycle):
+            if self.lag and previous.serves(stencil):
+                return Handle("amg", stencil, cycle, previous, lagged=True)
+        return Handle("amg", stencil, self._build(stencil), previous)
 
     def _build(self, stencil: Stencil) -> Cycle:
         symmetric = self.symmetric
@@ -91,7 +75,7 @@ class AMG:
         scale = None
         if symmetric:
             scale = stencil.row_scale / np.mean(stencil.row_scale)
-            matrix = _graph_laplacian(sparse.diags(scale) @ matrix)
+            matrix = _graph_laplacian(sparse.diags(scale) @ matrix, stencil.reaction * scale)
         with _reproducible():
             return Cycle(self._hierarchy(matrix, symmetric), scale)
 
@@ -107,8 +91,8 @@ class AMG:
         )
 
 
-def _graph_laplacian(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
-    """Symmetric part with its positive couplings dropped and rows that sum to zero.
+def _graph_laplacian(matrix: sparse.csr_matrix, reaction: Array) -> sparse.csr_matrix:
+    """Symmetric part with its positive couplings dropped and rows that sum to the reaction.
 
     Away from a solution the plain symmetric part has rows that do not, hence negative eigenvalues,
     on which a multigrid cycle diverges.
@@ -117,7 +101,7 @@ def _graph_laplacian(matrix: sparse.csr_matrix) -> sparse.csr_matrix:
     part = part - sparse.diags(part.diagonal())
     part.data = np.minimum(part.data, 0.0)
     row_sums = np.asarray(part.sum(axis=1)).ravel()
-    return (part - sparse.diags(row_sums)).tocsr()
+    return (part + sparse.diags(reaction - row_sums)).tocsr()
 
 
 @contextmanager

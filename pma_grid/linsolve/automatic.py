@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from pma_grid.lattice import Array
-from pma_grid.linsolve.amg import AMG, AMGHandle
+from pma_grid.linsolve.amg import AMG
 from pma_grid.linsolve.direct import Direct
 from pma_grid.linsolve.krylov import Handle, LinearResult, LinearSolver
 from pma_grid.linsolve.multigrid import Multigrid
@@ -17,8 +17,10 @@ class AutoHandle(Handle):
 
     def __init__(self, solver: Auto, stencil: Stencil, first: Handle, previous: Handle | None):
         super().__init__(first.name, stencil, first.precondition, previous)
+        self.setups, self.reaction = first.setups, first.reaction
+        self.first_iterations = first.first_iterations
         self.solver = solver
-        self.fallback: AMGHandle | None = None
+        self.fallback: Handle | None = None
 
     def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> LinearResult:
         """Solve; the preconditioner may change on the way, the Krylov iteration goes on."""
@@ -26,17 +28,16 @@ class AutoHandle(Handle):
         result = self.gcr.solve(
             self.stencil, rhs, self.precondition, rtol=rtol, max_iterations=patience
         )
-        self.iterations = result.iterations
+        self.count(result.iterations)
         if result.converged or patience == max_iterations:
             return result
-        self.fallback = self.solver.second.setup(self.stencil)
+        self.fallback = self.solver.second.setup(self.stencil, self)
         self.name = f"{self.name}->amg"
         done = self.gcr.solve(
             self.stencil, rhs, self.fallback.precondition,
             rtol=rtol, max_iterations=max_iterations - patience, progress=result,
         )  # fmt: skip
-        self.fallback.iterations = done.iterations - result.iterations
-        self.fallback.precondition.first_iterations = max(2, self.fallback.iterations)
+        self.fallback.count(done.iterations - result.iterations)
         self.iterations = done.iterations
         return done
 
@@ -58,7 +59,7 @@ class Auto:
         if stencil.lattice.dim == 1:
             return Direct().setup(stencil, previous)
         same = previous is not None and previous.stencil.lattice is stencil.lattice
-        if same and isinstance(previous, AMGHandle):
+        if same and previous is not None and previous.name == "amg":
             return self.second.setup(stencil, previous)
         if same and isinstance(previous, AutoHandle) and previous.fallback is not None:
             return self.second.setup(stencil, previous.fallback)

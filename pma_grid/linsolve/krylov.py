@@ -21,6 +21,11 @@ from pma_grid.linsolve.stencil import Stencil
 
 Preconditioner = Callable[[Array, Array], None]
 
+# A lagged preconditioner is rebuilt once a solve needs this many times the iterations of its first
+# one, or the reaction changes by more than this factor.
+STALE = 2.0
+SIMILAR = 2.0
+
 
 @dataclass(frozen=True)
 class LinearResult:
@@ -111,10 +116,33 @@ class Handle:
     """A preconditioner set up for one stencil, ready to solve.
 
     What the next set-up may reuse (buffers, hierarchies) travels here and nowhere else.
+
+    Parameters
+    ----------
+    name : str
+    stencil : Stencil
+    precondition : callable
+    previous : Handle, optional
+        Of the set-up before, whose buffers are taken over if the grid is the same.
+    lagged : bool
+        Whether ``precondition`` is that of ``previous``, built for an earlier stencil.
+
+    Attributes
+    ----------
+    iterations : int
+        Of the last solve; ``first_iterations`` of the first one with this preconditioner.
+    setups : int
+        Preconditioners built up to here along the chain of handles.
     """
 
     def __init__(
-        self, name: str, stencil: Stencil, precondition: Preconditioner, previous: Handle | None
+        self,
+        name: str,
+        stencil: Stencil,
+        precondition: Preconditioner,
+        previous: Handle | None,
+        *,
+        lagged: bool = False,
     ) -> None:
         self.name = name
         self.stencil = stencil
@@ -124,14 +152,32 @@ class Handle:
             previous.gcr if previous is not None and reusable else GCR(stencil.lattice.size)
         )
         self.iterations = 0
+        self.setups = (previous.setups if previous is not None else 0) + (not lagged)
+        self.reaction, self.first_iterations = stencil.reaction, 0
+        if lagged and previous is not None:
+            self.reaction, self.first_iterations = previous.reaction, previous.first_iterations
+
+    def serves(self, stencil: Stencil) -> bool:
+        """Whether the preconditioner is still good for ``stencil``: same grid, not stale."""
+        low, high = sorted((stencil.reaction, self.reaction))
+        return (
+            self.stencil.lattice is stencil.lattice
+            and high <= SIMILAR * low
+            and self.iterations <= STALE * self.first_iterations
+        )
 
     def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> LinearResult:
         """Solve ``J x + multiplier * gauge = rhs`` to the relative residual ``rtol``."""
         result = self.gcr.solve(
             self.stencil, rhs, self.precondition, rtol=rtol, max_iterations=max_iterations
         )
-        self.iterations = result.iterations
+        self.count(result.iterations)
         return result
+
+    def count(self, iterations: int) -> None:
+        """Remember what a solve took; the first one is the measure of staleness."""
+        self.iterations = iterations
+        self.first_iterations = self.first_iterations or max(2, iterations)
 
 
 class LinearSolver(Protocol):

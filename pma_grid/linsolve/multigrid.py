@@ -46,12 +46,12 @@ class _Level:
         self.offsets = np.empty((n, count), np.int32)
         self.transfer: Transfer | None = None
 
-    def weigh(self, weights: Array) -> None:
+    def weigh(self, weights: Array, reaction: float) -> None:
         """Two-sided smoother weights from the stencil weights, the tensor and the drift."""
         pull = np.empty_like(self.drift)
         DIMENSION[self.lattice.dim].solve_tensor(self.tensor, self.drift, pull)
         kernels.two_sided_weights(
-            self.vectors, weights, pull, DRIFT_CLIP, self.weights, self.inverse_diagonal
+            self.vectors, weights, pull, DRIFT_CLIP, reaction, self.weights, self.inverse_diagonal
         )
 
     def smooth(self, backward: bool) -> None:
@@ -117,24 +117,29 @@ class Multigrid:
     """Geometric multigrid, V-cycle with ``sweeps`` Gauss-Seidel sweeps before and after.
 
     Any shape is coarsened (odd and prime sizes included); weakly coupled axes are left alone.
-    Set-up costs about half a cycle; a cycle about ten passes of a nine-point stencil.
+    Set-up costs about half a cycle; a cycle about ten passes of a nine-point stencil.  ``lag`` keeps
+    the hierarchy over successive set-ups on one grid until it is stale.
     """
 
     sweeps: int = 1
+    lag: bool = False
 
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
         """Build the hierarchy, reusing the arrays of a previous handle of the same lattice."""
         cycle = previous.precondition if previous is not None else None
         if isinstance(cycle, VCycle) and cycle.levels[0].lattice is stencil.lattice:
+            if self.lag and previous is not None and previous.serves(stencil):
+                return Handle("multigrid", stencil, cycle, previous, lagged=True)
             levels = cycle.levels
         else:
             levels = [_finest(stencil)]
         fine = levels[0]
-        fine.vectors, fine.offsets = stencil.vectors, stencil.offsets
+        # the stencil's vectors move on with the next evaluation
+        fine.vectors[:], fine.offsets[:] = stencil.vectors, stencil.offsets
         kernels.tensors(stencil.vectors, stencil.weights, fine.tensor)
         fine.drift[:] = stencil.drift
         fine.density[:] = stencil.row_scale / np.mean(stencil.row_scale)
-        fine.weigh(stencil.weights)
+        fine.weigh(stencil.weights, stencil.reaction)
         depth = 0
         while True:
             shape = _coarser(levels[depth])
@@ -144,10 +149,10 @@ class Multigrid:
                 del levels[depth + 1 :]
                 levels.append(_Level(shape))
                 levels[depth].transfer = Transfer(levels[depth].lattice.shape, shape)
-            _coarsen(levels[depth], levels[depth + 1])
+            _coarsen(levels[depth], levels[depth + 1], stencil.reaction)
             depth += 1
         del levels[depth + 1 :]
-        cycle = VCycle(levels, _pseudo_inverse(levels[-1]), self.sweeps)
+        cycle = VCycle(levels, _pseudo_inverse(levels[-1], stencil.reaction), self.sweeps)
         return Handle("multigrid", stencil, cycle, previous)
 
 
@@ -172,7 +177,7 @@ def _coarser(level: _Level) -> tuple[int, ...] | None:
     return tuple((n + 1) // 2 if h else n for n, h in zip(lat.shape, halve, strict=True))
 
 
-def _coarsen(fine: _Level, coarse: _Level) -> None:
+def _coarsen(fine: _Level, coarse: _Level, reaction: float) -> None:
     """Coarse tensor, drift and density by density-weighted averages; Selling stencils from them."""
     assert fine.transfer is not None
     shape, lat = fine.lattice.shape, coarse.lattice
@@ -189,14 +194,15 @@ def _coarsen(fine: _Level, coarse: _Level) -> None:
     weights = np.empty(coarse.offsets.shape, SINGLE)
     DIMENSION[lat.dim].decompose(coarse.tensor, lat.halo, coarse.vectors, weights)
     kernels.link(coarse.vectors, lat.strides, coarse.offsets)
-    coarse.weigh(weights)
+    coarse.weigh(weights, reaction)
 
 
-def _pseudo_inverse(level: _Level) -> Array:
-    """Dense inverse on the coarsest grid, constants fixed to mean zero."""
+def _pseudo_inverse(level: _Level, reaction: float) -> Array:
+    """Dense inverse on the coarsest grid; constants, left to the multiplier, damped to bound it."""
     lat = level.lattice
     n = lat.size
     matrix = np.zeros((n, n))
     kernels.assemble_two_sided(lat.shape_array, level.vectors, level.weights, matrix)
     largest = max(float(np.abs(matrix).max()), 1e-300)
+    matrix[np.diag_indices(n)] += reaction
     return np.linalg.inv(matrix + largest / n).astype(SINGLE)

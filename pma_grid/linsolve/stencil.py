@@ -8,15 +8,17 @@ import numpy as np
 from scipy import sparse
 
 from pma_grid.kernels import lattice as kernels
+from pma_grid.kernels.vectors import add_multiple
 from pma_grid.lattice import Array, Lattice
 
 
 @dataclass
 class Stencil:
-    """J q = sum_k w_k (q(x+e_k) + q(x-e_k) - 2 q) + b . (centred difference of q), one row a cell.
+    """J q = sum_k w_k (q(x+e_k) + q(x-e_k) - 2 q) + b . (centred difference of q) - c q, row by cell.
 
-    Constants are its null space; the *gauge* field spans what its range is completed by, so that
-    ``J x + multiplier * gauge = rhs`` has one solution of mean zero.
+    Without the reaction c constants are its null space; the *gauge* field spans what its range is
+    completed by, so that ``J x + multiplier * gauge = rhs`` has one solution of mean zero.  With
+    c > 0 and a constant gauge the same holds: constants are left to the multiplier.
 
     Attributes
     ----------
@@ -34,6 +36,8 @@ class Stencil:
         Positive weights that make diag(row_scale) J nearly symmetric (the density over eta).
     viscosity : ndarray, shape (d,), optional
         Extra diffusion ``viscosity_i * gauge`` along axis i, for strictly monotone gradients.
+    reaction : float
+        c >= 0: the inverse step size of an implicit time step.
     """
 
     lattice: Lattice
@@ -44,6 +48,7 @@ class Stencil:
     gauge: Array
     row_scale: Array
     viscosity: Array | None = None
+    reaction: float = 0.0
     _padded: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -67,6 +72,8 @@ class Stencil:
                 self.gauge,
                 out,
             )
+        if self.reaction:
+            add_multiple(-self.reaction, x, out)
 
     def matrix(self) -> sparse.csr_matrix:
         """J as a sparse matrix with the reflections built in."""
@@ -80,6 +87,8 @@ class Stencil:
         matrix = sparse.coo_matrix((data, (rows, cols)), shape=(n, n)).tocsr()
         if self.viscosity is not None:
             matrix = matrix + self._viscous_matrix()
+        if self.reaction:
+            matrix = (matrix - self.reaction * sparse.identity(n)).tocsr()
         matrix.sum_duplicates()
         return matrix
 

@@ -18,10 +18,16 @@ def _log_det(lattice: Lattice, padded: np.ndarray, metric: np.ndarray, bases: np
     np.ndarray, np.ndarray
 ]:  # fmt: skip
     """log det and the superbases it was found with, starting from ``bases``."""
+    dim = lattice.dim
     out, bases = np.empty(lattice.size), bases.copy()
-    DIMENSION[lattice.dim].log_det(
-        padded, lattice.row_start, lattice.n_last, lattice.strides, lattice.halo, metric, bases, out
-    )
+    count = {1: 1, 2: 3, 3: 6}[dim]
+    vectors = np.empty((lattice.size, count, dim), np.int8)
+    offsets = np.empty((lattice.size, count), np.int32)
+    DIMENSION[dim].expand(bases, lattice.strides, vectors, offsets)
+    DIMENSION[dim].log_det(
+        padded, lattice.row_start, lattice.n_last, lattice.strides, lattice.halo, metric, bases,
+        vectors, offsets, np.empty((lattice.size, count)), out,
+    )  # fmt: skip
     return out, bases
 
 

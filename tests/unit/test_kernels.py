@@ -134,12 +134,25 @@ def _axes_first(lattice: Lattice) -> np.ndarray:
 
 
 def _log_det(lattice: Lattice, padded: np.ndarray, metric: np.ndarray, reach: int) -> np.ndarray:
-    out = np.empty(lattice.size)
-    DIMENSION[lattice.dim].log_det(
-        padded, lattice.row_start, lattice.n_last, lattice.strides, reach, metric,
-        _axes_first(lattice), out,
+    return _log_form(lattice, padded, metric, reach)[0]
+
+
+def _log_form(
+    lattice: Lattice, padded: np.ndarray, metric: np.ndarray, reach: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log det, its weights and the vectors they belong to, walked to from the axes."""
+    n, dim = lattice.size, lattice.dim
+    superbase = _axes_first(lattice)
+    vectors = np.empty((n, COUNT[dim], dim), np.int8)
+    offsets = np.empty((n, COUNT[dim]), np.int32)
+    weights, out = np.empty((n, COUNT[dim])), np.empty(n)
+    DIMENSION[dim].expand(superbase, lattice.strides, vectors, offsets)
+    DIMENSION[dim].log_det(
+        padded, lattice.row_start, lattice.n_last, lattice.strides, reach, metric, superbase,
+        vectors, offsets, weights, out,
     )  # fmt: skip
-    return out
+    np.testing.assert_array_equal(offsets, vectors.astype(int) @ lattice.strides)
+    return out, weights, vectors
 
 
 def _shift_form(

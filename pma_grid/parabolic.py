@@ -1,0 +1,113 @@
+"""The right-hand side of the parabolic Monge-Ampère equation du/dt = h(u, t) on a grid.
+
+    h(u, t) = log nu(grad u) + log det D2u - log mu + forcing(t)
+
+in the monotone log form of `MongeAmpere`.  Potentials are phi, the part of u beyond the affine
+stretch of box to box, with mean zero: the gauge mean(u) is kept apart, since it drifts with the mass
+constant and would drown the second differences in rounding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from pma_grid.errors import InvalidInputError
+from pma_grid.lattice import Array
+from pma_grid.linsolve import Stencil
+from pma_grid.operator import Frame, MongeAmpere, positive
+from pma_grid.problem import Problem
+from pma_grid.quadrature import Potential
+
+Forcing = Callable[[float], Array]
+
+# The rows of the linearisation are weighted by rho = mu e^h; far from equilibrium h is cut here.
+LARGEST_LOG_RATIO = 10.0
+
+
+class ParabolicOperator:
+    """h and its linearisation for one problem, with the cell masses of the source.
+
+    Attributes
+    ----------
+    problem : Problem
+    masses : ndarray, shape ``source.shape``
+        Cell masses of the source (working floor included), which sum to 1.
+    equation : MongeAmpere
+    """
+
+    def __init__(self, problem: Problem, forcing: Forcing | None = None) -> None:
+        self.problem, self.forcing = problem, forcing
+        self.equation = MongeAmpere.of(problem)
+        masses = positive(problem)[0]
+        self.masses: Array = masses / masses.sum()
+        self._at: tuple[Array, float] | None = None
+        self._residual = np.empty(0)
+
+    @property
+    def frame(self) -> Frame:
+        """The quadratic part of u and the spacings."""
+        return self.equation.frame
+
+    def evaluate(self, phi: Array, time: float) -> Array:
+        """h at phi (mean zero, not modified later), NaN where u is not convex; fills the stencil."""
+        at = self._at
+        if at is None or at[0] is not phi or at[1] != time:
+            residual = self.equation.evaluate_log(phi)
+            if self.forcing is not None:
+                residual += self._force(time)
+            self._at, self._residual = (phi, time), residual
+        return self._residual
+
+    def _force(self, time: float) -> Array:
+        """The forcing, checked: a user's function."""
+        assert self.forcing is not None
+        value = np.asarray(self.forcing(time), float)
+        shape = self.problem.source.shape
+        if value.shape != shape or not np.isfinite(value).all():
+            raise InvalidInputError(
+                f"forcing({time:g}) has shape {value.shape} or values that are not finite; it must "
+                f"return a finite array of the source's shape {shape}: evaluate it at "
+                "grid.coordinates()"
+            )
+        return value
+
+    def linearise(self, residual: Array, reaction: float) -> Stencil:
+        """The stencil of the last evaluation with a reaction, rows weighted by rho = mu e^h."""
+        stencil = self.equation.stencil
+        level = float((self.masses * residual).sum())
+        np.clip(residual.ravel() - level, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO,
+                out=stencil.row_scale)  # fmt: skip
+        np.exp(stencil.row_scale, out=stencil.row_scale)
+        stencil.row_scale *= self.masses.ravel()
+        stencil.reaction = reaction
+        return stencil
+
+    def potential(self, phi: Array, offset: float) -> Array:
+        """u at the cell centres, length^2."""
+        return self.frame.quadratic() + phi + offset
+
+    def conjugate(self, phi: Array, offset: float) -> tuple[Array, float]:
+        """phi and offset of u* on the target's grid, by inverting the interpolated gradient."""
+        source, target = self.problem.source.grid, self.problem.target.grid
+        potential = Potential(phi, source, target)
+        y = target.coordinates().reshape(target.dim, -1).T
+        x, values = potential.inverse(y)
+        conjugate = (x * y).sum(axis=1) - potential.quadratic(x) - values - offset
+        psi = conjugate.reshape(target.shape) - Frame(target, source).quadratic()
+        mean = float(psi.mean())
+        return psi - mean, mean
+
+
+def log_partition(masses: Array, residual: Array) -> float:
+    """The mass constant alpha = log sum mu e^h, without overflow."""
+    top = float(residual.max())
+    return top + float(np.log((masses * np.exp(residual - top)).sum()))
+
+
+def normalised(masses: Array, residual: Array) -> tuple[Array, Array, float]:
+    """rho = mu e^{h - alpha} (sums to 1), hbar = h - alpha, and alpha."""
+    alpha = log_partition(masses, residual)
+    centred = residual - alpha
+    return masses * np.exp(centred), centred, alpha

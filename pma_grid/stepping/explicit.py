@@ -1,0 +1,147 @@
+"""The explicit mirror step, with its two limits: convexity and stability."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from scipy.sparse import linalg
+
+from pma_grid.errors import InvalidInputError, LostConvexityError
+from pma_grid.flow import State
+from pma_grid.lattice import Array
+from pma_grid.stepping.scheme import advance
+
+# Share of a limit that capped steps keep.
+SAFETY = 0.9
+POWER_TOLERANCE = 1e-6
+SEED = 90021
+
+
+@dataclass(frozen=True)
+class Explicit:
+    """The mirror step as Deb & Liang write it: u_{k+1} = u_k + eta_k log(rho_k / mu).
+
+    Parameters
+    ----------
+    cap : {None, "convexity", "stability"}
+        None takes the steps of the schedule as they are: one that leaves the convex potentials
+        raises `LostConvexityError`.  "convexity" shortens them to 0.9 `convexity_limit`,
+        "stability" also to 0.9 of Gershgorin's bound of `stability_limit`; `flow.step_sizes` has
+        the steps taken.
+
+    Notes
+    -----
+    First order.  The scheme is stable for eta < 2 / lambda_max(-L), which is of order h^2: on a grid
+    every step of size O(1) is unstable, whatever the continuous theory allows.
+
+    References
+    ----------
+    Deb & Liang (2025), arXiv:2504.09279.
+    """
+
+    cap: Literal["convexity", "stability"] | None = None
+
+    name = "explicit"
+    order = 1
+    weights = (1.0, 0.0)
+
+    def __post_init__(self) -> None:
+        if self.cap not in (None, "convexity", "stability"):
+            raise InvalidInputError(
+                f"cap is {self.cap!r}; it must be None, 'convexity' or 'stability': "
+                "for example Explicit(cap='stability')"
+            )
+
+    def step(self, state: State, step_size: float) -> State:
+        """One step of size eta, shortened to the cap."""
+        if self.cap is not None:
+            step_size = min(step_size, SAFETY * convexity_limit(state))
+        if self.cap == "stability":
+            step_size = min(step_size, SAFETY * _gershgorin_limit(state))
+        operator, h = state.operator, state.residual
+        mean = float(h.mean())
+        phi = state.phi + step_size * (h - mean)
+        phi -= phi.mean()
+        residual = operator.evaluate(phi, state.time + step_size)
+        lost = int(np.count_nonzero(~np.isfinite(residual)))
+        if lost:
+            raise LostConvexityError(
+                f"step {state.index} of size {step_size:.3e} lost convexity at {lost} cells; "
+                f"explicit steps must stay below eta_max = {convexity_limit(state):.3e} and, not "
+                f"to grow unstable, below {stability_limit(state):.3e}: take smaller ones, "
+                "Explicit(cap='stability'), or ImplicitEuler()"
+            )
+        error = 0.5 * step_size * (residual - h)
+        return advance(state, step_size, phi, state.offset + step_size * mean, residual,
+                       error=error)  # fmt: skip
+
+
+def convexity_limit(state: State) -> float:
+    """eta_max = 1 / max(0, -lambda_min(A^{1/2} D2h A^{1/2})), A the inverse Hessian, over the cells.
+
+    D2(u + eta h) is positive definite up to it; inf where h is convex.  Second differences of h
+    along the stencil's own lattice vectors.
+    """
+    stencil = _linearised(state)
+    lattice, n = stencil.lattice, stencil.lattice.size
+    dim = lattice.dim
+    weights = stencil.weights
+    vectors = stencil.vectors.astype(float)
+    tensor = np.einsum("nk,nki,nkj->nij", weights, vectors, vectors)
+    padded = lattice.zeros()
+    lattice.fill(state.residual, padded)
+    centre = (lattice.row_start[:, None] + np.arange(lattice.n_last)).ravel()
+    bend = np.empty((n, dim, dim))
+    strides = lattice.strides
+    for i in range(dim):
+        si = int(strides[i])
+        bend[:, i, i] = padded[centre + si] + padded[centre - si] - 2 * padded[centre]
+        for j in range(i):
+            sj = int(strides[j])
+            mixed = padded[centre + si + sj] + padded[centre - si - sj]
+            mixed = mixed - padded[centre + si - sj] - padded[centre - si + sj]
+            bend[:, i, j] = bend[:, j, i] = 0.25 * mixed
+    factor = np.linalg.cholesky(tensor)
+    lowest = np.linalg.eigvalsh(np.swapaxes(factor, 1, 2) @ bend @ factor)[:, 0].min()
+    return 1.0 / -float(lowest) if lowest < 0 else math.inf
+
+
+def stability_limit(state: State) -> float:
+    """2 / lambda_max(-L), L the linearisation of h at the state, by Arnoldi's method: the sharp limit.
+
+    Above it some perturbation grows at each step.
+    """
+    stencil = _linearised(state)
+    n = stencil.lattice.size
+
+    def apply(x: Array) -> Array:
+        out = np.empty(n)
+        stencil.apply(np.ascontiguousarray(x, float), out)
+        return -out
+
+    if n < 5:
+        matrix = -stencil.matrix().toarray()
+        largest = float(np.abs(np.linalg.eigvals(matrix)).max())
+    else:
+        operator = linalg.LinearOperator((n, n), matvec=apply, dtype=float)
+        start = np.random.default_rng(SEED).normal(size=n)
+        values = linalg.eigs(operator, 1, which="LM", v0=start, tol=POWER_TOLERANCE,
+                             maxiter=100 * n, return_eigenvectors=False)  # fmt: skip
+        largest = float(np.abs(values[0]))
+    return 2.0 / largest if largest > 0 else math.inf
+
+
+def _gershgorin_limit(state: State) -> float:
+    """A lower bound of the stability limit at the cost of one pass."""
+    stencil = _linearised(state)
+    rows = 4.0 * stencil.weights.sum(axis=1) + np.abs(stencil.drift).sum(axis=1)
+    return 2.0 / float(rows.max())
+
+
+def _linearised(state: State):  # type: ignore[no-untyped-def]
+    """The stencil of L at the state, without reaction."""
+    state.operator.evaluate(state.phi, state.time)
+    return state.operator.linearise(state.residual, 0.0)

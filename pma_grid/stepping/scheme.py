@@ -1,0 +1,79 @@
+"""What every scheme is, and the bookkeeping that all of them share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from pma_grid.flow import State, Step
+from pma_grid.lattice import Array
+from pma_grid.linsolve import Handle
+from pma_grid.parabolic import ParabolicOperator
+
+
+class Scheme(Protocol):
+    """A one-step method for du/dt = h; immutable configuration.
+
+    Attributes
+    ----------
+    name : str
+        As files and tables show it.
+    order : int
+        Order of accuracy in the step size.
+    weights : tuple of float
+        Shares of the old and the new state in the regret of a step: where h is evaluated.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def weights(self) -> tuple[float, float]: ...
+
+    def step(self, state: State, step_size: float) -> State | None:
+        """The state one step later, or None where the step cannot be solved."""
+        ...
+
+
+def start(operator: ParabolicOperator, phi: Array, offset: float, time: float, index: int) -> State:
+    """The state that a flow starts from; h holds NaN where the potential is not convex."""
+    residual = operator.evaluate(phi, time)
+    return State(index, time, phi, offset, residual, operator, Step(0.0, phi, residual))
+
+
+def advance(
+    state: State,
+    step_size: float,
+    phi: Array,
+    offset: float,
+    residual: Array,
+    *,
+    error: Array,
+    newton: int = 0,
+    linear: int = 0,
+    handle: Handle | None = None,
+) -> State:
+    """The next state; ``error`` is the estimated local error in the potential as a field."""
+    made = Step(
+        step_size, state.phi, state.residual, half_oscillation(error), newton, linear
+    )  # fmt: skip
+    return State(
+        index=state.index + 1,
+        time=state.time + step_size,
+        phi=phi,
+        offset=offset,
+        residual=residual,
+        operator=state.operator,
+        step=made,
+        older=state.step if state.step.size else None,
+        handle=handle,
+    )
+
+
+def half_oscillation(field: Array) -> float:
+    """(max - min) / 2: the sup norm up to a constant, blind to the gauge."""
+    return 0.5 * float(np.ptp(field))

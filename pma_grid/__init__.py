@@ -12,6 +12,15 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "AMG": "linsolve",
+    "EvolutionInterrupted": "errors",
+    "Explicit": "stepping",
+    "Flow": "flow",
+    "ImplicitEuler": "stepping",
+    "LostConvexityError": "errors",
+    "State": "flow",
+    "TRBDF2": "stepping",
+    "evolve": "evolve",
+    "iterate": "evolve",
     "Auto": "linsolve",
     "ConvergenceError": "errors",
     "Density": "density",
@@ -24,11 +33,11 @@ _EXPORTS = {
     "Problem": "problem",
     "Status": "errors",
     "Transport": "transport",
-    "load": "transport",
+    "load": "flow",
     "solve": "stationary",
     "warmup": "precompile",
 }
-_MODULES = ("cases", "convergence", "plotting")
+_MODULES = ("cases", "convergence", "observables", "plotting", "schedules", "theory")
 __all__ = ["__version__", *sorted([*_EXPORTS, *_MODULES])]
 
 

@@ -13,9 +13,10 @@ import numpy as np
 from pma_grid import storage
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.lattice import Array
-from pma_grid.linsolve import Handle
+from pma_grid.linsolve import Handle, Stencil
 from pma_grid.parabolic import ParabolicOperator, normalised
 from pma_grid.problem import Problem
+from pma_grid.quadrature import Potential
 from pma_grid.transport import Transport, storable_pair, stored_pair
 
 
@@ -65,6 +66,8 @@ class State:
     operator : ParabolicOperator
     step : Step
         How the flow came here.
+    order : int
+        Of the scheme: the error estimate goes like step_size^{order + 1}.
     older : Step or None
         The step before that one, for extrapolated starts.
     handle : Handle or None
@@ -78,6 +81,7 @@ class State:
     residual: Array
     operator: ParabolicOperator
     step: Step
+    order: int = 1
     older: Step | None = None
     handle: Handle | None = None
 
@@ -104,6 +108,41 @@ class State:
     def mass_constant(self) -> float:
         """alpha = log sum mu e^h; it goes to 0 with the spacing."""
         return self._normalised[2]
+
+    @property
+    def gradient(self) -> Array:
+        """grad u at the cell centres by centred differences, (d, *shape), length."""
+        grids = self.operator.problem.source.grid, self.operator.problem.target.grid
+        return Potential(self.phi, *grids).centred_gradient()
+
+    def linearised(self) -> Stencil:
+        """The derivative of h at this state; valid until the operator is evaluated elsewhere."""
+        self.operator.evaluate(self.phi, self.time)
+        return self.operator.linearise(self.residual, 0.0)
+
+    @cached_property
+    def symmetrised_kl(self) -> float:
+        """S = KL(rho|mu) + KL(mu|rho) = sum mu (e^hbar - 1) hbar."""
+        x = self.log_ratio
+        return float((self.operator.masses * np.expm1(x) * x).sum())
+
+    @cached_property
+    def dissipation(self) -> float:
+        """I = int <grad h, A grad h> drho = sum over edges of rho w_e (difference of hbar)^2."""
+        return self.linearised().energy(self.log_ratio.ravel(), self.masses.ravel())
+
+    @cached_property
+    def forward_divergence(self) -> float:
+        """D(rho_k | rho_{k+1}) of the step that led here; 0 at the start."""
+        before = self.time - self.step.size
+        return self.operator.divergence(self.step.phi, self.phi, before) if self.step.size else 0.0
+
+    @cached_property
+    def backward_divergence(self) -> float:
+        """D(rho_{k+1} | rho_k) of the step that led here; 0 at the start."""
+        return (
+            self.operator.divergence(self.phi, self.step.phi, self.time) if self.step.size else 0.0
+        )
 
     @cached_property
     def residual_norm(self) -> float:
@@ -166,6 +205,11 @@ class Flow:
                 f"pass record=({name!r},) to evolve"
             )
         return self.series[name]
+
+    @property
+    def first(self) -> int:
+        """Steps taken before the first entry: not 0 where another flow was continued."""
+        return int(self.stats.get("first_step", 0))
 
     def __len__(self) -> int:
         """The number of steps."""

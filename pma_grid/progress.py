@@ -32,3 +32,31 @@ def reporter(
     finally:
         if bar is not None:
             bar.close()
+
+
+@contextmanager
+def time_bar(
+    progress: bool, steps: int | None, time: float | None
+) -> Iterator[Callable[[int, float, float], None]]:
+    """Yield the function that takes (step, time, residual norm): a bar with the time remaining."""
+    if not progress:
+        yield lambda index, t, norm: None
+        return
+    from tqdm import tqdm
+
+    by_time = steps is None and time is not None
+    total = time if by_time else steps
+    with tqdm(file=sys.stderr, total=total, unit=" t" if by_time else " steps", leave=False) as bar:
+        seen: list[float] = []
+
+        def show(index: int, t: float, norm: float) -> None:
+            now = t if by_time else float(index)
+            if seen:
+                bar.update(now - seen[-1])
+            else:
+                bar.reset(total)
+                bar.update(t if by_time else 0)
+            seen[:] = [now]
+            bar.set_postfix_str(f"t = {t:.4g}, residual {norm:.1e}")
+
+        yield show

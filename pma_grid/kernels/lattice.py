@@ -131,6 +131,25 @@ DEFECT = {dim: _make_defect(m) for dim, m in _COUNT.items()}
 
 
 @njit(error_model="numpy", cache=True)
+def energy(padded, row_start, n_last, offsets, weights, measure):
+    """Half the weighted sum of squared differences along the stencil's edges, both ways."""
+    total = 0.0
+    for row in range(row_start.size):
+        p = row_start[row]
+        c = row * n_last
+        for _ in range(n_last):
+            value = 0.0
+            for k in range(offsets.shape[1]):
+                o = offsets[c, k]
+                ahead, behind = padded[p + o] - padded[p], padded[p - o] - padded[p]
+                value += weights[c, k] * (ahead * ahead + behind * behind)
+            total += 0.5 * measure[c] * value
+            p += 1
+            c += 1
+    return total
+
+
+@njit(error_model="numpy", cache=True)
 def _reflect(i, n):
     i = i % (2 * n)
     return i if i < n else 2 * n - 1 - i

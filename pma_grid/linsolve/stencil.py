@@ -75,6 +75,16 @@ class Stencil:
         if self.reaction:
             add_multiple(-self.reaction, x, out)
 
+    def energy(self, x: Array, measure: Array) -> float:
+        """sum_c measure_c sum_k w_k ((x(c+e_k) - x(c))^2 + (x(c-e_k) - x(c))^2) / 2."""
+        lat = self.lattice
+        lat.fill(x, self._padded)
+        return float(
+            kernels.energy(
+                self._padded, lat.row_start, lat.n_last, self.offsets, self.weights, measure
+            )
+        )
+
     def matrix(self) -> sparse.csr_matrix:
         """J as a sparse matrix with the reflections built in."""
         n, m, dim = self.vectors.shape

@@ -76,7 +76,7 @@ class Explicit:
             )
         error = 0.5 * step_size * (residual - h)
         return advance(state, step_size, phi, state.offset + step_size * mean, residual,
-                       error=error)  # fmt: skip
+                       error=error, order=self.order)  # fmt: skip
 
 
 def convexity_limit(state: State) -> float:
@@ -85,7 +85,7 @@ def convexity_limit(state: State) -> float:
     D2(u + eta h) is positive definite up to it; inf where h is convex.  Second differences of h
     along the stencil's own lattice vectors.
     """
-    stencil = _linearised(state)
+    stencil = state.linearised()
     lattice, n = stencil.lattice, stencil.lattice.size
     dim = lattice.dim
     weights = stencil.weights
@@ -114,7 +114,7 @@ def stability_limit(state: State) -> float:
 
     Above it some perturbation grows at each step.
     """
-    stencil = _linearised(state)
+    stencil = state.linearised()
     n = stencil.lattice.size
 
     def apply(x: Array) -> Array:
@@ -136,12 +136,6 @@ def stability_limit(state: State) -> float:
 
 def _gershgorin_limit(state: State) -> float:
     """A lower bound of the stability limit at the cost of one pass."""
-    stencil = _linearised(state)
+    stencil = state.linearised()
     rows = 4.0 * stencil.weights.sum(axis=1) + np.abs(stencil.drift).sum(axis=1)
     return 2.0 / float(rows.max())
-
-
-def _linearised(state: State):  # type: ignore[no-untyped-def]
-    """The stencil of L at the state, without reaction."""
-    state.operator.evaluate(state.phi, state.time)
-    return state.operator.linearise(state.residual, 0.0)

@@ -92,7 +92,7 @@ class ImplicitEuler(_Implicit):
         return advance(
             state, step_size, solved.phi, state.offset + step_size * float(solved.residual.mean()),
             solved.residual, error=0.5 * step_size * (solved.residual - state.residual),
-            newton=solved.newton, linear=solved.linear, handle=solved.handle,
+            order=self.order, newton=solved.newton, linear=solved.linear, handle=solved.handle,
         )  # fmt: skip
 
 
@@ -106,13 +106,15 @@ class TRBDF2(_Implicit):
     Parameters
     ----------
     linear_solver, rtol, atol, max_iterations
-        See `ImplicitEuler`.
+        See `ImplicitEuler`; ``rtol`` is smaller, for the estimate to see the time error.
 
     References
     ----------
     Hosea & Shampine (1996), Analysis and implementation of TR-BDF2, Appl. Numer. Math. 20, 21-37.
     doi:10.1016/0168-9274(95)00115-8
     """
+
+    rtol: float = 1e-6
 
     name = "trbdf2"
     order = 2
@@ -150,7 +152,7 @@ class TRBDF2(_Implicit):
         quadrature = step_size * ((1 - w1 - w2) * h0 + w1 * h1 + w2 * h2)
         return advance(
             state, step_size, second.phi, c2, h2, error=quadrature - (second.phi - phi0),
-            newton=first.newton + second.newton, linear=first.linear + second.linear,
+            order=self.order, newton=first.newton + second.newton, linear=first.linear + second.linear,
             handle=second.handle,
         )  # fmt: skip
 

@@ -39,7 +39,9 @@ class Scheme(Protocol):
         ...
 
 
-def start(operator: ParabolicOperator, phi: Array, offset: float, time: float, index: int) -> State:
+def start(
+    operator: ParabolicOperator, phi: Array, offset: float, time: float = 0.0, index: int = 0
+) -> State:
     """The state that a flow starts from; h holds NaN where the potential is not convex."""
     residual = operator.evaluate(phi, time)
     return State(index, time, phi, offset, residual, operator, Step(0.0, phi, residual))
@@ -53,6 +55,7 @@ def advance(
     residual: Array,
     *,
     error: Array,
+    order: int,
     newton: int = 0,
     linear: int = 0,
     handle: Handle | None = None,
@@ -69,6 +72,7 @@ def advance(
         residual=residual,
         operator=state.operator,
         step=made,
+        order=order,
         older=state.step if state.step.size else None,
         handle=handle,
     )

@@ -1,0 +1,91 @@
+"""Where a flow starts: the affine map, a convex potential, a solution, a saved flow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pma_grid.errors import InvalidInputError
+from pma_grid.flow import Flow, State
+from pma_grid.lattice import Array, Transfer
+from pma_grid.parabolic import Forcing, ParabolicOperator
+from pma_grid.problem import Problem
+from pma_grid.stepping import start
+from pma_grid.transport import Transport
+
+# Nodes an axis for starts from another grid: the sharper interpolant first, if it is convex.
+PROLONGATIONS = (6, 2)
+
+
+def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None) -> State:
+    """The first state of a flow on one side of ``problem``.
+
+    Raises
+    ------
+    InvalidInputError
+        ``side`` is unknown, or ``initial`` has the wrong shape, is not finite or not convex.
+    """
+    if side not in ("source", "target"):
+        raise InvalidInputError(f"side is {side!r}; it must be 'source' or 'target'")
+    operator = ParabolicOperator(problem if side == "source" else problem.swapped(), forcing)
+    time, index = 0.0, 0
+    if isinstance(initial, State):
+        candidates = [(initial.phi, initial.offset)]
+        time, index = initial.time, initial.index
+    elif isinstance(initial, Flow) and initial.side == side and initial.potential is not None:
+        candidates = [_split(operator, initial.potential)]
+    elif initial is None:
+        candidates = [(np.zeros(operator.problem.source.shape), 0.0)]
+    else:
+        given = initial.transport if isinstance(initial, Flow) else initial
+        candidates = _candidates(problem, given)
+        if side == "target":
+            other = ParabolicOperator(problem)
+            candidates = [other.conjugate(*candidate) for candidate in candidates]
+    if isinstance(initial, Flow):
+        time, index = float(initial.times[-1]), initial.first + len(initial)
+    for phi, offset in candidates:
+        _check_shape(operator, phi)
+        state = start(operator, phi, offset, time, index)
+        if np.isfinite(state.residual).all():
+            return state
+    raise _not_convex(state)
+
+
+def _split(operator: ParabolicOperator, potential: Array) -> tuple[Array, float]:
+    """phi and its mean from u."""
+    phi = potential - operator.frame.quadratic()
+    mean = float(phi.mean())
+    return phi - mean, mean
+
+
+def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
+    """phi and mean on the source's grid, from a transport (of any grid of its box) or an array."""
+    if not isinstance(initial, Transport):
+        initial = Transport.from_potential(problem, np.asarray(initial))
+    grid, mine = initial.problem.source.grid, problem.source.grid
+    grid.check_same_box(mine)
+    initial.problem.target.grid.check_same_box(problem.target.grid)
+    phi, mean = _split(ParabolicOperator(initial.problem), initial.potential)
+    if grid.shape == mine.shape:
+        return [(phi, mean)]
+    finer = [Transfer(mine.shape, grid.shape).interpolate(phi, n) for n in PROLONGATIONS]
+    return [(values - values.mean(), mean + float(values.mean())) for values in finer]
+
+
+def _check_shape(operator: ParabolicOperator, phi: Array) -> None:
+    shape = operator.problem.source.shape
+    if phi.shape != shape:
+        raise InvalidInputError(
+            f"initial has shape {phi.shape}, the grid of the flow {shape}; they must agree: pass a "
+            "state or flow of the same problem and side"
+        )
+
+
+def _not_convex(state: State) -> InvalidInputError:
+    """The error that names the first cell where the second differences are not positive."""
+    bad = np.argwhere(~np.isfinite(state.residual))
+    where = tuple(int(i) for i in bad[0])
+    return InvalidInputError(
+        f"initial is not convex at {where} and {len(bad) - 1} more cells; the flow needs a convex "
+        "potential: start from None, or from its biconjugate"
+    )

@@ -1,0 +1,129 @@
+"""What checking a claim gives: lines of a table, and the curves of its figure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pma_grid.lattice import Array
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the table: a quantity that was predicted and measured.
+
+    Attributes
+    ----------
+    quantity : str
+        What was measured, with the case, in a few words.
+    predicted, measured : float
+    low, high : float
+        ``measured`` must lie between them, ends included; infinite where there is no bound.
+    """
+
+    quantity: str
+    predicted: float
+    measured: float
+    low: float = -math.inf
+    high: float = math.inf
+
+    @property
+    def holds(self) -> bool:
+        """The verdict; what is not finite never holds."""
+        return math.isfinite(self.measured) and self.low <= self.measured <= self.high
+
+
+Role = Literal["measured", "predicted", "floor"]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a figure; ``floor`` curves mark the discretisation floor."""
+
+    label: str
+    x: Array
+    y: Array
+    role: Role = "measured"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One axes of a figure."""
+
+    title: str
+    xlabel: str
+    ylabel: str
+    curves: tuple[Curve, ...]
+    xscale: Literal["linear", "log"] = "log"
+    yscale: Literal["linear", "log"] = "log"
+
+
+@dataclass(frozen=True)
+class ClaimResult:
+    """A claim, its checks and its figure.
+
+    Attributes
+    ----------
+    name : str
+        As on the command line.
+    statement : str
+        The claim in one sentence.
+    checks : tuple of Check
+    panels : tuple of Panel
+    seconds : float
+    """
+
+    name: str
+    statement: str
+    checks: tuple[Check, ...]
+    panels: tuple[Panel, ...]
+    seconds: float = 0.0
+
+    @property
+    def holds(self) -> bool:
+        """Whether every check holds, and there is one."""
+        return bool(self.checks) and all(check.holds for check in self.checks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON; infinite bounds become None."""
+        rows = [
+            {
+                "quantity": check.quantity,
+                "predicted": _finite(check.predicted),
+                "measured": _finite(check.measured),
+                "low": _finite(check.low),
+                "high": _finite(check.high),
+                "holds": check.holds,
+            }
+            for check in self.checks
+        ]
+        return {
+            "claim": self.name, "statement": self.statement, "holds": self.holds, "checks": rows,
+            "seconds": self.seconds,
+        }  # fmt: skip
+
+
+@dataclass
+class Findings:
+    """Checks and panels as a claim collects them."""
+
+    checks: list[Check] = field(default_factory=list)
+    panels: list[Panel] = field(default_factory=list)
+
+    def near(self, quantity: str, predicted: float, measured: float, slack: float) -> None:
+        """``measured`` within ``slack`` of ``predicted``."""
+        low, high = predicted - slack, predicted + slack
+        self.checks.append(Check(quantity, predicted, float(measured), low, high))
+
+    def below(self, quantity: str, bound: float, measured: float) -> None:
+        """``measured`` at most ``bound``."""
+        self.checks.append(Check(quantity, bound, float(measured), high=bound))
+
+    def above(self, quantity: str, bound: float, measured: float) -> None:
+        """``measured`` at least ``bound``."""
+        self.checks.append(Check(quantity, bound, float(measured), low=bound))
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if math.isfinite(value) else None

@@ -1,0 +1,273 @@
+"""`iterate`, the one time loop, and `evolve`, a fold over it that records a `Flow`."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from numpy.typing import ArrayLike
+
+from pma_grid.beginning import begin
+from pma_grid.errors import (
+    ConvergenceError,
+    EvolutionInterrupted,
+    InvalidInputError,
+    LostConvexityError,
+    Status,
+)
+from pma_grid.flow import Flow, State
+from pma_grid.kernels import CompileClock
+from pma_grid.observables import CHEAP, Observable, resolve
+from pma_grid.parabolic import Forcing
+from pma_grid.problem import Problem
+from pma_grid.progress import time_bar
+from pma_grid.recording import Recorder
+from pma_grid.schedules import Schedule, StateSchedule
+from pma_grid.stepping import ImplicitEuler, Scheme
+from pma_grid.transport import Transport
+from pma_grid.validation import is_number
+
+Initial = Transport | Flow | State | ArrayLike
+Side = Literal["source", "target"]
+
+# A step that cannot be solved is halved this often before the flow gives up.
+HALVINGS = 30
+# A step that ends this close to the final time, relative to itself, ends there.
+LAST = 1e-9
+
+
+def iterate(
+    problem: Problem,
+    *,
+    schedule: Schedule | StateSchedule,
+    scheme: Scheme | None = None,
+    steps: int | None = None,
+    time: float | None = None,
+    tol: float | None = None,
+    initial: Initial | None = None,
+    side: Side = "source",
+    forcing: Forcing | None = None,
+) -> Iterator[State]:
+    """States of the parabolic Monge-Ampère flow, the start first, one a step: the loop, open.
+
+    Parameters
+    ----------
+    problem, schedule, scheme, steps, time, tol, initial, side, forcing
+        See `evolve`; without ``steps``, ``time`` and ``tol`` the iterator has no end.
+
+    Yields
+    ------
+    State
+
+    Raises
+    ------
+    LostConvexityError, ConvergenceError, InvalidInputError
+        See `evolve`; here a step that fails raises ConvergenceError.
+
+    Examples
+    --------
+    >>> import numpy as np, pma_grid as pma
+    >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
+    >>> for state in pma.iterate(problem, schedule=pma.schedules.constant(0.1), steps=2):
+    ...     print(state.index, round(state.time, 2), f"{pma.observables.kl(state):.1e}")
+    0 0.0 1.9e-02
+    1 0.1 4.0e-03
+    2 0.2 8.9e-04
+    """
+    _check(steps, time, tol, schedule)
+    method = ImplicitEuler() if scheme is None else scheme
+    state = begin(problem, initial, side, forcing)
+    first = state.index
+    yield state
+    while not _done(state, first, steps, time, tol):
+        state = _advance(state, method, schedule, time)
+        yield state
+
+
+def evolve(
+    problem: Problem,
+    *,
+    schedule: Schedule | StateSchedule,
+    scheme: Scheme | None = None,
+    steps: int | None = None,
+    time: float | None = None,
+    tol: float | None = None,
+    initial: Initial | None = None,
+    record: Sequence[str | Observable] = CHEAP,
+    keep: int | Sequence[float] = (),
+    side: Side = "source",
+    forcing: Forcing | None = None,
+    progress: bool = False,
+) -> Flow:
+    """The parabolic Monge-Ampère flow du/dt = log(rho_u / mu) with what was recorded along it.
+
+    rho_u is the pullback of nu under grad u, so that du/dt = f - g(grad u) + log det D2u for
+    mu = e^{-f}, nu = e^{-g}; it converges to the Brenier potential that `solve` finds.
+
+    Parameters
+    ----------
+    problem : Problem
+    schedule : callable or StateSchedule
+        ``schedule(k, t, residual_norm)`` gives the step size eta_k > 0, length^2; see
+        `pma_grid.schedules`.
+    scheme : Scheme, optional
+        `ImplicitEuler` (default), `TRBDF2` or `Explicit`.
+    steps : int, optional
+        Steps to take.
+    time : float, optional
+        Time to end at, length^2; the last step is shortened to hit it.
+    tol : float, optional
+        Stop once (sum mu hbar^2)^{1/2} is below it; the status is then CONVERGED.
+    initial : Transport, Flow, State or array_like of shape ``source.shape``, optional
+        Convex potential to start from; default the affine map of box to box (the identity for equal
+        boxes).  A Transport may live on a coarser grid of the same box.  A Flow or State is
+        continued: time and step count go on.
+    record : sequence of str or callable
+        Names of `pma_grid.observables`, or functions of a `State`.  "bregman" solves for the
+        stationary potential first.
+    keep : int or sequence of float
+        Snapshots: every so many steps, or at the first step at or after each of these times.
+    side : {"source", "target"}
+        The grid to solve on: "target" evolves psi = u*, which satisfies the same equation with the
+        roles of mu and nu exchanged.  Series then refer to the exchanged roles.
+    forcing : callable, optional
+        ``forcing(t)``, an array of ``source.shape`` added to h, for a time-dependent f.
+    progress : bool
+        Show progress and the time remaining on standard error.
+
+    Returns
+    -------
+    Flow
+        ``status`` COMPLETED, CONVERGED, or STEP_FAILED with what there is until then.
+
+    Raises
+    ------
+    InvalidInputError
+        A schedule that returns a step <= 0 or NaN, an initial potential that is not convex, a record
+        name that does not exist, and other arguments out of range.
+    LostConvexityError
+        An explicit step left the convex potentials; its ``result`` is the flow until then.
+    EvolutionInterrupted
+        Ctrl-C (a KeyboardInterrupt); its ``result`` is the flow until then.
+
+    Notes
+    -----
+    Order 2 in space and the scheme's order in time.  An implicit step costs one to four Newton
+    iterations of `solve`; memory as `solve`.
+
+    References
+    ----------
+    Deb & Liang (2025), No-Regret Generative Modeling via Parabolic Monge-Ampère PDE,
+    arXiv:2504.09279.
+
+    Examples
+    --------
+    >>> import numpy as np, pma_grid as pma
+    >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
+    >>> flow = pma.evolve(problem, schedule=pma.schedules.constant(0.1), steps=20)
+    >>> len(flow), bool(flow["kl"][-1] < 1e-12), flow.status.name
+    (20, True, 'COMPLETED')
+    """
+    if steps is None and time is None and tol is None:
+        raise InvalidInputError(
+            "steps, time and tol are all None; the flow needs an end: pass for example steps=200"
+        )
+    method = ImplicitEuler() if scheme is None else scheme
+    functions = resolve(tuple(record) if not isinstance(record, str) else record)
+    recorder = Recorder(problem, method, repr(schedule), side, functions, keep)
+    status = Status.COMPLETED
+    states = iterate(
+        problem, schedule=schedule, scheme=method, steps=steps, time=time, tol=tol, initial=initial,
+        side=side, forcing=forcing,
+    )  # fmt: skip
+    with CompileClock() as clock, time_bar(progress, steps, time) as show:
+        try:
+            for state in states:
+                recorder.add(state)
+                show(state.index, state.time, state.residual_norm)
+        except LostConvexityError as error:
+            recorder.compile_seconds = clock.seconds
+            raise LostConvexityError(
+                str(error), result=recorder.flow(Status.LOST_CONVEXITY)
+            ) from None
+        except ConvergenceError:
+            status = Status.STEP_FAILED
+        except KeyboardInterrupt:
+            if recorder.state is None:
+                raise
+            raise EvolutionInterrupted(recorder.flow(Status.INTERRUPTED)) from None
+    recorder.compile_seconds = clock.seconds
+    last = recorder.state
+    assert last is not None
+    if status is Status.COMPLETED and tol is not None and last.residual_norm <= tol:
+        status = Status.CONVERGED
+    return recorder.flow(status)
+
+
+def _done(
+    state: State, first: int, steps: int | None, time: float | None, tol: float | None
+) -> bool:
+    """Whether one of the ends is reached."""
+    return (
+        (steps is not None and state.index - first >= steps)
+        or (time is not None and state.time >= time)
+        or (tol is not None and state.residual_norm <= tol)
+    )
+
+
+def _advance(
+    state: State, scheme: Scheme, schedule: Schedule | StateSchedule, end: float | None
+) -> State:
+    """One accepted step: retried smaller where it cannot be solved or the schedule asks for it."""
+    if isinstance(schedule, StateSchedule):
+        size = schedule.propose(state)
+    else:
+        size = schedule(state.index, state.time, state.residual_norm)
+    size = _checked_size(size, state, schedule)
+    for attempt in range(1, HALVINGS + 2):
+        last = end is not None and state.time + size * (1 + LAST) >= end
+        if last and end is not None:
+            size = end - state.time
+        trial = scheme.step(state, size)
+        if trial is None:
+            size *= 0.5
+            continue
+        step = dataclasses.replace(trial.step, attempts=attempt)
+        arrived = end if last and end is not None and trial.step.size == size else trial.time
+        trial = dataclasses.replace(trial, step=step, time=arrived)
+        smaller = schedule.review(state, trial) if isinstance(schedule, StateSchedule) else None
+        if smaller is None:
+            return trial
+        size = _checked_size(smaller, state, schedule)
+    raise ConvergenceError(
+        f"{Status.STEP_FAILED.value} (step {state.index} at t = {state.time:g}, last size tried "
+        f"{size:.1e})"
+    )
+
+
+def _checked_size(size: float, state: State, schedule: object) -> float:
+    """The step size of a schedule, which may be a user's function."""
+    if not (is_number(size) and math.isfinite(size) and size > 0):
+        raise InvalidInputError(
+            f"schedule {schedule!r} returned {size!r} at step {state.index} (t = {state.time:g}); "
+            "step sizes must be positive finite numbers, in length^2: change the schedule"
+        )
+    return float(size)
+
+
+def _check(
+    steps: int | None, time: float | None, tol: float | None, schedule: object
+) -> None:
+    """Ranges of the arguments of the loop."""
+    if not callable(schedule) and not isinstance(schedule, StateSchedule):
+        raise InvalidInputError(
+            f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
+            "for example pma.schedules.constant(0.1)"
+        )
+    if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 0):
+        raise InvalidInputError(f"steps is {steps!r}; it must be an integer >= 0")
+    for name, value in (("time", time), ("tol", tol)):
+        if value is not None and not (is_number(value) and math.isfinite(value) and value >= 0):
+            raise InvalidInputError(f"{name} is {value!r}; it must be a number >= 0")

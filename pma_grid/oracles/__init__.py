@@ -1,0 +1,1 @@
+"""Flows without a grid equation: closed forms and an exact one-dimensional scheme."""

@@ -1,0 +1,180 @@
+"""`Recorder`: the fold that turns the states of a flow into a `Flow`."""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from pma_grid.errors import InvalidInputError, Status
+from pma_grid.flow import Flow, Snapshot, State
+from pma_grid.lattice import Array
+from pma_grid.observables import Observable, bregman
+from pma_grid.problem import Problem
+from pma_grid.stationary import solve
+from pma_grid.stepping import Explicit, ImplicitEuler, Scheme, start
+from pma_grid.stepping.explicit import convexity_limit, stability_limit
+from pma_grid.validation import is_number
+
+# The stationary potential of the divergences: `solve`, then one implicit step so long that only
+# h = const is left of its equation.
+REFERENCE_TOLERANCE = 1e-9
+REFERENCE_STEP = 1e6
+REFERENCE_RESIDUAL = 1e-12
+
+
+class Recorder:
+    """Takes states one by one; `flow` gives what was recorded up to now."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        scheme: Scheme,
+        schedule: str,
+        side: str,
+        record: Mapping[str, Observable | None],
+        keep: int | Sequence[float],
+    ) -> None:
+        self.problem, self.scheme, self.side = problem, scheme, side
+        self.compile_seconds = 0.0
+        self.state: State | None = None
+        self._first = 0
+        self._schedule = schedule
+        self._record = dict(record)
+        self._series: dict[str, list[float]] = {name: [] for name in record}
+        self._times: list[float] = []
+        self._sizes: list[float] = []
+        self._counts = {"newton": 0, "linear": 0, "rejected": 0}
+        self._sums: tuple[Array, Array] | None = None
+        self._snapshots: list[Snapshot] = []
+        self._every, self._due = _checked_keep(keep)
+        self._limits: dict[str, list[float]] = {}
+        self._began = time.perf_counter()
+
+    def add(self, state: State) -> None:
+        """Record a state."""
+        if self.state is None:
+            self._first = state.index
+            self._resolve_reference(state)
+        else:
+            self._accumulate(self.state, state)
+        self._times.append(state.time)
+        for name, function in self._record.items():
+            assert function is not None
+            self._series[name].append(float(function(state)))
+        if self._is_due(state):
+            volume = state.operator.problem.source.grid.cell_volume
+            self._snapshots.append(Snapshot(state.time, state.masses / volume, state.potential))
+        if self.state is None:
+            self._limit(state)
+        self.state = state
+
+    def _resolve_reference(self, state: State) -> None:
+        """Solve for the stationary potential if the divergence to it is recorded."""
+        if "bregman" in self._record and self._record["bregman"] is None:
+            self._record["bregman"] = bregman(stationary_phi(state))
+
+    def _accumulate(self, old: State, new: State) -> None:
+        """Counts and the weighted sums of densities and potentials."""
+        step = new.step
+        self._sizes.append(step.size)
+        self._counts["newton"] += step.newton
+        self._counts["linear"] += step.linear
+        self._counts["rejected"] += step.attempts - 1
+        if self._sums is None:
+            zeros = np.zeros(new.phi.shape)
+            self._sums = (zeros, zeros.copy())
+        for weight, state in zip(self.scheme.weights, (old, new), strict=True):
+            if weight:
+                self._sums[0][...] += weight * step.size * state.masses
+                self._sums[1][...] += weight * step.size * state.potential
+
+    def _is_due(self, state: State) -> bool:
+        """Whether a snapshot is wanted here."""
+        if self._every:
+            return (state.index - self._first) % self._every == 0
+        due = False
+        while self._due and state.time >= self._due[0] * (1 - 1e-12):
+            self._due.pop(0)
+            due = True
+        return due
+
+    def _limit(self, state: State) -> None:
+        """The two limits of explicit steps at a state."""
+        if isinstance(self.scheme, Explicit):
+            self._limits.setdefault("convexity_limit", []).append(convexity_limit(state))
+            self._limits.setdefault("stability_limit", []).append(stability_limit(state))
+
+    def flow(self, status: Status) -> Flow:
+        """The flow up to the last state added."""
+        state = self.state
+        assert state is not None
+        total = sum(self._sizes)
+        averages: tuple[Array | None, Array | None] = (None, None)
+        if self._sums is not None:
+            volume = state.operator.problem.source.grid.cell_volume
+            averages = self._sums[0] / (total * volume), self._sums[1] / total
+        if self._sizes:
+            self._limit(state)
+        return Flow(
+            scheme=self.scheme.name,
+            times=np.array(self._times),
+            step_sizes=np.array(self._sizes),
+            series={name: np.array(values) for name, values in self._series.items()},
+            status=status,
+            problem=self.problem,
+            stats=self._statistics(state),
+            potential=state.potential,
+            average_density=averages[0],
+            average_potential=averages[1],
+            snapshots=tuple(self._snapshots),
+        )
+
+    def _statistics(self, state: State) -> dict[str, Any]:
+        names = ("numpy", "scipy", "numba", "pyamg")
+        handle = state.handle
+        return {
+            **self._counts,
+            "first_step": self._first,
+            "schedule": self._schedule,
+            "scheme": repr(self.scheme),
+            "side": self.side,
+            "weights": list(self.scheme.weights),
+            "setups": handle.setups if handle is not None else 0,
+            "linear_solver": handle.name if handle is not None else "none",
+            "residual_norm": state.residual_norm,
+            "mass_constant": state.mass_constant,
+            **self._limits,
+            "seconds": time.perf_counter() - self._began - self.compile_seconds,
+            "compile_seconds": self.compile_seconds,
+            "versions": {"python": platform.python_version()}
+            | {name: metadata.version(name) for name in names},
+        }
+
+
+def stationary_phi(state: State) -> Array:
+    """phi of the discrete stationary solution: where h is constant to 1e-12."""
+    operator = state.operator
+    grid = operator.problem.source.grid
+    phi = solve(operator.problem, tol=REFERENCE_TOLERANCE).phi
+    scheme = ImplicitEuler(rtol=0.0, atol=REFERENCE_RESIDUAL)
+    begin = start(operator, np.array(phi), 0.0, state.time)
+    polished = scheme.step(begin, REFERENCE_STEP * max(grid.lengths) ** 2)
+    return begin.phi if polished is None else polished.phi
+
+
+def _checked_keep(keep: int | Sequence[float]) -> tuple[int, list[float]]:
+    """Every so many steps, or a list of times."""
+    if isinstance(keep, int) and not isinstance(keep, bool) and keep > 0:
+        return keep, []
+    times = [] if is_number(keep) else list(keep)  # type: ignore[arg-type]
+    if is_number(keep) or not all(is_number(t) and np.isfinite(t) for t in times):
+        raise InvalidInputError(
+            f"keep is {keep!r}; it must be a number of steps >= 1 or a sequence of times: "
+            "for example keep=10 or keep=(0, 0.1, 1)"
+        )
+    return 0, sorted(times)

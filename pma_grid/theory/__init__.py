@@ -1,0 +1,1 @@
+"""Pure functions of a Flow: regret, averages, the discrete EVI, bounds and rates."""

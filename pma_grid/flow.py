@@ -220,7 +220,7 @@ class Flow:
 
     @property
     def side(self) -> str:
-        """"source" or "target": the grid that the equation was solved on."""
+        """ "source" or "target": the grid that the equation was solved on."""
         return str(self.stats.get("side", "source"))
 
     @property

@@ -7,7 +7,7 @@ says how well the grid resolves the densities, belongs beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -189,7 +189,7 @@ WITH_REFERENCE = ("bregman",)
 NAMES = (*NAMED, *WITH_REFERENCE)
 
 
-def resolve(record: tuple[str | Observable, ...]) -> dict[str, Observable | None]:
+def resolve(record: Sequence[str | Observable]) -> dict[str, Observable | None]:
     """Names to functions; None for those that need a reference.
 
     Raises

@@ -318,7 +318,9 @@ def floored(density: Density, default: float) -> tuple[Array, dict[str, float]]:
 def positive(problem: Problem) -> tuple[Array, Array]:
     """Working copies of source and target, exact zeros raised to the working floors."""
     source, target = problem.source, problem.target
-    return floored(source, WORKING_FLOORS["source"])[0], floored(target, WORKING_FLOORS["target"])[0]
+    return floored(source, WORKING_FLOORS["source"])[0], floored(target, WORKING_FLOORS["target"])[
+        0
+    ]
 
 
 def blurred(values: Array, passes: int) -> Array:

@@ -211,9 +211,7 @@ def adaptive(tol: float, first: float = 1e-4, largest: float = 1e3) -> Adaptive:
 
     Use it with `TRBDF2`; ``tol`` is in length^2 a unit of time, that is dimensionless, as h is.
     """
-    return Adaptive(
-        _positive(tol, "tol"), _positive(first, "first"), _positive(largest, "largest")
-    )
+    return Adaptive(_positive(tol, "tol"), _positive(first, "first"), _positive(largest, "largest"))
 
 
 def _ratio(state: Any, otherwise: float) -> float:

@@ -33,7 +33,7 @@ ROWS = (
     # beginning: where a flow starts; it makes the first State with stepping
     ("stationary", "beginning"),
     ("recording",),  # the fold over states; solves for the stationary potential
-    ("evolve",),
+    ("evolution",),  # a module named evolve would hide the function
     # precompile: compiles the kernels, nothing else
     ("samples", "learning", "theory", "convergence", "compare", "pairwise", "precompile"),
     ("claims",),

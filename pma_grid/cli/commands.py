@@ -312,7 +312,7 @@ def plot(result: str, output: str, kind: str) -> int:
     pma-grid plot ot.npz -o ot.png --kind interpolation
     """
     from pma_grid import plotting
-    from pma_grid.transport import load
+    from pma_grid.flow import load
 
     drawn = _check_picture(output)
     ot = load(result)
@@ -337,7 +337,7 @@ def info(result: str, as_json: bool) -> int:
     \b
     pma-grid info ot.npz --json
     """
-    from pma_grid.transport import load
+    from pma_grid.flow import load
 
     _report(load(result), [], as_json)
     return DONE

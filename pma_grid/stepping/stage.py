@@ -1,6 +1,7 @@
 """The equation of an implicit stage, v - beta h(v) = base: Newton's method in log form.
 
-Every implicit scheme is made of such stages.  log det makes each solution convex, whatever the base.
+Every implicit scheme is made of such stages.  log det makes each solution convex, whatever the
+base.
 """
 
 from __future__ import annotations

@@ -175,7 +175,7 @@ def evolve(
             "steps, time and tol are all None; the flow needs an end: pass for example steps=200"
         )
     method = ImplicitEuler() if scheme is None else scheme
-    functions = resolve(tuple(record) if not isinstance(record, str) else record)
+    functions = resolve(record)
     recorder = Recorder(problem, method, repr(schedule), side, functions, keep)
     status = Status.COMPLETED
     states = iterate(
@@ -257,9 +257,7 @@ def _checked_size(size: float, state: State, schedule: object) -> float:
     return float(size)
 
 
-def _check(
-    steps: int | None, time: float | None, tol: float | None, schedule: object
-) -> None:
+def _check(steps: int | None, time: float | None, tol: float | None, schedule: object) -> None:
     """Ranges of the arguments of the loop."""
     if not callable(schedule) and not isinstance(schedule, StateSchedule):
         raise InvalidInputError(

@@ -145,8 +145,8 @@ def evolve(
     Raises
     ------
     InvalidInputError
-        A schedule that returns a step <= 0 or NaN, an initial potential that is not convex, a record
-        name that does not exist, and other arguments out of range.
+        A schedule that returns a step <= 0 or NaN, an initial potential that is not convex, a
+        record name that does not exist, and other arguments out of range.
     LostConvexityError
         An explicit step left the convex potentials; its ``result`` is the flow until then.
     EvolutionInterrupted

@@ -1,7 +1,7 @@
 """What is recorded along a flow: functions of a `State`, by name.
 
-mu are the source's cell masses, rho = mu e^{hbar}, hbar = h - alpha, so that both sum to 1 and every
-integral is a plain sum.  KL alone says "stationary", not "right": ``mass_constant`` (alpha), which
+mu are the source's cell masses, rho = mu e^{hbar}, hbar = h - alpha, so that both sum to 1 and
+every integral is a plain sum.  KL alone says "stationary", not "right": ``mass_constant`` (alpha), which
 says how well the grid resolves the densities, belongs beside it.
 """
 
@@ -14,6 +14,7 @@ import numpy as np
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import State
 from pma_grid.lattice import Array
+from pma_grid.operator import Frame
 
 Observable = Callable[[State], float]
 
@@ -165,8 +166,6 @@ def _inverse_hessian(state: State) -> Array:
 
 def _target_quadratic(state: State) -> Array:
     """The quadratic part of u* on the target's grid."""
-    from pma_grid.operator import Frame
-
     problem = state.operator.problem
     return Frame(problem.target.grid, problem.source.grid).quadratic()
 

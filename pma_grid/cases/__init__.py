@@ -1,4 +1,4 @@
-"""Problems and flows whose answer is known in closed form, and the benchmark problems of the docs."""
+"""Problems and flows with answers in closed form, and the benchmark problems of the docs."""
 
 from pma_grid.cases.stationary import (
     Case,

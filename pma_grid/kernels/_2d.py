@@ -186,7 +186,7 @@ def log_det(
     With a_g the largest second difference: det M_h where a_g <= a_e + a_f (the superbase is
     obtuse for D = M_h^{-1}), else walk to (e, -f, f - e) while that lowers the value, else
     log(a_e a_f).  ``superbase``, ``vectors``, ``offsets`` are updated in place; ``weights`` (N, 3)
-    receives the derivatives with respect to (a_e, a_f, a_g), which are >= 0, ``out`` (N,) the value.
+    receives the derivatives with respect to (a_e, a_f, a_g), all >= 0, and ``out`` (N,) the value.
     """
     stride = strides[0]
     m0, m1 = metric[0], metric[1]

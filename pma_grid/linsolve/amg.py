@@ -59,9 +59,9 @@ class AMG:
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
         """Build the hierarchy, or keep the previous one while it serves."""
         cycle = previous.precondition if previous is not None else None
-        if previous is not None and isinstance(cycle, Cycle):
-            if self.lag and previous.serves(stencil):
-                return Handle("amg", stencil, cycle, previous, lagged=True)
+        lagged = self.lag and isinstance(cycle, Cycle)
+        if lagged and previous is not None and previous.serves(stencil):
+            return Handle("amg", stencil, previous.precondition, previous, lagged=True)
         return Handle("amg", stencil, self._build(stencil), previous)
 
     def _build(self, stencil: Stencil) -> Cycle:

@@ -117,8 +117,8 @@ class Multigrid:
     """Geometric multigrid, V-cycle with ``sweeps`` Gauss-Seidel sweeps before and after.
 
     Any shape is coarsened (odd and prime sizes included); weakly coupled axes are left alone.
-    Set-up costs about half a cycle; a cycle about ten passes of a nine-point stencil.  ``lag`` keeps
-    the hierarchy over successive set-ups on one grid until it is stale.
+    Set-up costs about half a cycle; a cycle about ten passes of a nine-point stencil.  ``lag``
+    keeps the hierarchy over successive set-ups on one grid until it is stale.
     """
 
     sweeps: int = 1

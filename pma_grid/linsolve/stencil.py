@@ -14,7 +14,7 @@ from pma_grid.lattice import Array, Lattice
 
 @dataclass
 class Stencil:
-    """J q = sum_k w_k (q(x+e_k) + q(x-e_k) - 2 q) + b . (centred difference of q) - c q, row by cell.
+    """J q = sum_k w_k (q(x+e_k) + q(x-e_k) - 2 q) + b . (centred difference of q) - c q, by cells.
 
     Without the reaction c constants are its null space; the *gauge* field spans what its range is
     completed by, so that ``J x + multiplier * gauge = rhs`` has one solution of mean zero.  With

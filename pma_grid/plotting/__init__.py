@@ -4,14 +4,15 @@ Every function takes axes (or makes a figure of its own) and returns what it dre
 shown and no global state is touched, so the functions work without a display.
 """
 
-from pma_grid.plotting.transports import (
-    convergence,
-    density,
-    history,
-    interpolation,
-    map,
-    save,
-    transport,
-)
+from pma_grid.plotting.canvas import save
+from pma_grid.plotting.claims import claim
+from pma_grid.plotting.densities import density
+from pma_grid.plotting.films import animation
+from pma_grid.plotting.flows import flow
+from pma_grid.plotting.histories import history
+from pma_grid.plotting.transports import convergence, interpolation, map, transport
 
-__all__ = ["convergence", "density", "history", "interpolation", "map", "save", "transport"]
+__all__ = [
+    "animation", "claim", "convergence", "density", "flow", "history", "interpolation", "map",
+    "save", "transport",
+]  # fmt: skip

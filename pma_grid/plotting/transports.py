@@ -1,95 +1,29 @@
-"""Pictures: densities, maps as deformed grids, McCann interpolation, convergence.
-
-Every function takes axes (or makes a figure of its own) and returns what it drew on; nothing is
-shown and no global state is touched, so the functions work without a display.
-"""
+"""Pictures of a transport: the map as a deformed grid, McCann interpolation; convergence."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pma_grid.convergence import Study
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    DENSITY_MAP,
+    DISPLACEMENT_MAP,
+    INK,
+    bare,
+    given_or_new,
+    new_figure,
+    one_scale,
+    open_corner,
+)
+from pma_grid.plotting.densities import common_top, density
 from pma_grid.transport import Transport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-DENSITY_MAP = "magma"
-DISPLACEMENT_MAP = "viridis"
-# Okabe & Ito's colours: told apart with any colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7")
-INK = "#333333"
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained", dpi=150)
-
-
-def _axes(ax: Axes | None, width: float = 4.2, height: float = 4.0) -> Axes:
-    return _figure(width, height).subplots() if ax is None else ax
-
-
-def save(figure: Any, path: str | Path) -> None:
-    """Write a figure to a file; the ending chooses the format."""
-    figure.savefig(path)
-
-
-def _plane(density: Density) -> np.ndarray:
-    """The values, in 3-D integrated over axis 2 (so that boxes of any height compare)."""
-    if density.dim < 3:
-        return density.values
-    return np.asarray(density.values.sum(axis=2) * density.grid.spacing[2])
-
-
-def _one_scale(axes: Sequence[Axes], grids: Sequence[Grid]) -> None:
-    """Windows of one size, each centred on its box: lengths compare and titles are level."""
-    halves = [0.5 * max(g.upper[k] - g.lower[k] for g in grids) for k in (0, 1)]
-    for ax, grid in zip(axes, grids, strict=True):
-        row, column = (0.5 * (grid.lower[k] + grid.upper[k]) for k in (0, 1))
-        ax.set_xlim(column - halves[1], column + halves[1])
-        ax.set_ylim(row + halves[0], row - halves[0])
-
-
-def _bare(ax: Axes) -> None:
-    """Pictures need no ticks."""
-    ax.set_xticks([])
-    ax.set_yticks([])
-    for spine in ax.spines.values():
-        spine.set_visible(False)
-
-
-def density(
-    density: Density, ax: Axes | None = None, *, cmap: str = DENSITY_MAP, top: float | None = None
-) -> Axes:
-    """A density: a filled curve in 1-D, a picture in 2-D, its projection along axis 2 in 3-D.
-
-    Axis 0 runs down and axis 1 to the right, as images are stored.  ``top`` is the value of the
-    brightest colour.
-    """
-    ax = _axes(ax)
-    grid = density.grid
-    if density.dim == 1:
-        x = grid.axes[0]
-        ax.fill_between(x, density.values, color=COLOURS[0], alpha=0.25, lw=0)
-        ax.plot(x, density.values, color=COLOURS[0], lw=1.5)
-        ax.set_xlabel("x")
-        ax.set_ylim(0, None if top is None else 1.05 * top)
-        _open(ax)
-        return ax
-    extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
-    ax.imshow(_plane(density), extent=extent, cmap=cmap, vmin=0, vmax=top)
-    _bare(ax)
-    return ax
 
 
 def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axes:
@@ -97,14 +31,14 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
 
     In 3-D the slice through the middle of axis 2 is drawn.
     """
-    ax = _axes(ax)
+    ax = given_or_new(ax)
     grid = transport.problem.source.grid
     if grid.dim == 1:
         ax.plot(grid.axes[0], grid.axes[0], color="#bbbbbb", lw=1)
         ax.plot(grid.axes[0], transport.gradient[0], color=COLOURS[1], lw=1.8)
         ax.set_xlabel("x")
         ax.set_ylabel("T(x)")
-        _open(ax)
+        open_corner(ax)
         return ax
     from matplotlib.collections import LineCollection
 
@@ -130,7 +64,7 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
     ax.set_xlim(target.lower[1], target.upper[1])
     ax.set_ylim(target.upper[0], target.lower[0])
     ax.set_aspect("equal")
-    _bare(ax)
+    bare(ax)
     return ax
 
 
@@ -143,9 +77,9 @@ def interpolation(
 ) -> list[Axes]:
     """McCann's interpolation at the given times, one axes each, on one colour scale."""
     if axes is None:
-        axes = _figure(2.2 * len(times), 2.5).subplots(1, len(times), squeeze=False)[0]
+        axes = new_figure(2.2 * len(times), 2.5).subplots(1, len(times), squeeze=False)[0]
     moments = [transport.interpolate(t) for t in times]
-    top = max(float(np.quantile(_plane(moment), 0.998)) for moment in moments)
+    top = common_top(moments)
     for ax, moment, t in zip(axes, moments, times, strict=True):
         density(moment, ax, cmap=cmap, top=top)
         ax.set_title(f"t = {t:g}", fontsize=9, color=INK)
@@ -153,51 +87,19 @@ def interpolation(
         for ax in axes[1:]:
             ax.tick_params(labelleft=False)
     else:
-        _one_scale(axes, [moment.grid for moment in moments])
+        one_scale(axes, [moment.grid for moment in moments])
     return list(axes)
-
-
-def history(transport: Transport, ax: Axes | None = None) -> Axes:
-    """The residual over the Newton steps of all grids, coarse to fine, one line a grid."""
-    records = transport.stats.get("history")
-    if not records:
-        raise InvalidInputError(
-            "transport has no history, as no equation was solved for it; draw a result of solve"
-        )
-    ax = _axes(ax, 5.0, 3.4)
-    levels: dict[tuple[int, ...], list[tuple[int, float]]] = {}
-    for count, record in enumerate(records):
-        levels.setdefault(tuple(record["level"]), []).append((count, record["residual"]))
-    for k, (shape, points) in enumerate(levels.items()):
-        shade = 0.25 + 0.75 * (k + 1) / len(levels)
-        x, y = zip(*points, strict=True)
-        ax.semilogy(x, y, "o-", ms=3, lw=1.2, color=COLOURS[0], alpha=shade)
-        ax.annotate("×".join(str(n) for n in shape), points[0], xytext=(0, 5), ha="center",
-                    textcoords="offset points", color=INK, fontsize=7)  # fmt: skip
-    ax.axhline(transport.stats["tol"], color=COLOURS[1], lw=1, ls="--")
-    ax.annotate("tolerance", (0, transport.stats["tol"]), xytext=(2, 3), color=COLOURS[1],
-                textcoords="offset points", fontsize=8)  # fmt: skip
-    ax.set_xlabel("evaluations over all grids, coarse to fine")
-    ax.set_ylabel("rms residual")
-    _open(ax)
-    return ax
-
-
-def _open(ax: Axes) -> None:
-    """Axes without the upper and right line."""
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.tick_params(labelsize=8, colors=INK)
 
 
 def convergence(study: Study, ax: Axes | None = None) -> Axes:
     """Errors over the spacing, with lines of slope 2 and 4 for reference."""
-    ax = _axes(ax, 5.2, 4.2)
+    ax = given_or_new(ax, 5.2, 4.2)
     names = {
         "potential_max": "u, max", "map_max": "grad u, max", "w2_squared": "W2² (relative)",
         "mass_constant": "mass constant",
     }  # fmt: skip
     h = np.array([row.h for row in study.rows])
-    for (name, label), colour in zip(names.items(), COLOURS, strict=True):
+    for (name, label), colour in zip(names.items(), COLOURS[: len(names)], strict=True):
         errors = study.errors(name)
         if np.isfinite(errors).all() and (errors > 0).all():
             text = f"{label}: order {study.order(name):.2f}"
@@ -216,13 +118,13 @@ def convergence(study: Study, ax: Axes | None = None) -> Axes:
     ax.set_ylabel("error")
     ax.set_title(study.case, fontsize=10, color=INK)
     ax.legend(frameon=False, fontsize=8)
-    _open(ax)
+    open_corner(ax)
     return ax
 
 
 def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     """The poster of a result: source, deformed grid, target; McCann's interpolation below."""
-    figure = _figure(10.0, 6.4)
+    figure = new_figure(10.0, 6.4)
     upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.75, 1.0))[:, 0]
     left, middle, right = upper.subplots(1, 3)
     problem = transport.problem
@@ -237,7 +139,7 @@ def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     else:
         middle.set_title("T = ∇u, a regular grid pushed forward", fontsize=11, color=INK)
         target = problem.target.grid
-        _one_scale((left, middle, right), (problem.source.grid, target, target))
+        one_scale((left, middle, right), (problem.source.grid, target, target))
     row = lower.subplots(1, 6)
     interpolation(transport, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), row, cmap=cmap)
     figure.supxlabel(_caption(transport), fontsize=9, color=INK)

@@ -1,0 +1,247 @@
+"""The figure of a claim: what was predicted beside what was measured."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pma_grid.claims.result import ClaimResult, Curve, Panel
+from pma_grid.errors import InvalidInputError
+from pma_grid.lattice import Array
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK, new_figure, open_corner
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = ("o", "s", "^", "D", "v", "P")
+DASHES: tuple[Any, ...] = ("--", (0, (6, 2, 1, 2)), (0, (2, 1.5)))
+# Markers along a long curve, and the number of abscissae up to which each has a tick of its own.
+MARKED = 11
+TICKED = 6
+# Inches of a panel and of a line, and characters an inch at 10 and at 8 points.
+PANEL = (4.1, 3.2)
+LINE = 0.18
+TITLE_DENSITY = 11.5
+LABEL_DENSITY = 14.5
+
+
+def claim(result: ClaimResult) -> Figure:
+    """A claim's figure: one axes a panel, up to three in a row, the statement above.
+
+    Parameters
+    ----------
+    result : ClaimResult
+        With at least one panel.
+
+    Returns
+    -------
+    Figure
+        Measured curves are marked, predicted ones dashed in a darker shade of the colour of the
+        measured curve they belong to (that of the same label; else, if there are as many, that of
+        the same place; a prediction for all of several is grey), and floors dotted.
+
+    Raises
+    ------
+    InvalidInputError
+        A result without panels.
+
+    Notes
+    -----
+    On a logarithmic axis values that are not positive are gaps.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from pma_grid.claims import ClaimResult, Curve, Panel
+    >>> from pma_grid.plotting import claim
+    >>> n = np.array([16.0, 32.0, 64.0])
+    >>> curves = Curve("error", 1 / n, 2 / n**2), Curve("order 2", 1 / n, 2 / n**2, "predicted")
+    >>> panel = Panel("one case", "spacing", "error", curves)
+    >>> figure = claim(ClaimResult("order", "The scheme has order 2.", (), (panel,)))
+    >>> len(figure.axes[0].lines)
+    2
+    """
+    count = len(result.panels)
+    if not count:
+        raise InvalidInputError(
+            f"result of the claim {result.name!r} has no panels; there is nothing to draw: print "
+            "its checks"
+        )
+    columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
+    width = PANEL[0] * columns if columns > 1 else 5.2
+    statement = _balanced(result.statement, int(width * TITLE_DENSITY))
+    figure = new_figure(width, PANEL[1])
+    cells = figure.add_gridspec(math.ceil(count / columns), columns)
+    for k, panel in enumerate(result.panels):
+        _panel(figure.add_subplot(cells[divmod(k, columns)]), panel)
+    figure.suptitle(statement, fontsize=10.5, color=INK)
+    rows = [figure.axes[k : k + columns] for k in range(0, count, columns)]
+    height = PANEL[1] * len(rows) + LINE * (statement.count("\n") + 1)
+    height += sum(LINE * max(ax.get_title().count("\n") for ax in row) for row in rows)
+    figure.set_size_inches(width, height)
+    figure.draw_without_rendering()
+    figure.set_size_inches(width, height + sum(_lower_legends(row) for row in rows))
+    return figure
+
+
+def _panel(ax: Axes, panel: Panel) -> None:
+    """One axes with its curves, scales, labels and legend."""
+    measured = {curve.label for curve in panel.curves if curve.role == "measured"}
+    for curve, colour, style in _styles(panel.curves):
+        namesake = curve.role == "predicted" and curve.label in measured
+        _curve(ax, curve, curve.label + ", predicted" * namesake, colour, style)
+    for axis in ("x", "y"):
+        if getattr(panel, f"{axis}scale") == "log" and _values(panel.curves, axis).size:
+            getattr(ax, f"set_{axis}scale")("log", nonpositive="mask")
+    if ax.get_xscale() == "log":
+        _tick(ax, panel)
+    characters = int(PANEL[0] * TITLE_DENSITY)
+    ax.set_title(_balanced(panel.title, characters), fontsize=9.5, color=INK)
+    ax.set_xlabel(_balanced(panel.xlabel, characters))
+    ax.set_ylabel(_balanced(panel.ylabel, int(PANEL[1] * LABEL_DENSITY * 0.65)))
+    if panel.curves:
+        ax.legend(frameon=False, fontsize=8, labelcolor=INK, handlelength=2.6)
+    open_corner(ax)
+
+
+def _styles(curves: tuple[Curve, ...]) -> list[tuple[Curve, str, int]]:
+    """Every curve with its colour and the number of its marker or dash."""
+    measured = [curve for curve in curves if curve.role == "measured"]
+    predicted = [curve for curve in curves if curve.role == "predicted"]
+    styles, dashes = [], dict.fromkeys([*COLOURS, INK], 0)
+    for curve in curves:
+        if curve.role == "floor":
+            styles.append((curve, FAINT, 0))
+        elif curve.role == "measured":
+            place = _place(measured, curve)
+            styles.append((curve, COLOURS[place % len(COLOURS)], place % len(MARKERS)))
+        else:
+            colour = _family(curve, measured, predicted)
+            styles.append((curve, colour, dashes[colour] % len(DASHES)))
+            dashes[colour] += 1
+    return styles
+
+
+def _family(curve: Curve, measured: list[Curve], predicted: list[Curve]) -> str:
+    """The colour of the measured curve that a prediction is for; ink if it is for several."""
+    labels = [other.label for other in measured]
+    if curve.label in labels:
+        return COLOURS[labels.index(curve.label) % len(COLOURS)]
+    if len(measured) == 1:
+        return COLOURS[0]
+    if len(predicted) == len(measured):
+        return COLOURS[_place(predicted, curve) % len(COLOURS)]
+    return INK
+
+
+def _place(curves: list[Curve], wanted: Curve) -> int:
+    """The place of a curve, by identity: curves hold arrays, which have no single equality."""
+    return next(k for k, curve in enumerate(curves) if curve is wanted)
+
+
+def _curve(ax: Axes, curve: Curve, label: str, colour: str, style: int) -> None:
+    """A line in the manner of its role."""
+    x, y = np.atleast_1d(curve.x), np.atleast_1d(curve.y)
+    label = _balanced(label, int(PANEL[0] * LABEL_DENSITY * 0.7))
+    if curve.role == "floor":
+        label = label or "discretisation floor"
+        if y.size == 1:
+            ax.axhline(float(y[0]), color=FAINT, lw=1.3, ls=":", label=label, zorder=1)
+        else:
+            ax.plot(x, y, color=FAINT, lw=1.3, ls=":", label=label, zorder=1)
+    elif curve.role == "predicted":
+        ax.plot(x, y, color=_darker(colour), lw=1.4, ls=DASHES[style], label=label, zorder=3)
+    else:
+        # a fraction of the diagonal: evenly spaced to the eye on any scale
+        every = 1.0 / MARKED if y.size > MARKED else None
+        ax.plot(x, y, color=colour, lw=1.1, alpha=0.9, marker=MARKERS[style], ms=4.2, mew=0,
+                markevery=every, label=label, zorder=2)  # fmt: skip
+
+
+def _darker(colour: str) -> tuple[float, float, float]:
+    """The colour with a third of black: told apart from the measured curve where they coincide."""
+    from matplotlib.colors import to_rgb
+
+    red, green, blue = to_rgb(colour)
+    return (0.66 * red, 0.66 * green, 0.66 * blue)
+
+
+def _values(curves: Sequence[Curve], axis: str) -> Array:
+    """All positive finite values of one axis, sorted."""
+    parts = [np.ravel(getattr(curve, axis)).astype(float) for curve in curves]
+    values = np.unique(np.concatenate(parts)) if parts else np.zeros(0)
+    return np.asarray(values[np.isfinite(values) & (values > 0)])
+
+
+def _tick(ax: Axes, panel: Panel) -> None:
+    """One tick for each abscissa where there are few: usual ones crowd or miss a short range."""
+    measured = [curve for curve in panel.curves if curve.role == "measured"]
+    values = _values(measured or panel.curves, "x")
+    if not 1 < values.size <= TICKED:
+        return
+    gap, total = np.diff(np.log(values)).min(), math.log(values[-1] / values[0])
+    decades = all(f"{value:.6e}".startswith("1.000000") for value in values)
+    # labels of ticks closer than a tenth of the axis run into each other
+    if decades or gap < 0.1 * total:
+        return
+    ax.set_xticks(values, [_tick_label(value) for value in values])
+    ax.set_xticks([], minor=True)
+
+
+def _tick_label(value: float) -> str:
+    """1/64 for the spacing of a usual grid, else the number."""
+    cells = round(1 / value)
+    odd = cells // (cells & -cells) if cells else 0
+    if cells >= 8 and odd in (1, 3) and abs(value * cells - 1) < 1e-9:
+        return f"1/{cells}"
+    return f"{value:.3g}"
+
+
+def _lower_legends(row: list[Axes]) -> float:
+    """Put the legends of a row below its axes if one covers a curve; the inches they need."""
+    from matplotlib.transforms import ScaledTranslation
+
+    if not any(_covers(ax) for ax in row):
+        return 0.0
+    dpi = row[0].figure.dpi
+    # below the label of the lowest axis of abscissae
+    down = max(ax.get_window_extent().y0 - ax.xaxis.label.get_window_extent().y0 for ax in row)
+    highest = 0.0
+    for ax in row:
+        legend = ax.get_legend()
+        if legend is not None:
+            shift = ScaledTranslation(0.0, -down / dpi - 0.03, ax.figure.dpi_scale_trans)
+            legend.set_loc("upper center")
+            legend.set_bbox_to_anchor((0.5, 0.0), transform=ax.transAxes + shift)
+            highest = max(highest, legend.get_window_extent().height / dpi)
+    return highest
+
+
+def _covers(ax: Axes) -> bool:
+    """Whether the legend lies on a curve or sticks out of the axes."""
+    legend = ax.get_legend()
+    if legend is None:
+        return False
+    box, room = legend.get_window_extent(), ax.get_window_extent()
+    inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
+    return not inside or any(
+        line.get_transform().transform_path(line.get_path()).intersects_bbox(box, filled=False)
+        for line in ax.lines
+    )
+
+
+def _balanced(text: str, width: int) -> str:
+    """Text in as few lines of at most so many characters as it takes, of about equal length."""
+    lines = textwrap.wrap(text, width, break_long_words=False)
+    while width > 10:
+        width -= 1
+        narrower = textwrap.wrap(text, width, break_long_words=False)
+        if len(narrower) > len(lines):
+            break
+        lines = narrower
+    return "\n".join(lines)

@@ -1,0 +1,53 @@
+"""Pictures of one density, alone or beside others on one scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pma_grid.density import Density
+from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP, bare, given_or_new, open_corner
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# The brightest colour is this quantile of the cells: a spike of a few cells leaves the rest dark.
+BRIGHTEST = 0.998
+
+
+def plane(density: Density) -> np.ndarray:
+    """The values, in 3-D integrated over axis 2 (so that boxes of any height compare)."""
+    if density.dim < 3:
+        return density.values
+    return np.asarray(density.values.sum(axis=2) * density.grid.spacing[2])
+
+
+def common_top(densities: Sequence[Density]) -> float:
+    """The value of the brightest colour for pictures that are compared."""
+    return max(float(np.quantile(plane(density), BRIGHTEST)) for density in densities)
+
+
+def density(
+    density: Density, ax: Axes | None = None, *, cmap: str = DENSITY_MAP, top: float | None = None
+) -> Axes:
+    """A density: a filled curve in 1-D, a picture in 2-D, its projection along axis 2 in 3-D.
+
+    Axis 0 runs down and axis 1 to the right, as images are stored.  ``top`` is the value of the
+    brightest colour.
+    """
+    ax = given_or_new(ax)
+    grid = density.grid
+    if density.dim == 1:
+        x = grid.axes[0]
+        ax.fill_between(x, density.values, color=COLOURS[0], alpha=0.25, lw=0)
+        ax.plot(x, density.values, color=COLOURS[0], lw=1.5)
+        ax.set_xlabel("x")
+        ax.set_ylim(0, None if top is None else 1.05 * top)
+        open_corner(ax)
+        return ax
+    extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
+    ax.imshow(plane(density), extent=extent, cmap=cmap, vmin=0, vmax=top)
+    bare(ax)
+    return ax

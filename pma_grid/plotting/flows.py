@@ -1,0 +1,224 @@
+"""A flow on one page: its densities, with the recorded series below."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pma_grid.density import Density
+from pma_grid.errors import InvalidInputError
+from pma_grid.flow import Flow, Snapshot
+from pma_grid.plotting.canvas import COLOURS, INK, TIME_MAP, distinct, new_figure, open_corner
+from pma_grid.plotting.densities import common_top, density
+from pma_grid.plotting.histories import TIME_LABEL, history
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+# Densities that fit on the page.
+CURVES = 6
+PICTURES = 5
+# Inches of the page: its width, the row of series, the row of curves, limits of a row of pictures.
+WIDTH = 10.0
+SERIES_HEIGHT = 2.9
+CURVES_HEIGHT = 2.5
+PICTURES_HEIGHT = (1.3, 4.0)
+# Steps that are marked one by one.
+MARKED = 60
+
+
+def flow(flow: Flow) -> Figure:
+    """A flow on one page: its densities above, and entropies, range of h and step sizes below.
+
+    Parameters
+    ----------
+    flow : Flow
+        With snapshots, at least one: pass ``keep=`` to `evolve`.
+
+    Returns
+    -------
+    Figure
+        In 1-D the densities are curves in one axes, coloured by time, and mu is dashed; in 2-D they
+        are pictures on one colour scale with mu as the last; in 3-D their projections along axis 2.
+        If there are more snapshots than fit, the first and the last are drawn and those between
+        that divide the way of the density evenly.
+
+    Raises
+    ------
+    InvalidInputError
+        A flow without snapshots, without a grid, or without one of the series kl, reverse_kl,
+        max_h, min_h.
+
+    Examples
+    --------
+    >>> import numpy as np, pma_grid as pma
+    >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
+    >>> constant = pma.schedules.constant(0.1)
+    >>> result = pma.evolve(problem, schedule=constant, steps=5, keep=1)
+    >>> len(pma.plotting.flow(result).axes)
+    4
+    """
+    check_snapshots(flow)
+    end = limit(flow)
+    shots = _spread(flow.snapshots, CURVES if end.dim == 1 else PICTURES)
+    height = CURVES_HEIGHT if end.dim == 1 else _pictures_height(end, len(shots) + 1)
+    page = new_figure(WIDTH, height + SERIES_HEIGHT)
+    rows = page.subfigures(2, 1, height_ratios=(height, SERIES_HEIGHT), squeeze=False)
+    draw = _curves if end.dim == 1 else _pictures
+    draw(rows[0, 0], [Density(shot.density, end.grid) for shot in shots], end,
+         [*(f"t = {time}" for time in distinct([shot.time for shot in shots])),
+          limit_name(flow)])  # fmt: skip
+    entropies, sides, sizes = rows[1, 0].subplots(1, 3)
+    history(flow, ("kl", "reverse_kl"), entropies)
+    entropies.set_title("relative entropies", fontsize=10, color=INK)
+    _range(flow, sides)
+    _steps(flow, sizes)
+    page.supxlabel(_caption(flow), fontsize=9, color=INK)
+    return page
+
+
+def check_snapshots(flow: Flow) -> None:
+    """Refuse a flow that has no densities to draw."""
+    if not flow.snapshots:
+        raise InvalidInputError(
+            "flow has no snapshots, so there is no density to draw; pass keep= to evolve, for "
+            "example keep=10 for every tenth step"
+        )
+
+
+def limit(flow: Flow) -> Density:
+    """The density that the flow goes to."""
+    return flow.oriented.source
+
+
+def limit_name(flow: Flow) -> str:
+    """What the problem calls the density that the flow goes to."""
+    return "source μ" if flow.side == "source" else "target ν"
+
+
+def density_axes(ax: Axes, end: Density) -> None:
+    """Labels and limits of axes that show densities in one dimension, and a legend beside them."""
+    ax.set_xlabel("x [length]")
+    ax.set_ylabel("density [length⁻¹]")
+    ax.set_xlim(end.grid.lower[0], end.grid.upper[0])
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8,
+              labelcolor=INK)  # fmt: skip
+    open_corner(ax)
+
+
+def colour_bar(row: Sequence[Axes], end: Density) -> None:
+    """The one colour scale of a row of pictures, beside the last and as high."""
+    last = row[-1]
+    bar = last.figure.colorbar(last.images[0], cax=last.inset_axes((1.05, 0.0, 0.07, 1.0)))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=INK)
+    what = "density" if end.dim == 2 else "projection"
+    bar.set_label(f"{what} [length⁻²]", fontsize=8, color=INK)
+
+
+def _spread(snapshots: Sequence[Snapshot], count: int) -> list[Snapshot]:
+    """Up to ``count`` snapshots: the ends, and those between that divide the way evenly."""
+    total = len(snapshots)
+    if total <= count:
+        return list(snapshots)
+    moved = np.array(
+        [np.abs(new.density - old.density).sum() for old, new in itertools.pairwise(snapshots)]
+    )
+    # flows slow down exponentially; the root halves the rate, so that late times are seen too
+    path = np.concatenate([[0.0], np.cumsum(np.sqrt(moved))])
+    chosen = [0]
+    for place in range(1, count):
+        level = path[-1] * place / (count - 1)
+        nearest = int(np.abs(path - level).argmin())
+        chosen.append(min(max(nearest, chosen[-1] + 1), total - count + place))
+    chosen[-1] = total - 1
+    return [snapshots[k] for k in chosen]
+
+
+def _curves(figure: SubFigure, moments: list[Density], end: Density, names: list[str]) -> None:
+    """Densities in one dimension: one axes, coloured by time."""
+    ax = figure.subplots()
+    x = end.grid.axes[0]
+    for colour, moment, name in zip(_time_colours(len(moments)), moments, names[:-1], strict=True):
+        ax.plot(x, moment.values, color=colour, lw=1.5, label=name)
+    ax.plot(x, end.values, color=INK, lw=1.5, ls="--", label=names[-1])
+    density_axes(ax, end)
+    ax.set_ylim(bottom=0)
+    ax.set_title("density ρ", fontsize=10, color=INK)
+
+
+def _pictures(figure: SubFigure, moments: list[Density], end: Density, names: list[str]) -> None:
+    """Densities in two and three dimensions: one picture each on one scale."""
+    row = figure.subplots(1, len(names), squeeze=False)[0]
+    top = common_top([*moments, end])
+    for ax, moment, name in zip(row, [*moments, end], names, strict=True):
+        density(moment, ax, top=top)
+        ax.set_title(name, fontsize=10, color=INK)
+    colour_bar(row, end)
+
+
+def _pictures_height(end: Density, count: int) -> float:
+    """Inches of a row of so many pictures with their titles."""
+    height, width = (end.grid.lengths[k] for k in (0, 1))
+    wanted = (WIDTH - 0.9) / count * height / width + 0.5
+    return min(max(wanted, PICTURES_HEIGHT[0]), PICTURES_HEIGHT[1])
+
+
+def _time_colours(count: int) -> list[Any]:
+    """Dark to light, without the palest end, which is lost on white."""
+    from matplotlib import colormaps
+
+    return list(colormaps[TIME_MAP](np.linspace(0.0, 0.88, count)))
+
+
+def _range(flow: Flow, ax: Axes) -> None:
+    """max h and min h with the band between them."""
+    low, high = flow["min_h"], flow["max_h"]
+    ax.fill_between(flow.times, low, high, color=COLOURS[2], alpha=0.18, lw=0)
+    ax.plot(flow.times, high, color=COLOURS[2], lw=1.4)
+    ax.plot(flow.times, low, color=COLOURS[2], lw=1.4)
+    ax.axhline(0.0, color=INK, lw=0.6)
+    ax.set_xlabel(TIME_LABEL)
+    ax.set_ylabel("min h to max h")
+    ratio = "log(ρ/μ)" if flow.side == "source" else "log(ρ/ν)"
+    ax.set_title(f"range of h = {ratio}", fontsize=10, color=INK)
+    open_corner(ax)
+
+
+def _steps(flow: Flow, ax: Axes) -> None:
+    """Step sizes over the number of the step."""
+    from matplotlib.ticker import MaxNLocator
+
+    numbers = flow.first + 1 + np.arange(len(flow))
+    style = "o-" if len(flow) <= MARKED else "-"
+    ax.plot(numbers, flow.step_sizes, style, ms=3, lw=1.2, color=COLOURS[1])
+    if len(flow):
+        ax.set_yscale("log")
+        low, high = flow.step_sizes.min(), flow.step_sizes.max()
+        if high < 10 * low:  # never less than two decades: equal steps look equal
+            middle = math.sqrt(low * high)
+            ax.set_ylim(middle / 10, middle * 10)
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
+    ax.set_xlabel("step")
+    ax.set_ylabel("step size η [length²]")
+    ax.set_title("step sizes", fontsize=10, color=INK)
+    open_corner(ax)
+
+
+def _caption(flow: Flow) -> str:
+    """One line of figures."""
+    shape = " × ".join(str(n) for n in limit(flow).shape)
+    parts = [
+        flow.scheme.replace("_", " "),
+        f"{len(flow)} steps to t = {flow.times[-1]:.3g}",
+        flow.status.name.lower().replace("_", " "),
+        f"grid {shape}" + (" on the target's side" if flow.side == "target" else ""),
+    ]
+    if "seconds" in flow.stats:
+        parts.append(f"{flow.stats['seconds']:.2f} s")
+    return "      ".join(parts)

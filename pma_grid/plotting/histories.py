@@ -1,0 +1,194 @@
+"""Curves over time or over iterations: the series of a flow, the residuals of a solve."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, overload
+
+from pma_grid.errors import InvalidInputError
+from pma_grid.flow import Flow
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK, given_or_new, open_corner, scientific
+from pma_grid.transport import Transport
+from pma_grid.validation import is_number
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+TIME_LABEL = "t [length²]"
+# Symbol and unit of every observable; a flow on the target's side has ν in the place of μ.
+SYMBOLS = {
+    "kl": ("KL(ρ | μ)", ""),
+    "reverse_kl": ("KL(μ | ρ)", ""),
+    "symmetrised_kl": ("KL(ρ | μ) + KL(μ | ρ)", ""),
+    "dissipation": ("dissipation I", "length⁻²"),
+    "tv": ("TV(ρ, μ)", ""),
+    "chi2": ("χ²(ρ | μ)", ""),
+    "max_h": ("max h", ""),
+    "min_h": ("min h", ""),
+    "mass_defect": ("mass defect", ""),
+    "mass_constant": ("mass constant α", ""),
+    "convexity_margin": ("smallest eigenvalue of D²u", ""),
+    "hessian_max": ("largest eigenvalue of D²u", ""),
+    "lot_speed": ("LOT speed", "length⁻¹"),
+    "semidual": ("J(u)", "length²"),
+    "potential_mean": ("mean of u", "length²"),
+    "forward_divergence": ("D(ρₖ | ρₖ₊₁)", "length²"),
+    "backward_divergence": ("D(ρₖ₊₁ | ρₖ)", "length²"),
+    "bregman": ("D(μ | ρ)", "length²"),
+    "potential_error": ("error of u", "length²"),
+    "map_error": ("error of ∇u", "length"),
+}
+# Curves that coincide, as the two entropies near the end, are both seen; dots are for floors.
+LINES = ("-", "--", "-.")
+ENTROPIES = ("kl", "reverse_kl", "symmetrised_kl")
+
+
+@overload
+def history(result: Transport, names: Axes | None = None, ax: Axes | None = None) -> Axes: ...
+
+
+@overload
+def history(
+    result: Flow,
+    names: str | Sequence[str] = "kl",
+    ax: Axes | None = None,
+    *,
+    floor: float | None = None,
+) -> Axes: ...
+
+
+def history(
+    result: Transport | Flow,
+    names: Any = None,
+    ax: Axes | None = None,
+    *,
+    floor: float | None = None,
+) -> Axes:
+    """Series of a flow against time, or the residuals of a solve over its Newton steps.
+
+    Parameters
+    ----------
+    result : Flow or Transport
+        Of a Flow, the series ``names``; of a Transport, the residual over the Newton steps of all
+        grids, coarse to fine, one line a grid.
+    names : str or sequence of str, optional
+        Series of the Flow, default "kl".  For a Transport: the axes, if they are not given as
+        ``ax``.
+    ax : Axes, optional
+        Where to draw; default a new figure.
+    floor : float, optional
+        Of a Flow only: the value that the discretisation error keeps the series above, drawn as a
+        dotted line.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    InvalidInputError
+        A series that the flow has not recorded, a Transport that was not solved for, a floor that
+        is not a positive number.
+
+    Notes
+    -----
+    The axis of values is logarithmic where no series is negative; zeros are then gaps.  Beside a
+    relative entropy stands alpha = log sum mu e^h at the end of the flow: an entropy of zero says
+    that the flow has come to rest, alpha how well the grid resolves the densities.
+
+    Examples
+    --------
+    >>> import numpy as np, pma_grid as pma
+    >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
+    >>> flow = pma.evolve(problem, schedule=pma.schedules.constant(0.1), steps=5)
+    >>> ax = pma.plotting.history(flow, ("kl", "reverse_kl"))
+    >>> ax.get_yscale(), len(ax.lines)
+    ('log', 2)
+    """
+    if isinstance(result, Transport):
+        if isinstance(names, str | list | tuple) or floor is not None:
+            raise InvalidInputError(
+                "names or floor is given with a Transport, which has no series: leave them out or "
+                "draw a Flow"
+            )
+        return _newton(result, names if ax is None else ax)
+    return _series(result, "kl" if names is None else names, ax, floor)
+
+
+def symbol(flow: Flow, name: str) -> str:
+    """A series as it is written in formulas, with its unit; unknown names stay as they are."""
+    text, unit = SYMBOLS.get(name, (name, ""))
+    if flow.side == "target":
+        text = text.replace("μ", "ν")
+    return f"{text} [{unit}]" if unit else text
+
+
+def mass_constant(flow: Flow) -> float | None:
+    """alpha at the end; None for flows that have none, as closed forms."""
+    series = flow.series.get("mass_constant")
+    value = flow.stats.get("mass_constant") if series is None else series[-1]
+    return None if value is None else float(value)
+
+
+def _series(flow: Flow, names: str | Sequence[str], ax: Axes | None, floor: float | None) -> Axes:
+    """Series of a flow against time."""
+    chosen = (names,) if isinstance(names, str) else tuple(names)
+    if not chosen:
+        raise InvalidInputError(
+            f"names is empty; it must name a series to draw: the flow has {', '.join(flow.series)}"
+        )
+    curves = {name: flow[name] for name in chosen}
+    if floor is not None and not (is_number(floor) and math.isfinite(floor) and floor > 0):
+        raise InvalidInputError(
+            f"floor is {floor!r}; it must be a positive number in the unit of the series"
+        )
+    ax = given_or_new(ax, 5.0, 3.4)
+    marker = "" if len(flow) else "o"  # a start alone is no line
+    for k, (name, values) in enumerate(curves.items()):
+        ax.plot(flow.times, values, lw=1.6, color=COLOURS[k % len(COLOURS)],
+                ls=LINES[k % len(LINES)], marker=marker, label=symbol(flow, name))  # fmt: skip
+    if floor is not None:
+        ax.axhline(floor, color=FAINT, lw=1.2, ls=":", label="discretisation floor")
+    if not any((values < 0).any() for values in curves.values()) and any(
+        (values > 0).any() for values in curves.values()
+    ):
+        ax.set_yscale("log", nonpositive="mask")
+    ax.set_xlabel(TIME_LABEL)
+    if len(chosen) == 1:
+        ax.set_ylabel(symbol(flow, chosen[0]))
+    elif set(chosen) <= set(ENTROPIES):
+        ax.set_ylabel("relative entropy")
+    alpha = mass_constant(flow) if set(chosen) & set(ENTROPIES) else None
+    title = None if alpha is None else f"mass constant α = {scientific(alpha)}"
+    if title or len(chosen) > 1 or floor is not None:
+        legend = ax.legend(frameon=False, fontsize=8, title=title, title_fontsize=8, labelcolor=INK)
+        legend.get_title().set_color(INK)
+    open_corner(ax)
+    return ax
+
+
+def _newton(transport: Transport, ax: Axes | None) -> Axes:
+    """The residual over the Newton steps of all grids, coarse to fine, one line a grid."""
+    records = transport.stats.get("history")
+    if not records:
+        raise InvalidInputError(
+            "transport has no history, as no equation was solved for it; draw a result of solve"
+        )
+    ax = given_or_new(ax, 5.0, 3.4)
+    levels: dict[tuple[int, ...], list[tuple[int, float]]] = {}
+    for count, record in enumerate(records):
+        levels.setdefault(tuple(record["level"]), []).append((count, record["residual"]))
+    for k, (shape, points) in enumerate(levels.items()):
+        shade = 0.25 + 0.75 * (k + 1) / len(levels)
+        x, y = zip(*points, strict=True)
+        ax.semilogy(x, y, "o-", ms=3, lw=1.2, color=COLOURS[0], alpha=shade)
+        ax.annotate("×".join(str(n) for n in shape), points[0], xytext=(0, 5), ha="center",
+                    textcoords="offset points", color=INK, fontsize=7)  # fmt: skip
+    ax.axhline(transport.stats["tol"], color=COLOURS[1], lw=1, ls="--")
+    ax.annotate("tolerance", (0, transport.stats["tol"]), xytext=(2, 3), color=COLOURS[1],
+                textcoords="offset points", fontsize=8)  # fmt: skip
+    ax.set_xlabel("evaluations over all grids, coarse to fine")
+    ax.set_ylabel("rms residual")
+    open_corner(ax)
+    return ax

@@ -28,7 +28,7 @@ class Step:
     ----------
     size : float
         Step size eta taken, length^2; 0 at the start.
-    phi, residual : ndarray
+    phi, slope : ndarray
         Of the state before it.
     error : float
         Estimated local error in the potential, half its oscillation, length^2.
@@ -40,7 +40,7 @@ class Step:
 
     size: float
     phi: Array
-    residual: Array
+    slope: Array
     error: float = 0.0
     newton: int = 0
     linear: int = 0
@@ -63,6 +63,9 @@ class State:
         The mean taken out of it (the gauge), length^2.
     residual : ndarray, shape ``source.shape``
         h = log(rho_u / mu), before normalisation.
+    slope : ndarray, shape ``source.shape``
+        h - mean h as the equation of the step has it, (v - base) / beta: without the algebraic
+        error of h, which sits in the highest frequencies, where differences amplify it.
     operator : ParabolicOperator
     step : Step
         How the flow came here.
@@ -79,6 +82,7 @@ class State:
     phi: Array
     offset: float
     residual: Array
+    slope: Array
     operator: ParabolicOperator
     step: Step
     order: int = 1

@@ -1,8 +1,8 @@
 """What is recorded along a flow: functions of a `State`, by name.
 
 mu are the source's cell masses, rho = mu e^{hbar}, hbar = h - alpha, so that both sum to 1 and
-every integral is a plain sum.  KL alone says "stationary", not "right": ``mass_constant`` (alpha), which
-says how well the grid resolves the densities, belongs beside it.
+every integral is a plain sum.  KL alone says "stationary", not "right": ``mass_constant`` (alpha),
+which says how well the grid resolves the densities, belongs beside it.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
     h(u, t) = log nu(grad u) + log det D2u - log mu + forcing(t)
 
 in the monotone log form of `MongeAmpere`.  Potentials are phi, the part of u beyond the affine
-stretch of box to box, with mean zero: the gauge mean(u) is kept apart, since it drifts with the mass
-constant and would drown the second differences in rounding.
+stretch of box to box, with mean zero: the gauge mean(u) is kept apart, since it drifts with the
+mass constant and would drown the second differences in rounding.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class ParabolicOperator:
         return self.equation.frame
 
     def evaluate(self, phi: Array, time: float) -> Array:
-        """h at phi (mean zero, not modified later), NaN where u is not convex; fills the stencil."""
+        """h at phi (mean zero, never modified), NaN where u is not convex; fills the stencil."""
         at = self._at
         if at is None or at[0] is not phi or at[1] != time:
             residual = self.equation.evaluate_log(phi)
@@ -101,7 +101,8 @@ class ParabolicOperator:
 
     def potential(self, phi: Array, offset: float) -> Array:
         """u at the cell centres, length^2."""
-        return self.frame.quadratic() + phi + offset
+        u: Array = self.frame.quadratic() + phi + offset
+        return u
 
     def conjugate(self, phi: Array, offset: float) -> tuple[Array, float]:
         """phi and offset of u* on the target's grid, by inverting the interpolated gradient."""

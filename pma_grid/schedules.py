@@ -13,7 +13,7 @@ schedule                       what the master bound gives for explicit mirror s
 `geometric`                    sum eta < inf: S stays above a positive value
 `self_bounding`                J falls at every step, avg S <= D_0 / ((1 - theta) W_K)
 `polyak`                       the minimiser of the quadratic model of J along the step
-`residual_balanced`            eta grows as the residual falls: implicit steps become Newton's method
+`residual_balanced`            eta grows as the residual falls: implicit steps turn into Newton's
 `adaptive`                     none: the local error per unit step is kept at a tolerance
 =============================  =====================================================================
 
@@ -38,7 +38,7 @@ from pma_grid.errors import InvalidInputError
 
 Schedule = Callable[[int, float, float], float]
 
-# Bounds on the change of an adaptive step from one to the next, and the share of the predicted step.
+# Bounds on the change of an adaptive step, and the share of the predicted step that is taken.
 SHRINK, GROW, SAFETY = 0.2, 4.0, 0.9
 
 
@@ -217,7 +217,7 @@ def adaptive(tol: float, first: float = 1e-4, largest: float = 1e3) -> Adaptive:
 def _ratio(state: Any, otherwise: float) -> float:
     """S / I, the time scale of the flow."""
     dissipation = state.dissipation
-    return state.symmetrised_kl / dissipation if dissipation > 0 else otherwise
+    return float(state.symmetrised_kl / dissipation) if dissipation > 0 else otherwise
 
 
 def _positive(value: float, name: str, *, finite: bool = True) -> float:

@@ -152,7 +152,8 @@ class Handle:
             previous.gcr if previous is not None and reusable else GCR(stencil.lattice.size)
         )
         self.iterations = 0
-        self.setups = (previous.setups if previous is not None else 0) + (not lagged)
+        before = previous.setups if previous is not None else 0
+        self.setups: int = before if lagged else before + 1
         self.reaction, self.first_iterations = stencil.reaction, 0
         if lagged and previous is not None:
             self.reaction, self.first_iterations = previous.reaction, previous.first_iterations

@@ -34,8 +34,8 @@ class Explicit:
 
     Notes
     -----
-    First order.  The scheme is stable for eta < 2 / lambda_max(-L), which is of order h^2: on a grid
-    every step of size O(1) is unstable, whatever the continuous theory allows.
+    First order.  The scheme is stable for eta < 2 / lambda_max(-L), which is of order h^2: on a
+    grid every step of size O(1) is unstable, whatever the continuous theory allows.
 
     References
     ----------
@@ -74,13 +74,15 @@ class Explicit:
                 f"to grow unstable, below {stability_limit(state):.3e}: take smaller ones, "
                 "Explicit(cap='stability'), or ImplicitEuler()"
             )
-        error = 0.5 * step_size * (residual - h)
-        return advance(state, step_size, phi, state.offset + step_size * mean, residual,
-                       error=error, order=self.order)  # fmt: skip
+        slope = residual - residual.mean()
+        return advance(
+            state, step_size, phi, state.offset + step_size * mean, residual, slope,
+            error=0.5 * step_size * (slope - state.slope), order=self.order,
+        )  # fmt: skip
 
 
 def convexity_limit(state: State) -> float:
-    """eta_max = 1 / max(0, -lambda_min(A^{1/2} D2h A^{1/2})), A the inverse Hessian, over the cells.
+    """eta_max = 1 / max(0, -lambda_min(A^{1/2} D2h A^{1/2})) over the cells, A = (D2u)^{-1}.
 
     D2(u + eta h) is positive definite up to it; inf where h is convex.  Second differences of h
     along the stencil's own lattice vectors.
@@ -110,9 +112,9 @@ def convexity_limit(state: State) -> float:
 
 
 def stability_limit(state: State) -> float:
-    """2 / lambda_max(-L), L the linearisation of h at the state, by Arnoldi's method: the sharp limit.
+    """2 / lambda_max(-L), L the linearisation of h at the state, by Arnoldi's method.
 
-    Above it some perturbation grows at each step.
+    The sharp limit: above it some perturbation grows at each step.
     """
     stencil = state.linearised()
     n = stencil.lattice.size

@@ -81,17 +81,17 @@ class ImplicitEuler(_Implicit):
 
     def step(self, state: State, step_size: float) -> State | None:
         """One step of size eta."""
-        time = state.time + step_size
-        guess = state.phi + step_size * _centred(_predicted(state, step_size))
         solved = self._stages.solve(
-            state.operator, state.phi, step_size, time, guess=guess, convex=state.phi,
-            scale=_deviation(state.residual), handle=state.handle,
+            state.operator, state.phi, step_size, state.time + step_size,
+            guess=state.phi + step_size * _predicted(state, step_size), convex=state.phi,
+            scale=_rms(state.slope), handle=state.handle,
         )  # fmt: skip
         if solved is None:
             return None
+        slope = (solved.phi - state.phi) / step_size
         return advance(
             state, step_size, solved.phi, state.offset + step_size * float(solved.residual.mean()),
-            solved.residual, error=0.5 * step_size * (solved.residual - state.residual),
+            solved.residual, slope, error=0.5 * step_size * (slope - state.slope),
             order=self.order, newton=solved.newton, linear=solved.linear, handle=solved.handle,
         )  # fmt: skip
 
@@ -123,60 +123,54 @@ class TRBDF2(_Implicit):
     def step(self, state: State, step_size: float) -> State | None:
         """One step of size eta."""
         beta, middle = 0.5 * GAMMA * step_size, GAMMA * step_size
-        scale, h0 = _deviation(state.residual), state.residual
-        phi0, c0 = state.phi, state.offset
-        base = phi0 + beta * _centred(h0)
+        phi0, h0, scale = state.phi, state.slope, _rms(state.slope)
+        base = phi0 + beta * h0
         first = self._stages.solve(
             state.operator, base, beta, state.time + middle,
-            guess=base + beta * _centred(_predicted(state, middle)), convex=phi0, scale=scale,
+            guess=base + beta * _predicted(state, middle), convex=phi0, scale=scale,
             handle=state.handle,
         )  # fmt: skip
         if first is None:
             return None
-        h1 = first.residual
-        c1 = c0 + beta * float(h0.mean() + h1.mean())
+        h1 = (first.phi - base) / beta
         new, old = 1 / (GAMMA * (2 - GAMMA)), (1 - GAMMA) ** 2 / (GAMMA * (2 - GAMMA))
         base = new * first.phi - old * phi0
-        ahead = h1 + (1 / GAMMA - 1) * (h1 - h0)
         second = self._stages.solve(
             state.operator, base, beta, state.time + step_size,
-            guess=base + beta * _centred(ahead), convex=first.phi, scale=scale,
+            guess=base + beta * (h1 + (1 / GAMMA - 1) * (h1 - h0)), convex=first.phi, scale=scale,
             handle=first.handle,
         )  # fmt: skip
         if second is None:
             return None
-        h2 = second.residual
-        c2 = new * c1 - old * c0 + beta * float(h2.mean())
+        h2 = (second.phi - base) / beta
+        c0, means = state.offset, [float(s.residual.mean()) for s in (state, first, second)]
+        c1 = c0 + beta * (means[0] + means[1])
+        c2 = new * c1 - old * c0 + beta * means[2]
         w1 = 1 / (6 * GAMMA * (1 - GAMMA))
         w2 = 0.5 - GAMMA * w1
         quadrature = step_size * ((1 - w1 - w2) * h0 + w1 * h1 + w2 * h2)
         return advance(
-            state, step_size, second.phi, c2, h2, error=quadrature - (second.phi - phi0),
-            order=self.order, newton=first.newton + second.newton, linear=first.linear + second.linear,
+            state, step_size, second.phi, c2, second.residual, h2,
+            error=quadrature - (second.phi - phi0), order=self.order,
+            newton=first.newton + second.newton, linear=first.linear + second.linear,
             handle=second.handle,
         )  # fmt: skip
 
 
 def _predicted(state: State, ahead: float) -> Array:
-    """h a time ``ahead`` of the state, extrapolated through the last steps."""
+    """h - mean h a time ``ahead`` of the state, extrapolated through the last steps."""
     last = state.step
     if last.size == 0.0 or ahead > RATIO * last.size:
-        return state.residual
-    slope = (state.residual - last.residual) / last.size
-    value = state.residual + ahead * slope
+        return state.slope
+    change = (state.slope - last.slope) / last.size
+    value = state.slope + ahead * change
     older = state.older
     if older is not None and older.size > 0.0 and last.size <= RATIO * older.size:
-        before = (last.residual - older.residual) / older.size
-        bend = (slope - before) / (last.size + older.size)
+        before = (last.slope - older.slope) / older.size
+        bend = (change - before) / (last.size + older.size)
         value = value + ahead * (ahead + last.size) * bend
-    return value
+    return np.asarray(value)
 
 
-def _centred(field: Array) -> Array:
-    centred: Array = field - field.mean()
-    return centred
-
-
-def _deviation(field: Array) -> float:
-    """rms of the field without its mean."""
-    return float(np.sqrt(np.mean(np.square(field - field.mean()))))
+def _rms(field: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(field))))

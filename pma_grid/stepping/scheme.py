@@ -44,7 +44,8 @@ def start(
 ) -> State:
     """The state that a flow starts from; h holds NaN where the potential is not convex."""
     residual = operator.evaluate(phi, time)
-    return State(index, time, phi, offset, residual, operator, Step(0.0, phi, residual))
+    slope = residual - residual.mean()
+    return State(index, time, phi, offset, residual, slope, operator, Step(0.0, phi, slope))
 
 
 def advance(
@@ -53,6 +54,7 @@ def advance(
     phi: Array,
     offset: float,
     residual: Array,
+    slope: Array,
     *,
     error: Array,
     order: int,
@@ -62,7 +64,7 @@ def advance(
 ) -> State:
     """The next state; ``error`` is the estimated local error in the potential as a field."""
     made = Step(
-        step_size, state.phi, state.residual, half_oscillation(error), newton, linear
+        step_size, state.phi, state.slope, half_oscillation(error), newton, linear
     )  # fmt: skip
     return State(
         index=state.index + 1,
@@ -70,6 +72,7 @@ def advance(
         phi=phi,
         offset=offset,
         residual=residual,
+        slope=slope,
         operator=state.operator,
         step=made,
         order=order,

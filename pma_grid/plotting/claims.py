@@ -60,11 +60,9 @@ def claim(result: ClaimResult) -> Figure:
     >>> from pma_grid.claims import ClaimResult, Curve, Panel
     >>> from pma_grid.plotting import claim
     >>> n = np.array([16.0, 32.0, 64.0])
-    >>> curves = Curve("error", 1 / n, 2 / n**2), Curve("order 2", 1 / n, 2 / n**2, "predicted")
-    >>> panel = Panel("one case", "spacing", "error", curves)
-    >>> figure = claim(ClaimResult("order", "The scheme has order 2.", (), (panel,)))
-    >>> len(figure.axes[0].lines)
-    2
+    >>> panel = Panel("one case", "spacing", "error", (Curve("measured", 1 / n, 2 / n**2),))
+    >>> len(claim(ClaimResult("order", "The scheme has order 2.", (), (panel,))).axes)
+    1
     """
     count = len(result.panels)
     if not count:
@@ -74,19 +72,25 @@ def claim(result: ClaimResult) -> Figure:
         )
     columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
     width = PANEL[0] * columns if columns > 1 else 5.2
-    statement = _balanced(result.statement, int(width * TITLE_DENSITY))
     figure = new_figure(width, PANEL[1])
     cells = figure.add_gridspec(math.ceil(count / columns), columns)
     for k, panel in enumerate(result.panels):
         _panel(figure.add_subplot(cells[divmod(k, columns)]), panel)
+    statement = _balanced(result.statement, int(width * TITLE_DENSITY))
     figure.suptitle(statement, fontsize=10.5, color=INK)
-    rows = [figure.axes[k : k + columns] for k in range(0, count, columns)]
-    height = PANEL[1] * len(rows) + LINE * (statement.count("\n") + 1)
-    height += sum(LINE * max(ax.get_title().count("\n") for ax in row) for row in rows)
+    _make_room(figure, [figure.axes[k : k + columns] for k in range(0, count, columns)])
+    return figure
+
+
+def _make_room(figure: Figure, rows: list[list[Axes]]) -> None:
+    """As much height as panels of one size, titles and lowered legends need."""
+    width = figure.get_figwidth()
+    lines = figure.get_suptitle().count("\n") + 1
+    lines += sum(max(ax.get_title().count("\n") for ax in row) for row in rows)
+    height = PANEL[1] * len(rows) + LINE * lines
     figure.set_size_inches(width, height)
     figure.draw_without_rendering()
     figure.set_size_inches(width, height + sum(_lower_legends(row) for row in rows))
-    return figure
 
 
 def _panel(ax: Axes, panel: Panel) -> None:

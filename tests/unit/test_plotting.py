@@ -148,9 +148,16 @@ def test_pyplot_is_never_imported(tmp_path: Path) -> None:
     code = """
 import sys, numpy as np, pma_grid as pma
 from pma_grid import plotting
+from pma_grid.claims import ClaimResult, Curve, Panel
+assert "matplotlib" not in sys.modules
 ot = pma.solve(pma.Problem(np.ones((8, 8)), 1 + np.arange(64.0).reshape(8, 8) / 64))
 plotting.save(plotting.transport(ot), sys.argv[1])
 plotting.history(ot)
+flow = pma.evolve(ot.problem, schedule=pma.schedules.constant(0.1), steps=2, keep=1)
+plotting.save(plotting.flow(flow), sys.argv[1].replace("a.png", "b.pdf"))
+plotting.animation(flow, sys.argv[1].replace("png", "gif"))
+curve = Curve("a", np.ones(2), np.ones(2))
+plotting.claim(ClaimResult("a", "b", (), (Panel("a", "x", "y", (curve,)),)))
 print("matplotlib.figure" in sys.modules, "matplotlib.pyplot" in sys.modules)
 """
     root = str(Path(str(pma.__file__)).parents[1])

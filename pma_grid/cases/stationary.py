@@ -62,7 +62,8 @@ def _pair(mu: Field, nu: Field, source: Grid, target: Grid) -> Problem:
     )
 
 
-def _check_dim(dim: int, allowed: tuple[int, ...] = (1, 2, 3)) -> None:
+def check_dim(dim: int, allowed: tuple[int, ...] = (1, 2, 3)) -> None:
+    """An error that names the dimensions in which a case exists."""
     if dim not in allowed:
         raise InvalidInputError(
             f"dim is {dim!r}; this case exists for dim in {allowed}: choose one of them"
@@ -85,41 +86,53 @@ _AMPLITUDE = {1: 2 / 3, 2: 2 / 3, 3: 0.5}
 _POINTS = {1: 60, 2: 50, 3: 40}
 
 
+def cosine_product(x: tuple[Array, ...], sines: tuple[int, ...] = ()) -> Array:
+    """prod_i cos(pi x_i), with sin on the axes ``sines``."""
+    out = np.ones(np.broadcast_shapes(*(np.shape(v) for v in x)))
+    for i, v in enumerate(x):
+        out = out * (np.sin(np.pi * v) if i in sines else np.cos(np.pi * v))
+    return out
+
+
+def cosine_hessian(x: tuple[Array, ...]) -> Array:
+    """D2 of cosine_product / pi^2, (d, d, ...)."""
+    d = len(x)
+    value = cosine_product(x)
+    return np.stack(
+        [
+            np.stack([-value if i == j else cosine_product(x, (i, j)) for j in range(d)])
+            for i in range(d)
+        ]
+    )
+
+
+def cosine_density(*y: Array) -> Array:
+    """(1 + .4 cos 2 pi y1)(1 + .3 cos pi y2)(1 - .3 cos pi y3), of mass 1 on the unit box."""
+    factors = [1 + 0.4 * np.cos(2 * np.pi * y[0])]
+    factors += [1 + s * 0.3 * np.cos(np.pi * v) for s, v in zip((1, -1), y[1:], strict=False)]
+    return np.asarray(math.prod(factors))
+
+
 def manufactured(dim: int = 2) -> Case:
     """u = |x|^2/2 + (a/pi^2) prod_i cos(pi x_i) on the unit box, a = 2/3 (1/2 in 3-D).
 
-    nu = (1 + .4 cos 2 pi y1)(1 + .3 cos pi y2)(1 - .3 cos pi y3), the first ``dim`` factors, and
-    mu = nu(grad u) det D2u.
+    nu is `cosine_density` and mu = nu(grad u) det D2u.
     """
-    _check_dim(dim)
+    check_dim(dim)
     a = _AMPLITUDE[dim]
 
-    def product(x: tuple[Array, ...], sines: tuple[int, ...]) -> Array:
-        out = np.ones(np.broadcast_shapes(*(np.shape(v) for v in x)))
-        for i, v in enumerate(x):
-            out = out * (np.sin(np.pi * v) if i in sines else np.cos(np.pi * v))
-        return out
-
     def potential(*x: Array) -> Array:
-        values: Array = 0.5 * sum(v * v for v in x) + a / np.pi**2 * product(x, ())
+        values: Array = 0.5 * sum(v * v for v in x) + a / np.pi**2 * cosine_product(x)
         return values
 
     def gradient(*x: Array) -> Array:
-        return np.stack([v - a / np.pi * product(x, (i,)) for i, v in enumerate(x)])
+        return np.stack([v - a / np.pi * cosine_product(x, (i,)) for i, v in enumerate(x)])
 
     def hessian(*x: Array) -> Array:
-        rows = []
-        for i in range(dim):
-            mixed = [a * product(x, (i, j)) for j in range(dim)]
-            mixed[i] = 1 - a * product(x, ())
-            rows.append(np.stack(mixed))
-        return np.stack(rows)
+        identity = np.eye(dim).reshape(dim, dim, *[1] * np.ndim(x[0]))
+        return np.asarray(identity + a * cosine_hessian(x))
 
-    def nu(*y: Array) -> Array:
-        factors = [1 + 0.4 * np.cos(2 * np.pi * y[0])]
-        factors += [1 + s * 0.3 * np.cos(np.pi * v) for s, v in zip((1, -1), y[1:], strict=False)]
-        return np.asarray(math.prod(factors))
-
+    nu = cosine_density
     mu = pulled_back(nu, gradient, hessian)
     return Case(
         f"manufactured-{dim}d",
@@ -187,7 +200,7 @@ def affine_gaussian(dim: int = 2) -> Case:
     Exact for the truncated densities: T_i(x) = m_i + s_i x_i maps box to box.  Source and target
     box differ in position and sides.
     """
-    _check_dim(dim)
+    check_dim(dim)
     stretch = np.array((1.5, 0.7, 1.2))[:dim]
     offset = np.array((0.3, -0.2, 0.5))[:dim]
     sigma = np.array((0.35, 0.45, 0.4))[:dim]
@@ -232,7 +245,7 @@ def separable(dim: int = 2) -> Case:
     nu is uniform and mu = prod_i (1 + a_i k_i cos(pi k_i x_i)); in 1-D the monotone rearrangement
     (`quantile`).
     """
-    _check_dim(dim)
+    check_dim(dim)
     terms = ((0.6, 1), (0.25, 2), (-0.5, 1))[:dim]
 
     def potential(*x: Array) -> Array:

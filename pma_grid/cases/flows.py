@@ -15,12 +15,12 @@ from scipy import special
 
 from pma_grid.cases.stationary import (
     Field,
+    averaged_pair,
     check_dim,
     cosine_density,
     cosine_hessian,
     cosine_product,
 )
-from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
@@ -77,14 +77,6 @@ class FlowCase:
         return np.asarray(self.potential(*x, 0.0))
 
 
-def _pair(mu: Field, nu: Field, source: Grid, target: Grid) -> Problem:
-    """Cell averages to sixth order: the study's error is the solver's, not the data's."""
-    return Problem(
-        Density.from_function(mu, source, quadrature=3),
-        Density.from_function(nu, target, quadrature=3),
-    )
-
-
 def _ones(*x: Array) -> Array:
     """The uniform density."""
     return np.ones(np.broadcast_shapes(*(np.shape(v) for v in x)))
@@ -103,8 +95,8 @@ def poisson_kernel(dim: int = 1, start: float = 0.7) -> FlowCase:
 
     Notes
     -----
-    Products have no mixed derivatives: on a grid they are runs of the 1-D flow.  For those see
-    `manufactured_flow`.
+    Products have no mixed derivatives: on a grid they are runs of the 1-D flow.  `manufactured_flow` has
+    them.
     """
     check_dim(dim)
     if not (math.isfinite(start) and start > 0):
@@ -133,7 +125,7 @@ def poisson_kernel(dim: int = 1, start: float = 0.7) -> FlowCase:
 
     def problem(shape: tuple[int, ...]) -> Problem:
         grid = Grid(shape, (0.0,) * dim, (math.pi,) * dim)
-        return _pair(_ones, _ones, grid, grid)
+        return averaged_pair(_ones, _ones, grid, grid)
 
     return FlowCase(
         f"poisson-kernel-{dim}d", dim, problem, _ones, _ones, potential, gradient, time=1.0
@@ -177,7 +169,7 @@ def manufactured_flow(dim: int = 2) -> FlowCase:
 
     return FlowCase(
         f"manufactured-flow-{dim}d", dim,
-        lambda shape: _pair(_ones, cosine_density, Grid(shape), Grid(shape)),
+        lambda shape: averaged_pair(_ones, cosine_density, Grid(shape), Grid(shape)),
         _ones, cosine_density, potential, gradient, time=0.4, forcing=forcing,
     )  # fmt: skip
 
@@ -214,7 +206,7 @@ def gaussians(dim: int = 1, radius: float = 6.0) -> FlowCase:
     mu = _gaussian(pair.source_mean, pair.source_cov)
     nu = _gaussian(pair.target_mean, pair.target_cov)
     return FlowCase(
-        f"gaussians-{dim}d", dim, lambda shape: _pair(mu, nu, grid(shape), grid(shape)), mu, nu,
+        f"gaussians-{dim}d", dim, lambda shape: averaged_pair(mu, nu, grid(shape), grid(shape)), mu, nu,
         lambda *x: pair.at(float(x[-1])).potential(*x[:-1]),
         lambda *x: pair.at(float(x[-1])).gradient(*x[:-1]),
         time=0.5, where=where,
@@ -289,6 +281,6 @@ def bimodal(
 
     def problem(shape: tuple[int, ...]) -> Problem:
         grid = Grid(shape, (-radius,) * dim, (radius,) * dim)
-        return _pair(mu, nu, grid, grid)
+        return averaged_pair(mu, nu, grid, grid)
 
     return FlowCase(f"bimodal-{dim}d", dim, problem, mu, nu, None, None, time=6.0, start=start)

@@ -54,7 +54,7 @@ def pulled_back(nu: Field, gradient: Field, hessian: Field) -> Field:
     return mu
 
 
-def _pair(mu: Field, nu: Field, source: Grid, target: Grid) -> Problem:
+def averaged_pair(mu: Field, nu: Field, source: Grid, target: Grid) -> Problem:
     """Cell averages to sixth order: the study's error is the solver's, not the data's."""
     return Problem(
         Density.from_function(mu, source, quadrature=3),
@@ -137,7 +137,7 @@ def manufactured(dim: int = 2) -> Case:
     return Case(
         f"manufactured-{dim}d",
         dim,
-        lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
         potential,
         gradient,
         _mean_square(mu, gradient, dim, _POINTS[dim]),
@@ -189,7 +189,7 @@ def anisotropic(smallest: float = 0.22) -> Case:
 
     mu = pulled_back(nu, gradient, hessian)
     return Case(
-        "anisotropic", 2, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        "anisotropic", 2, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
         potential, gradient, _mean_square(mu, gradient, 2, 80),
     )  # fmt: skip
 
@@ -231,7 +231,7 @@ def affine_gaussian(dim: int = 2) -> Case:
     value = float((offset**2 + (stretch - 1) ** 2 * sigma**2 * share).sum())
     return Case(
         f"affine-gaussian-{dim}d", dim,
-        lambda shape: _pair(
+        lambda shape: averaged_pair(
             mu, nu, Grid(shape, tuple(source_box[0]), tuple(source_box[1])),
             Grid(shape, tuple(target_box[0]), tuple(target_box[1])),
         ),
@@ -270,7 +270,7 @@ def separable(dim: int = 2) -> Case:
     # int (a/pi)^2 sin^2(pi k x) (1 + a k cos(pi k x)) dx = a^2 / (2 pi^2) for whole k
     value = sum(a * a / (2 * np.pi**2) for a, _ in terms)
     return Case(
-        f"separable-{dim}d", dim, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        f"separable-{dim}d", dim, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
         potential, gradient, float(value),
     )  # fmt: skip
 
@@ -319,7 +319,7 @@ def radial(amplitude: float = 0.5) -> Case:
 
     mu = pulled_back(nu, gradient, hessian)
     return Case(
-        "radial", 2, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        "radial", 2, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
         potential, gradient, _mean_square(mu, gradient, 2, 200),
     )  # fmt: skip
 
@@ -341,7 +341,7 @@ def gaussian_mixtures() -> Case:
     mu = _mixture(0.1, ((1.0, 0.3, 0.35, 0.13), (0.7, 0.7, 0.6, 0.10)))
     nu = _mixture(0.1, ((1.1, 0.65, 0.3, 0.14), (0.8, 0.35, 0.72, 0.12)))
     return Case(
-        "gaussian-mixtures", 2, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)),
+        "gaussian-mixtures", 2, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
         w2_squared=0.02522156,
     )  # fmt: skip
 
@@ -351,7 +351,7 @@ def concentrated() -> Case:
     one = 1 / (2 * math.pi * 0.05**2)
     mu = _mixture(1e-6, ((one, 0.2, 0.25, 0.05),))
     nu = _mixture(1e-6, ((one, 0.8, 0.75, 0.05),))
-    return Case("concentrated", 2, lambda shape: _pair(mu, nu, Grid(shape), Grid(shape)))
+    return Case("concentrated", 2, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)))
 
 
 def photograph(name: str, shape: tuple[int, ...], *, floor: float = 0.05) -> Density:

@@ -92,7 +92,7 @@ def test_the_operator_of_the_package_sees_the_same_rate(name: str) -> None:
     case = EXACT[name]()
     potential, _ = _fields(case)
     t, errors = 0.2, []
-    sizes = {1: (64, 128), 2: (32, 64), 3: (16, 32)}[case.dim]
+    sizes = {1: (64, 128), 2: (32, 64), 3: (12, 24)}[case.dim]
     for n in sizes:
         problem = case.problem((n,) * case.dim)
         grid = problem.source.grid

@@ -95,8 +95,8 @@ def poisson_kernel(dim: int = 1, start: float = 0.7) -> FlowCase:
 
     Notes
     -----
-    Products have no mixed derivatives: on a grid they are runs of the 1-D flow.  `manufactured_flow` has
-    them.
+    Products have no mixed derivatives: on a grid they are runs of the 1-D flow.
+    `manufactured_flow` has them.
     """
     check_dim(dim)
     if not (math.isfinite(start) and start > 0):
@@ -206,7 +206,8 @@ def gaussians(dim: int = 1, radius: float = 6.0) -> FlowCase:
     mu = _gaussian(pair.source_mean, pair.source_cov)
     nu = _gaussian(pair.target_mean, pair.target_cov)
     return FlowCase(
-        f"gaussians-{dim}d", dim, lambda shape: averaged_pair(mu, nu, grid(shape), grid(shape)), mu, nu,
+        f"gaussians-{dim}d", dim,
+        lambda shape: averaged_pair(mu, nu, grid(shape), grid(shape)), mu, nu,
         lambda *x: pair.at(float(x[-1])).potential(*x[:-1]),
         lambda *x: pair.at(float(x[-1])).gradient(*x[:-1]),
         time=0.5, where=where,

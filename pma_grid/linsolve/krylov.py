@@ -74,7 +74,7 @@ class GCR:
             multiplier = kernels.dot(gauge, residual) / gauge_norm
             kernels.add_multiple(-multiplier, gauge, residual)
             first = math.sqrt(kernels.dot(residual, residual))
-            relative, done = 1.0, 0
+            relative, done = (1.0 if first > 0 else 0.0), 0
         else:
             multiplier, relative, done = (
                 progress.multiplier,

@@ -497,3 +497,154 @@ def test_steepest_bounds_the_slope_of_the_spline() -> None:
         step[axis] = 1e-6
         slopes = np.abs(spline(points + step) - spline(points - step)) / 2e-6
         assert 0.2 * bound < slopes.max() <= bound * (1 + 1e-6)
+
+
+# The log form and its derivative.
+
+
+def _rough(lattice: Lattice, seed: int, size: float) -> tuple[np.ndarray, np.ndarray]:
+    """Padded phi of a random Hessian with reflected roughness, and the metric."""
+    rng = np.random.default_rng(seed)
+    dim = lattice.dim
+    metric = rng.uniform(0.7, 1.5, dim)
+    values = np.zeros(lattice.shape)
+    for i, m in zip(np.indices(lattice.shape), lattice.shape, strict=True):
+        values += 0.2 * rng.uniform(-1, 1) * (m / np.pi) ** 2 * np.cos(np.pi * (i + 0.5) / m)
+    padded = lattice.zeros()
+    lattice.fill(values + size * rng.uniform(-1, 1, lattice.shape), padded)
+    return padded, metric
+
+
+def _second_differences(
+    lattice: Lattice, padded: np.ndarray, metric: np.ndarray, vectors: np.ndarray
+) -> np.ndarray:
+    """a_e of u, (N, m), for each cell's own vectors (N, m, d)."""
+    e = vectors.astype(float)
+    p = (lattice.row_start[:, None] + np.arange(lattice.n_last)).reshape(-1, 1)
+    o = vectors.astype(int) @ lattice.strides
+    quadratic = (e**2 * metric).sum(axis=-1)
+    return np.asarray(quadratic + padded[p + o] + padded[p - o] - 2 * padded[p])
+
+
+@DIMS
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [0.02, 0.1])
+def test_log_det_weights_are_its_derivative(dim: int, seed: int, size: float) -> None:
+    """Against differences of the value in the data, at interior cells and on faces of the cone."""
+    lattice = Lattice({1: (9,), 2: (8, 9), 3: (5, 6, 4)}[dim])
+    padded, metric = _rough(lattice, seed, size)
+    value, weights, vectors = _log_form(lattice, padded, metric, lattice.halo)
+    assert np.isfinite(value).all()
+    assert weights.min() >= 0
+    direction = lattice.zeros()
+    lattice.fill(np.random.default_rng(seed).uniform(-1, 1, lattice.shape), direction)
+    zero = np.zeros(dim)
+    slope = (weights * _second_differences(lattice, direction, zero, vectors)).sum(axis=1)
+    s = 1e-6
+    after, _, ahead = _log_form(lattice, padded + s * direction, metric, lattice.halo)
+    before, _, behind = _log_form(lattice, padded - s * direction, metric, lattice.halo)
+    same = (ahead == behind).all(axis=(1, 2)) & (ahead == vectors).all(axis=(1, 2))
+    assert same.mean() > 0.9
+    finite = (after - before) / (2 * s)
+    np.testing.assert_allclose(finite[same], slope[same], atol=2e-5 * np.abs(slope).max())
+    if dim > 1 and size == 0.1:
+        on_faces = same & (weights <= 1e-12).any(axis=1)
+        assert on_faces.any() and (same & ~on_faces).any()
+
+
+@DIMS
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [0.02, 0.1])
+def test_log_det_is_homogeneous(dim: int, seed: int, size: float) -> None:
+    """log det(c M) = d log c + log det M, hence sum w a = d: in the interior and on the faces."""
+    lattice = Lattice({1: (9,), 2: (8, 9), 3: (5, 6, 4)}[dim])
+    padded, metric = _rough(lattice, seed, size)
+    value, weights, vectors = _log_form(lattice, padded, metric, lattice.halo)
+    a = _second_differences(lattice, padded, metric, vectors)
+    np.testing.assert_allclose((weights * a).sum(axis=1), dim, rtol=1e-9)
+    # a power of two: the walk takes the same path, bit for bit
+    scaled = _log_form(lattice, 4.0 * padded, 4.0 * metric, lattice.halo)[0]
+    np.testing.assert_allclose(scaled, value + dim * np.log(4.0), atol=1e-9)
+
+
+@DIMS
+def test_log_det_falls_with_the_data(dim: int) -> None:
+    """The smallest second difference bounds it: det M_h <= prod of the axes' differences."""
+    lattice = Lattice({1: (9,), 2: (8, 9), 3: (5, 6, 4)}[dim])
+    padded, metric = _rough(lattice, 5, 0.02)
+    value = _log_form(lattice, padded, metric, lattice.halo)[0]
+    axes = np.broadcast_to(np.eye(dim, dtype=np.int8), (lattice.size, dim, dim))
+    a = _second_differences(lattice, padded, metric, axes)
+    assert (value <= np.log(a).sum(axis=1) + 1e-12).all()
+
+
+# Superbases, by their last vectors, far from the axes.
+FAR: dict[int, list[list[list[int]]]] = {
+    2: [[[3, 1], [2, 1]], [[1, -4], [0, 1]], [[-5, 2], [2, -1]]],
+    3: [
+        [[1, 1, -1], [0, 1, 0], [0, 1, 1]],
+        [[1, 0, 2], [0, 1, 0], [0, 0, 1]],
+        [[1, 1, 0], [0, 1, 2], [0, 0, 1]],
+        [[1, -2, 0], [0, 1, 0], [0, 1, 1]],
+    ],
+}
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("size", [0.0, 0.002, 0.02])
+def test_log_det_hardly_depends_on_where_the_walk_starts(dim: int, seed: int, size: float) -> None:
+    """Not at all on quadratics; local minima of rough data differ at second order in the roughness.
+
+    Roughness is measured against a Hessian of order one.
+    """
+    lattice = Lattice({2: (8, 9), 3: (6, 5, 7)}[dim])
+    padded, metric = _rough(lattice, seed, size)
+    if size == 0.0:
+        matrix = _tensors(1, dim, {2: 20.0, 3: 4.0}[dim], seed)[0]
+        padded = _quadratic(lattice, matrix, metric)
+    value = _log_form(lattice, padded, metric, lattice.halo)[0]
+    n, count = lattice.size, COUNT[dim]
+    for base in FAR[dim]:
+        bases = np.broadcast_to(np.array(base, np.int8), (n, dim, dim)).copy()
+        vectors, offsets = np.empty((n, count, dim), np.int8), np.empty((n, count), np.int32)
+        DIMENSION[dim].expand(bases, lattice.strides, vectors, offsets)
+        assert 1 < np.abs(vectors).max() <= lattice.halo
+        out = np.empty(n)
+        DIMENSION[dim].log_det(
+            padded, lattice.row_start, lattice.n_last, lattice.strides, lattice.halo, metric,
+            bases, vectors, offsets, np.empty((n, count)), out,
+        )  # fmt: skip
+        np.testing.assert_allclose(out, value, rtol=0, atol=10 * size**2 + 1e-11)
+
+
+@pytest.mark.parametrize("shape", [(1,), (9,), (1, 7), (6, 4), (2, 3, 4)])
+def test_energy_is_the_sum_over_edges(shape: tuple[int, ...]) -> None:
+    stencil = _stencil(shape, 2)
+    rng = np.random.default_rng(4)
+    q, measure = rng.normal(size=stencil.lattice.size), rng.random(stencil.lattice.size)
+    before = q.copy()
+    halo, total = stencil.lattice.halo, 0.0
+    field = np.pad(q.reshape(shape), halo, mode="symmetric")
+    for c, cell in enumerate(np.ndindex(*shape)):
+        for k in range(stencil.weights.shape[1]):
+            for sign in (1, -1):
+                at = tuple(np.array(cell) + halo + sign * stencil.vectors[c, k])
+                total += 0.5 * measure[c] * stencil.weights[c, k] * (field[at] - q[c]) ** 2
+    assert stencil.energy(q, measure) == pytest.approx(total, rel=1e-12, abs=1e-15)
+    np.testing.assert_array_equal(q, before)
+    assert stencil.energy(np.full_like(q, 3.0), measure) == 0.0
+
+
+def test_energy_is_minus_the_quadratic_form_of_a_symmetric_stencil() -> None:
+    """sum q J q = -energy for constant weights, by summation by parts with reflection."""
+    lattice = Lattice((7, 6))
+    n = lattice.size
+    axes = np.broadcast_to(np.array([[1, 0], [0, 1], [-1, -1]], np.int8), (n, 3, 2)).copy()
+    offsets = np.empty((n, 3), np.int32)
+    kernels.link(axes, lattice.strides, offsets)
+    weights = np.tile([0.7, 1.9, 0.0], (n, 1))
+    stencil = Stencil(lattice, axes, offsets, weights, np.zeros((n, 2)), np.ones(n), np.ones(n))
+    q, out = np.random.default_rng(0).normal(size=n), np.empty(n)
+    stencil.apply(q, out)
+    assert stencil.energy(q, np.ones(n)) == pytest.approx(-float(q @ out), rel=1e-12)

@@ -297,3 +297,165 @@ def test_solves_repeat_bit_for_bit() -> None:
     second = handle.solve(rhs, rtol=1e-8)
     np.testing.assert_array_equal(first.x, second.x)
     assert first.iterations == second.iterations
+
+
+# The reaction c of implicit time steps: (J - c) x + multiplier = rhs.
+
+REACTIONS = [1e-6, 1e-2, 1.0, 100.0, 1e4, 1e8]
+
+
+def _reacting(shape: tuple[int, ...], reaction: float, seed: int = 0) -> Stencil:
+    """As `_stencil`, with a reaction and the constant gauge that it needs."""
+    stencil = _stencil(shape, seed=seed)
+    stencil.gauge = np.ones(stencil.lattice.size)
+    stencil.reaction = reaction
+    return stencil
+
+
+@pytest.mark.parametrize("reaction", [1e-6, 3.0, 1e8])
+@pytest.mark.parametrize("shape", [(1,), (9,), (1, 7), (6, 5), (3, 4, 2)])
+def test_reaction_in_apply_and_matrix_agree(shape: tuple[int, ...], reaction: float) -> None:
+    plain, stencil = _stencil(shape), _reacting(shape, reaction)
+    q = np.random.default_rng(2).normal(size=stencil.lattice.size)
+    out, without = np.empty_like(q), np.empty_like(q)
+    stencil.apply(q, out)
+    plain.apply(q, without)
+    np.testing.assert_allclose(out, without - reaction * q, rtol=1e-13)
+    np.testing.assert_allclose(stencil.matrix() @ q, out, rtol=1e-12, atol=1e-13)
+    # a reaction takes constants to -c times them
+    stencil.apply(np.ones_like(q), out)
+    np.testing.assert_allclose(out, -reaction, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("shape", [(64,), (37, 31), (1, 23), (2, 9), (7, 11, 5), (1, 13, 1)])
+@pytest.mark.parametrize("name", SOLVERS)
+def test_reaction_of_any_size_is_solved(name: str, shape: tuple[int, ...]) -> None:
+    """Known solution and multiplier, in a bounded number of iterations over 14 decades of c."""
+    for reaction in REACTIONS:
+        stencil = _reacting(shape, reaction)
+        rhs, x, multiplier = _known(stencil)
+        result = SOLVERS[name].setup(stencil).solve(rhs, rtol=1e-8)
+        assert result.converged and 1 <= result.iterations <= 10, reaction
+        mean = result.x.mean()
+        error = np.linalg.norm(result.x - mean - x)
+        assert error < 1e-6 * np.linalg.norm(x), reaction
+        # a constant c in x and a multiplier c m are the same: only their sum is determined
+        assert result.multiplier - reaction * mean == pytest.approx(multiplier, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_one_cell_has_nothing_to_solve(name: str) -> None:
+    for shape in ((1,), (1, 1), (1, 1, 1)):
+        stencil = _reacting(shape, 2.0)
+        result = SOLVERS[name].setup(stencil).solve(np.array([0.7]), rtol=1e-8)
+        assert result.converged and result.iterations == 0
+        assert result.multiplier == pytest.approx(0.7) and result.x[0] == 0.0
+
+
+def test_reaction_does_not_raise_the_multigrid_counts() -> None:
+    """The reaction only helps: no more iterations than without it."""
+    counts = []
+    for reaction in (0.0, 1e-3, 1.0, 1e3):
+        stencil = _reacting((61, 67), reaction)
+        rhs, _, _ = _known(stencil)
+        counts.append(pma.Multigrid().setup(stencil).solve(rhs, rtol=1e-8).iterations)
+    assert max(counts) <= counts[0] + 1
+    assert counts[-1] <= 4
+
+
+# Hierarchies kept over successive set-ups.
+
+LAGGED = {
+    "multigrid": pma.Multigrid(lag=True),
+    "auto": pma.Auto(first=pma.Multigrid(lag=True)),
+    "rs": pma.AMG(),
+}
+
+
+@pytest.mark.parametrize("name", LAGGED)
+def test_lag_keeps_the_hierarchy_while_the_stencil_changes_slowly(name: str) -> None:
+    """Six equations that drift by 2 % each: one set-up, and the answers of fresh hierarchies."""
+    solver, handle = LAGGED[name], None
+    stencil = _reacting((33, 31), 5.0)
+    for step in range(6):
+        stencil.weights *= 1.02
+        stencil.drift *= 0.98
+        stencil.reaction = 5.0 * 1.1**step
+        rhs, x, _ = _known(stencil, seed=step)
+        handle = solver.setup(stencil, handle)
+        result = handle.solve(rhs, rtol=1e-9)
+        fresh = solver.setup(stencil).solve(rhs, rtol=1e-9)
+        assert result.converged and result.iterations <= 2 * fresh.iterations + 2
+        scale = np.abs(x).max()
+        np.testing.assert_allclose(result.x - result.x.mean(), x, atol=1e-6 * scale)
+        np.testing.assert_allclose(
+            result.x - result.x.mean(), fresh.x - fresh.x.mean(), atol=1e-7 * scale
+        )
+    assert handle is not None and handle.setups == 1
+
+
+@pytest.mark.parametrize("name", LAGGED)
+@pytest.mark.parametrize("factor", [0.4, 2.5])
+def test_lag_ends_when_the_reaction_changes_much(name: str, factor: float) -> None:
+    solver, stencil = LAGGED[name], _reacting((20, 21), 1.0)
+    first = solver.setup(stencil)
+    first.solve(_known(stencil)[0], rtol=1e-6)
+    stencil.reaction = 1.9
+    near = solver.setup(stencil, first)
+    assert near.precondition is first.precondition and near.setups == 1
+    near.solve(_known(stencil)[0], rtol=1e-6)
+    # measured from the reaction that the hierarchy was built for, not from the last one
+    stencil.reaction = factor
+    far = solver.setup(stencil, near)
+    assert far.setups == 2 and far.precondition is not first.precondition
+    again = solver.setup(stencil, far)
+    assert again.setups == 2 and again.precondition is far.precondition
+
+
+def test_small_steps_of_the_reaction_add_up() -> None:
+    """1, 1.5, 2.25: each within a factor 2 of the last, the third not of the first."""
+    solver, stencil, handle = pma.Multigrid(lag=True), _reacting((20, 21), 1.0), None
+    setups = []
+    for reaction in (1.0, 1.5, 2.25, 3.4):
+        stencil.reaction = reaction
+        handle = solver.setup(stencil, handle)
+        handle.solve(_known(stencil)[0], rtol=1e-6)
+        setups.append(handle.setups)
+    assert setups == [1, 1, 2, 2]
+
+
+def test_lag_ends_when_the_iterations_double() -> None:
+    solver, stencil = pma.Multigrid(lag=True), _reacting((30, 31), 1e-3)
+    rhs = _known(stencil)[0]
+    handle = solver.setup(stencil)
+    handle.solve(rhs, rtol=1e-6)
+    first = handle.first_iterations
+    assert first == handle.iterations > 1
+    # another equation altogether, to which the old hierarchy is a poor guide
+    other = _stencil((30, 31), spacing=(1.0, 6.0), seed=9)
+    stencil.vectors[:], stencil.offsets[:] = other.vectors, other.offsets
+    stencil.weights[:] = other.weights
+    slow = solver.setup(stencil, handle)
+    assert slow.setups == 1
+    rhs = _known(stencil)[0]
+    result = slow.solve(rhs, rtol=1e-6, max_iterations=200)
+    assert result.iterations > 2 * first
+    rebuilt = solver.setup(stencil, slow)
+    assert rebuilt.setups == 2
+    assert rebuilt.solve(rhs, rtol=1e-6).iterations < result.iterations
+
+
+@pytest.mark.parametrize("name", LAGGED)
+def test_lagged_hierarchy_owns_its_arrays(name: str) -> None:
+    """The stencil's buffers move on with the next evaluation; a built preconditioner must not."""
+    stencil = _reacting((24, 20), 1.0)
+    handle = LAGGED[name].setup(stencil)
+    residual = np.random.default_rng(0).normal(size=480)
+    before, after = np.empty(480), np.empty(480)
+    handle.precondition(residual, before)
+    other = _stencil((24, 20), spacing=(1.0, 5.0), seed=3)
+    stencil.vectors[:], stencil.offsets[:] = other.vectors, other.offsets
+    stencil.weights[:], stencil.drift[:] = 7.0 * other.weights, 0.0
+    stencil.row_scale[:], stencil.reaction = 1.0, 50.0
+    handle.precondition(residual, after)
+    np.testing.assert_array_equal(before, after)

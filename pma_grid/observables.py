@@ -14,7 +14,6 @@ import numpy as np
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import State
 from pma_grid.lattice import Array
-from pma_grid.operator import Frame
 
 Observable = Callable[[State], float]
 
@@ -73,17 +72,17 @@ def mass_constant(state: State) -> float:
 
 def convexity_margin(state: State) -> float:
     """Smallest eigenvalue of D2u over the cells, dimensionless; positive for a convex u."""
-    return float(np.linalg.eigvalsh(_inverse_hessian(state)).max() ** -1)
+    return float(np.linalg.eigvalsh(inverse_hessian(state)).max() ** -1)
 
 
 def hessian_max(state: State) -> float:
     """Largest eigenvalue of D2u over the cells, dimensionless."""
-    return float(np.linalg.eigvalsh(_inverse_hessian(state)).min() ** -1)
+    return float(np.linalg.eigvalsh(inverse_hessian(state)).min() ** -1)
 
 
 def lot_speed(state: State) -> float:
     """(int |A grad h|^2 drho)^{1/2}: the speed of rho_t in the linearised-OT distance to nu."""
-    tensor = _inverse_hessian(state)
+    tensor = inverse_hessian(state)
     grid = state.operator.problem.source.grid
     slope = [
         np.gradient(state.log_ratio, x, axis=axis).ravel() if x.size > 1 else np.zeros(grid.size)
@@ -98,12 +97,8 @@ def semidual(state: State) -> float:
 
     Differences of J lose all digits near equilibrium; `bregman` does not.
     """
-    problem = state.operator.problem
-    psi, offset = state.operator.conjugate(state.phi, state.offset)
-    target = problem.target
-    conjugate = psi + offset + _target_quadratic(state)
-    nu = target.values * target.grid.cell_volume
-    return float((state.operator.masses * state.potential).sum() + (nu * conjugate).sum())
+    mine = float((state.operator.masses * state.potential).sum())
+    return mine + state.operator.conjugate_integral(state.phi, state.offset)
 
 
 def potential_mean(state: State) -> float:
@@ -157,17 +152,11 @@ def map_error(exact: Callable[..., Array], where: Array | None = None) -> Observ
     return map_error
 
 
-def _inverse_hessian(state: State) -> Array:
+def inverse_hessian(state: State) -> Array:
     """A = (D2u)^{-1} at every cell, (N, d, d), in physical units."""
     stencil = state.linearised()
     vectors = stencil.vectors * np.array(state.operator.problem.source.grid.spacing)
     return np.asarray(np.einsum("nk,nki,nkj->nij", stencil.weights, vectors, vectors))
-
-
-def _target_quadratic(state: State) -> Array:
-    """The quadratic part of u* on the target's grid."""
-    problem = state.operator.problem
-    return Frame(problem.target.grid, problem.source.grid).quadratic()
 
 
 NAMED: dict[str, Observable] = {

@@ -18,7 +18,7 @@ from pma_grid.lattice import Array
 from pma_grid.linsolve import Stencil
 from pma_grid.operator import Frame, MongeAmpere, positive
 from pma_grid.problem import Problem
-from pma_grid.quadrature import Potential
+from pma_grid.quadrature import Potential, cell_integral
 
 Forcing = Callable[[float], Array]
 
@@ -114,6 +114,14 @@ class ParabolicOperator:
         psi = conjugate.reshape(target.shape) - Frame(target, source).quadratic()
         mean = float(psi.mean())
         return psi - mean, mean
+
+    def conjugate_integral(self, phi: Array, offset: float) -> float:
+        """int u* dnu of the interpolated potential, length^2: order 2 in the spacing."""
+        psi, mean = self.conjugate(phi, offset)
+        target = self.problem.target
+        quadratic = Frame(target.grid, self.problem.source.grid).quadratic()
+        masses = target.values * target.grid.cell_volume
+        return cell_integral(psi + quadratic, masses) + mean
 
 
 def log_partition(masses: Array, residual: Array) -> float:

@@ -190,7 +190,7 @@ class Adaptive:
         """The step whose predicted error per unit step is the tolerance."""
         if state.step.size == 0:
             return self.first
-        return min(self.largest, state.step.size * self._factor(state, state.step))
+        return min(self.largest, float(state.step.size) * self._factor(state, state.step))
 
     def review(self, state: Any, trial: Any) -> float | None:
         """Retry where the estimated error exceeds tol eta."""

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from pma_grid.claims import identities, limits, monotone, regrets, solutions, spectra
 from pma_grid.claims.result import ClaimResult, Findings
 from pma_grid.errors import InvalidInputError
 
@@ -19,7 +20,123 @@ class Claim:
     run: Callable[[Findings, bool], None]
 
 
-_CLAIMS: tuple[Claim, ...] = ()
+_CLAIMS = (
+    Claim(
+        "order-in-time",
+        "Implicit Euler is of order 1 in time and TR-BDF2 of order 2.",
+        solutions.order_in_time,
+    ),
+    Claim(
+        "order-in-space",
+        "The flow is of order 2 in space against exact solutions with true mixed derivatives.",
+        solutions.order_in_space,
+    ),
+    Claim(
+        "gaussians",
+        "Gaussians whose covariances do not commute follow the matrix Riccati flow.",
+        solutions.gaussian_flow,
+    ),
+    Claim(
+        "self-duality",
+        "The conjugate of the flow solves the same equation with source and target exchanged.",
+        solutions.self_duality,
+    ),
+    Claim(
+        "agreement",
+        "Flows of every scheme and schedule end at the Brenier potential that solve finds.",
+        solutions.agreement,
+    ),
+    Claim(
+        "evi",
+        "Mirror steps satisfy the discrete evolution variational identity, to order 2 on grids.",
+        identities.evi,
+    ),
+    Claim(
+        "dissipation",
+        "KL(rho|mu) falls at the rate I, the squared gradient of h in the metric of the Hessian.",
+        identities.dissipation,
+    ),
+    Claim(
+        "semidual-split",
+        "int u* dnu falls at the rate KL(rho|mu): the half of the semidual that is not algebra.",
+        identities.semidual_split,
+    ),
+    Claim(
+        "laguerre",
+        "With exact Laguerre cells the identities hold to rounding; our pullback is of order 2.",
+        identities.laguerre,
+    ),
+    Claim(
+        "monotone",
+        "Implicit Euler steps of any size lower KL both ways, TV, chi2, max h, and raise min h.",
+        monotone.implicit_steps,
+    ),
+    Claim(
+        "monotone-second-order",
+        "TR-BDF2 does so too with steps chosen for time accuracy.",
+        monotone.second_order_steps,
+    ),
+    Claim(
+        "nonexpansive",
+        "Two flows do not move apart in the sup norm, and keep their order.",
+        monotone.nonexpansive,
+    ),
+    Claim(
+        "hessian",
+        "The Hessian stays between sqrt(alpha_f/L_g) and sqrt(L_f/alpha_g), the start included.",
+        monotone.hessian,
+    ),
+    Claim(
+        "schedules",
+        "Explicit mirror steps on Gaussians meet the regret bound of every schedule.",
+        regrets.gaussian_schedules,
+    ),
+    Claim(
+        "regret",
+        "Implicit steps under every schedule: sum eta S = D_0 - D_K - sum D, avg S <= D_0/W.",
+        regrets.regret_on_grids,
+    ),
+    Claim(
+        "phases",
+        "The regret bound is at work while D_K > 0.1 D_0; afterwards avg S falls like 1/W.",
+        regrets.phases,
+    ),
+    Claim(
+        "last-iterate",
+        "The last implicit iterate satisfies KL(rho_K|mu) <= D_0/W_K for steps of any size.",
+        regrets.last_iterate,
+    ),
+    Claim(
+        "spectral-gap",
+        "KL decays at twice the spectral gap, mapped through the scheme's stability function.",
+        spectra.spectral_gap,
+    ),
+    Claim(
+        "conditioning",
+        "The rate to N(0, I) is 1/s where Langevin's is 1/s^2: sqrt(kappa) against kappa.",
+        spectra.gaussian_rates,
+    ),
+    Claim(
+        "convex-bound",
+        "The gap is at least sqrt(a b) where D2f >= a and D2g >= b.",
+        spectra.convex_bound,
+    ),
+    Claim(
+        "multimodal",
+        "For modes that move apart the gap closes much more slowly than Langevin's.",
+        spectra.multimodal,
+    ),
+    Claim(
+        "explicit-stability",
+        "Explicit steps are stable below 2/lambda_max(-L), and unstable above.",
+        limits.stability,
+    ),
+    Claim(
+        "explicit-convexity",
+        "An explicit step keeps u convex below eta_max and loses convexity above, reported.",
+        limits.convexity,
+    ),
+)
 _BY_NAME = {claim.name: claim for claim in _CLAIMS}
 NAMES = tuple(_BY_NAME)
 

@@ -104,7 +104,7 @@ def _smallest(matrix: sparse.spmatrix, count: int) -> Array:
 
 
 def decay_rate(scheme: str, rate: float, step_size: float) -> float:
-    """Rate at which a scheme with constant steps damps a mode e^{-rate t}: -log|R(-rate eta)| / eta.
+    """Rate at which constant steps damp a mode e^{-rate t}: -log|R(-rate eta)| / eta.
 
     R is the stability function: 1 / (1 + z) for implicit Euler, that is log(1 + rate eta) / eta;
     1 - z for explicit steps, z = rate eta.
@@ -149,7 +149,7 @@ def fitted_rate(flow: Flow, name: str = "kl", *, span: tuple[float, float] | Non
         Fewer than three values to fit to.
     """
     values, times = flow[name], flow.times
-    good = values > max(FLOOR, 1e-13 * float(np.abs(values).max()))
+    good = values > max(FLOOR, 1e-17 * float(np.abs(values).max()))
     if span is None:
         last = float(times[good].max()) if good.any() else 0.0
         span = (0.5 * (float(times[0]) + last), last)

@@ -1,0 +1,179 @@
+"""Claims about what never turns back: divergences, extremes of h, distances, Hessian bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pma_grid import observables, theory
+from pma_grid.cases import gaussian_pair, gaussians
+from pma_grid.claims.problems import SHARP, bumps, sharp
+from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.evolution import evolve, iterate
+from pma_grid.flow import Flow, State
+from pma_grid.linsolve import AMG, LinearSolver
+from pma_grid.observables import CHEAP
+from pma_grid.problem import Problem
+from pma_grid.schedules import adaptive, constant
+from pma_grid.stepping import TRBDF2, ImplicitEuler
+
+FALLING = ("kl", "reverse_kl", "tv", "chi2", "max_h")
+RISING = ("min_h",)
+# Rises smaller than this, relative to the size of the series at the start, are rounding.
+ROUNDING = 1e-10
+# In 3-D the superbases that a walk finds are local optima: h may depend on the way within this
+# share of the mass constant, the size of its discretisation error.
+WALK = 1e-3
+# Of the Hessian bounds, which Gaussians attain.
+SLACK = 0.01
+
+
+def _worst_turn(flow: Flow) -> float:
+    """The largest step in the wrong direction, over the series' first value (h: over its range)."""
+    span = float(flow["max_h"][0] - flow["min_h"][0])
+    worst = 0.0
+    for names, sign in ((FALLING, 1.0), (RISING, -1.0)):
+        for name in names:
+            size = span if name.endswith("_h") else float(flow[name][0])
+            worst = max(worst, float((sign * np.diff(flow[name])).max()) / size)
+    return worst
+
+
+def variation(problem: Problem) -> float:
+    """Half the largest change of log nu across the image of a cell, at the solution.
+
+    Up to 1 the rows of the scheme with centred gradients have the signs of a monotone one, and the
+    maximum principle is exact.
+    """
+    *_, state = iterate(problem, schedule=constant(1e3), steps=3)
+    stencil = state.linearised()
+    vectors = stencil.vectors.astype(float)
+    tensor = np.einsum("nk,nki,nkj->nij", stencil.weights, vectors, vectors)
+    widths = np.diagonal(np.linalg.inv(tensor), axis1=1, axis2=2)
+    return float((0.5 * np.abs(stencil.drift) * widths).max())
+
+
+def implicit_steps(findings: Findings, quick: bool) -> None:
+    """Implicit Euler steps of any size, with both preconditioners, in every dimension."""
+    sizes = {1: 128, 2: 32, 3: 10} if quick else {1: 256, 2: 64, 3: 20}
+    etas = (1e-3, 1.0, 1e3) if quick else (1e-3, 1e-2, 1e-1, 1.0, 1e1, 1e2, 1e3)
+    solvers: dict[str, LinearSolver | None] = {"multigrid": None, "AMG": AMG()}
+    curves = []
+    for dim, n in sizes.items():
+        problem = bumps(dim, n)
+        for name, solver in solvers.items():
+            worst, allowed = [], ROUNDING
+            for eta in etas:
+                flow = evolve(problem, schedule=constant(eta), steps=6, scheme=sharp(solver),
+                              record=CHEAP)  # fmt: skip
+                worst.append(_worst_turn(flow))
+            if dim == 3:
+                allowed = WALK * abs(float(flow["mass_constant"][-1]))
+            findings.below(
+                f"{dim}-D, {name}: rise of KL, TV, chi2, max h, fall of min h", allowed, max(worst)
+            )
+            if dim == 2:
+                curves.append(Curve(name, np.array(etas), np.maximum(worst, 1e-17)))
+        findings.below(f"{dim}-D: half the change of log nu over a cell", 1.0, variation(problem))
+    floor = np.full(len(etas), ROUNDING)
+    curves.append(Curve("counted as rounding", np.array(etas), floor, "floor"))
+    findings.panels.append(
+        Panel("implicit Euler, 2-D", "step size", "largest step backwards", tuple(curves))
+    )
+    _wild(findings, 24 if quick else 48)
+
+
+def _wild(findings: Findings, n: int) -> None:
+    """Step sizes drawn between 1e-3 and 1e3, and the series that they give."""
+    rng = np.random.default_rng(50231)
+    steps = 10.0 ** rng.uniform(-3, 0, 12)
+    flow = evolve(
+        bumps(2, n), schedule=lambda k, t, r: float(steps[k]), steps=len(steps), scheme=sharp(),
+        record=CHEAP,
+    )  # fmt: skip
+    findings.below("2-D, random step sizes: the same", ROUNDING, _worst_turn(flow))
+    index = np.arange(len(flow.times), dtype=float)
+    names = {"kl": "KL(rho|mu)", "reverse_kl": "KL(mu|rho)", "chi2": "chi2", "tv": "TV"}
+    curves = [Curve(text, index, np.maximum(flow[name], 1e-24)) for name, text in names.items()]
+    findings.panels.append(
+        Panel("random step sizes, 2-D", "step", "divergence", tuple(curves), xscale="linear")
+    )
+
+
+def second_order_steps(findings: Findings, quick: bool) -> None:
+    """TR-BDF2 with steps chosen for time accuracy."""
+    sizes = {1: 96, 2: 32} if quick else {1: 256, 2: 64, 3: 16}
+    curves = []
+    for dim, n in sizes.items():
+        flow = evolve(
+            bumps(dim, n), schedule=adaptive(1e-2 if quick else 1e-3), time=0.3,
+            scheme=TRBDF2(**SHARP), record=CHEAP,  # type: ignore[arg-type]
+        )  # fmt: skip
+        findings.below(
+            f"{dim}-D, adaptive TR-BDF2: rise of KL, TV, chi2, max h, fall of min h", 1e-8,
+            _worst_turn(flow),
+        )  # fmt: skip
+        curves.append(Curve(f"{dim}-D", flow.times[1:], flow["kl"][1:]))
+    findings.panels.append(
+        Panel("adaptive TR-BDF2", "time", "KL(rho|mu)", tuple(curves), xscale="linear")
+    )
+
+
+def nonexpansive(findings: Findings, quick: bool) -> None:
+    """Two flows of one problem: sup |u - v| does not rise, and their order is kept."""
+    curves = []
+    for dim, n in ({1: 128, 2: 32} if quick else {1: 256, 2: 64, 3: 16}).items():
+        problem = bumps(dim, n)
+        x = problem.source.grid.coordinates()
+        wave = np.prod([np.cos(np.pi * axis) for axis in x], axis=0)
+        lower = 0.5 * (x**2).sum(axis=0)
+        upper = lower + 0.02 * (1.0 + wave) / np.pi**2
+        runs = [[state.potential for state in _states(problem, start)] for start in (lower, upper)]
+        gaps = np.array([np.abs(v - u).max() for u, v in zip(*runs, strict=True)])
+        lowest = min(float((v - u).min()) for u, v in zip(*runs, strict=True))
+        findings.below(f"{dim}-D: rise of sup |u - v|", 1e-12, float(np.diff(gaps).max()))
+        findings.above(f"{dim}-D: smallest v - u where v_0 >= u_0", -1e-12, lowest)
+        curves.append(Curve(f"{dim}-D", np.arange(len(gaps), dtype=float), gaps))
+    findings.panels.append(
+        Panel("two initial potentials", "step", "sup |u - v|", tuple(curves), xscale="linear")
+    )
+
+
+def _states(problem: Problem, start: np.ndarray) -> list[State]:
+    return list(iterate(problem, schedule=constant(0.02), steps=12, scheme=sharp(), initial=start))
+
+
+def hessian(findings: Findings, quick: bool) -> None:
+    """sqrt(alpha_f / L_g) <= eigenvalues of D2u_t <= sqrt(L_f / alpha_g), the start included.
+
+    Within two standard deviations: the faces of a box are no part of the theorem.
+    """
+    curves = []
+    for dim, n in ({1: 128, 2: 32} if quick else {1: 256, 2: 64, 3: 24}).items():
+        pair, case = gaussian_pair(dim), gaussians(dim)
+        problem = case.problem((n,) * dim)
+        assert case.where is not None
+        inside = case.where(problem.source.grid).ravel()
+        extremes = []
+        for state in iterate(problem, schedule=constant(0.1), steps=20, scheme=ImplicitEuler()):
+            values = np.linalg.eigvalsh(observables.inverse_hessian(state)[inside])
+            extremes.append((state.time, 1 / values.max(), 1 / values.min()))
+        times, low, high = np.array(extremes).T
+        lower, upper = theory.hessian_bounds(
+            (1.0, 1.0), source_curvature=_curvature(pair.source_cov),
+            target_curvature=_curvature(pair.target_cov),
+        )  # fmt: skip
+        findings.above(f"{dim}-D Gaussians: smallest eigenvalue of D2u", lower - SLACK, low.min())
+        findings.below(f"{dim}-D Gaussians: largest eigenvalue of D2u", upper + SLACK, high.max())
+        for values, bound, name in ((low, lower, "smallest"), (high, upper, "largest")):
+            curves.append(Curve(f"{dim}-D, {name}", times, values))
+            curves.append(Curve("bound", times, np.full_like(values, bound), "predicted"))
+    panel = Panel(
+        "Hessian along the flow", "time", "eigenvalues of D2u", tuple(curves), xscale="linear"
+    )
+    findings.panels.append(panel)
+
+
+def _curvature(covariance: np.ndarray) -> tuple[float, float]:
+    """Eigenvalues of the precision matrix, smallest and largest."""
+    values = np.linalg.eigvalsh(np.linalg.inv(covariance))
+    return float(values[0]), float(values[-1])

@@ -1,0 +1,184 @@
+"""Claims of the no-regret analysis: sums, averages and last iterates under many schedules."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pma_grid import schedules, theory
+from pma_grid.cases import gaussian_pair
+from pma_grid.claims.problems import bumps, sharp
+from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.evolution import evolve
+from pma_grid.flow import Flow
+from pma_grid.schedules import Schedule, StateSchedule
+
+# Some bounds are sharp: an identity once D_K has vanished.
+ROUNDING = 1e-12
+
+
+def _many(scale: float) -> dict[str, Schedule | StateSchedule]:
+    """One schedule of every kind, of steps of about ``scale``."""
+    return {
+        "constant": schedules.constant(scale),
+        "inverse_sqrt": schedules.inverse_sqrt(2 * scale),
+        "inverse": schedules.inverse(4 * scale),
+        "geometric": schedules.geometric(scale / 4, 1.1, largest=20 * scale),
+        "polyak": schedules.polyak(largest=20 * scale),
+        "self_bounding": schedules.self_bounding(0.5, largest=20 * scale),
+        "residual_balanced": schedules.residual_balanced(scale, 20 * scale),
+    }
+
+
+def gaussian_schedules(findings: Findings, quick: bool) -> None:
+    """Explicit mirror steps on Gaussians, where no stability limit of a grid caps the schedules."""
+    steps = 60 if quick else 400
+    for dim in (1, 2, 3):
+        pair = gaussian_pair(dim)
+        runs = _many(0.05)
+        probe = pair.mirror_flow(schedules.constant(0.05), steps)
+        top = float(probe["dissipation"].max())
+        runs["horizon"] = schedules.horizon(float(probe["bregman"][0]), top, steps)
+        curves = []
+        for name, schedule in runs.items():
+            flow = pair.mirror_flow(schedule, steps)
+            regret = theory.regret(flow)
+            early = regret.bound_phase
+            defect = np.abs(theory.evi_residual(flow))[early | (np.arange(steps) == 0)]
+            findings.below(f"{dim}-D, {name}: EVI to rounding", 1e-9, float(defect.max()))
+            findings.below(
+                f"{dim}-D, {name}: avg S / master bound",
+                1.0 + ROUNDING,
+                float(regret.tightness.max()),
+            )
+            curves += [
+                Curve(name, regret.elapsed, np.maximum(regret.average, 1e-18)),
+                Curve("master bound", regret.elapsed, regret.bound, "predicted"),
+            ]
+            _closed_bounds(findings, f"{dim}-D", name, flow, regret)
+        findings.panels.append(
+            Panel(
+                f"explicit mirror steps, {dim}-D Gaussians",
+                "sum of steps",
+                "average S",
+                tuple(curves[:8]),
+            )  # fmt: skip
+        )
+
+
+def _closed_bounds(
+    findings: Findings, where: str, name: str, flow: Flow, regret: theory.Regret
+) -> None:
+    """The bounds of the table of `pma_grid.schedules`, with G the largest dissipation met."""
+    d0, g, k = float(flow["bregman"][0]), float(flow["dissipation"].max()), len(flow)
+    average = float(regret.average[-1])
+    if name == "horizon":
+        bound = math.sqrt(2 * d0 * g / k)
+        findings.below(f"{where}, horizon: avg S / sqrt(2 D0 G / K)", 1.0, average / bound)
+    if name == "inverse_sqrt":
+        c = float(flow.step_sizes[0])
+        bound = (d0 + 0.5 * c * c * g * (1 + math.log(k))) / (2 * c * (math.sqrt(k + 1) - 1))
+        findings.below(f"{where}, inverse_sqrt: avg S / its bound", 1.0, average / bound)
+    if name == "self_bounding":
+        paid = flow.step_sizes * flow["symmetrised_kl"][:-1]
+        # near equilibrium divergences are below their own rounding
+        early = regret.bound_phase
+        share = float((flow["forward_divergence"][1:][early] / paid[early]).max())
+        findings.below(f"{where}, self_bounding: D(k|k+1) / (eta S)", 0.5 + 1e-9, share)
+        bound = d0 / (0.5 * float(regret.elapsed[-1]))
+        findings.below(f"{where}, self_bounding: avg S / (2 D0 / W)", 1.0, average / bound)
+
+
+def regret_on_grids(findings: Findings, quick: bool) -> None:
+    """Implicit steps: sum eta S = D_0 - D_K - sum D(rho_{k+1}|rho_k), avg S <= D_0 / W_K."""
+    for dim, n in ({1: 128, 2: 48} if quick else {1: 256, 2: 96, 3: 24}).items():
+        problem = bumps(dim, n)
+        curves = []
+        for name, schedule in _many(2e-3).items():
+            flow = evolve(
+                problem, schedule=schedule, steps=30 if quick else 80, scheme=sharp(),
+                record=theory.SERIES,
+            )  # fmt: skip
+            regret = theory.regret(flow)
+            defect = abs(float(theory.regret_residual(flow)[-1]))
+            where = f"{dim}-D, {name}"
+            findings.below(f"{where}: sum eta S against divergences", 1e-3, defect)
+            findings.below(f"{where}: avg S / (D0 / W)", 1.0, float(regret.tightness.max()))
+            _mixture(findings, where, flow, regret)
+            curves.append(Curve(name, regret.elapsed, np.maximum(regret.average, 1e-18)))
+        edge = np.geomspace(1e-3, max(float(c.x[-1]) for c in curves), 40)
+        d0 = float(flow["bregman"][0])
+        curves.append(Curve("D0 / W", edge, d0 / edge, "predicted"))
+        findings.panels.append(
+            Panel(f"implicit steps, {dim}-D", "sum of steps W", "average S", tuple(curves))
+        )
+
+
+def _mixture(findings: Findings, where: str, flow: Flow, regret: theory.Regret) -> None:
+    """KL of the average iterate is below the average KL."""
+    both = sum(theory.mixture_divergences(flow))
+    findings.below(
+        f"{where}: S of the average iterate / avg S", 1.0 + ROUNDING, both / regret.average[-1]
+    )
+
+
+def phases(findings: Findings, quick: bool) -> None:
+    """Where the bound is at work (D_K > 0.1 D_0), and the slope -1 that follows convergence."""
+    n, steps = (128, 300) if quick else (256, 1200)
+    flow = evolve(
+        bumps(1, n), schedule=schedules.constant(1e-3), steps=steps, scheme=sharp(),
+        record=theory.SERIES,
+    )  # fmt: skip
+    regret = theory.regret(flow)
+    active = regret.bound_phase
+    findings.above("steps in the bound phase", 10, int(active.sum()))
+    slope = np.polyfit(np.log(regret.elapsed[active]), np.log(regret.average[active]), 1)[0]
+    late = flow["bregman"][1:] < 1e-3 * flow["bregman"][0]
+    findings.near(
+        "slope of avg S over W once converged", -1.0,
+        float(np.polyfit(np.log(regret.elapsed[late]), np.log(regret.average[late]), 1)[0]), 0.02,
+    )  # fmt: skip
+    findings.above("slope of avg S over W in the bound phase (slower than 1/W)", -0.9, float(slope))
+    findings.below(
+        "largest of avg S / (D0 / W) in the bound phase", 1.0, float(regret.tightness[active].max())
+    )
+    last = flow["kl"][1:] / theory.last_iterate_bound(flow)
+    findings.below("largest of KL(rho_K|mu) / (D0 / W)", 1.0, float(last.max()))
+    both = regret.last / theory.last_iterate_bound(flow)
+    findings.below("largest of S_K / (D0 / W), small steps", 1.0, float(both.max()))
+    findings.panels.append(
+        Panel(
+            "average and last iterate",
+            "sum of steps W",
+            "S",
+            (
+                Curve("average", regret.elapsed, regret.average),
+                Curve("last iterate", regret.elapsed, np.maximum(regret.last, 1e-16)),
+                Curve("D0 / W", regret.elapsed, regret.bound, "predicted"),
+            ),
+        )  # fmt: skip
+    )
+
+
+def last_iterate(findings: Findings, quick: bool) -> None:
+    """KL(rho_K|mu) <= D_0 / W_K for implicit steps of any sizes."""
+    curves = []
+    for dim, n in ({1: 128, 2: 32} if quick else {1: 256, 2: 96, 3: 20}).items():
+        worst = 0.0
+        for eta in (1e-3, 1e-1, 1e1):
+            flow = evolve(
+                bumps(dim, n), schedule=schedules.constant(eta), steps=10, scheme=sharp(),
+                record=theory.SERIES,
+            )  # fmt: skip
+            ratio = flow["kl"][1:] / theory.last_iterate_bound(flow)
+            worst = max(worst, float(ratio.max()))
+            if dim == 2:
+                curves += [
+                    Curve(f"eta = {eta:g}", flow.times[1:], np.maximum(flow["kl"][1:], 1e-24)),
+                    Curve("D0 / W", flow.times[1:], theory.last_iterate_bound(flow), "predicted"),
+                ]
+        findings.below(f"{dim}-D: largest of KL(rho_K|mu) W / D0", 1.0, worst)
+    findings.panels.append(
+        Panel("last iterate, 2-D", "sum of steps W", "KL(rho|mu)", tuple(curves))
+    )

@@ -1,0 +1,182 @@
+"""Claims about the numbers themselves: orders in time and space, duality, agreement with `solve`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pma_grid.cases import FlowCase, gaussians, manufactured_flow, poisson_kernel
+from pma_grid.claims.problems import SHARP, bumps, order, sharp
+from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.evolution import evolve, iterate
+from pma_grid.flow import State
+from pma_grid.lattice import Array
+from pma_grid.parabolic import ParabolicOperator
+from pma_grid.schedules import adaptive, constant, polyak, residual_balanced
+from pma_grid.stationary import solve
+from pma_grid.stepping import TRBDF2, Explicit, Scheme
+
+
+def _last(case: FlowCase, n: int, scheme: Scheme, steps: int) -> State:
+    """The flow of a case on n cells an axis at its end time."""
+    problem = case.problem((n,) * case.dim)
+    grid = problem.source.grid
+    states = iterate(
+        problem, schedule=constant(case.time / steps), time=case.time, scheme=scheme,
+        initial=case.initial(grid), forcing=case.forcing(grid) if case.forcing else None,
+    )  # fmt: skip
+    for state in states:
+        last = state
+    return last
+
+
+def _errors(case: FlowCase, state: State) -> tuple[float, float]:
+    """Half oscillation of u's error, and the largest error of grad u, where they mean something."""
+    grid = state.operator.problem.source.grid
+    x = grid.coordinates()
+    where = case.where(grid) if case.where else np.ones(grid.shape, bool)
+    assert case.potential is not None and case.gradient is not None
+    potential = (state.potential - case.potential(*x, state.time))[where]
+    gradient = np.abs(state.gradient - case.gradient(*x, state.time))[:, where]
+    return 0.5 * float(np.ptp(potential)), float(gradient.max())
+
+
+def _reference_line(x: Array, y: Array, slope: float) -> Array:
+    """A line of that slope through the last point of a log-log curve, a little above."""
+    return np.asarray(1.5 * y[-1] * (x / x[-1]) ** slope)
+
+
+def order_in_time(findings: Findings, quick: bool) -> None:
+    """Errors against the same grid's flow with tiny steps: the grid's own error cancels."""
+    cases = [(poisson_kernel(1), 48), (manufactured_flow(2), 20), (manufactured_flow(3), 8)]
+    counts = (8, 16, 32)
+    for case, n in cases:
+        curves = []
+        fine = _last(case, n, TRBDF2(**SHARP), 128 if quick else 512)  # type: ignore[arg-type]
+        for scheme, expected, slack in (
+            (sharp(), 1.0, 0.15), (TRBDF2(**SHARP), 2.0, 0.2),  # type: ignore[arg-type]
+        ):  # fmt: skip
+            steps = [case.time / count for count in counts]
+            errors = [
+                0.5 * float(np.ptp(_last(case, n, scheme, count).phi - fine.phi))
+                for count in counts
+            ]
+            findings.near(
+                f"{case.name}, {scheme.name}: order in time", expected, order(steps, errors), slack
+            )
+            x, y = np.array(steps), np.array(errors)
+            label = f"{scheme.name}: {order(steps, errors):.2f}"
+            curves += [
+                Curve(label, x, y),
+                Curve(f"slope {expected:.0f}", x, _reference_line(x, y, expected), "predicted"),
+            ]
+        findings.panels.append(
+            Panel(case.name, "step size", "error of u at the end", tuple(curves))
+        )
+
+
+def order_in_space(findings: Findings, quick: bool) -> None:
+    """Errors against the exact solutions with TR-BDF2 and steps proportional to the spacing."""
+    cases = [
+        (poisson_kernel(1), (32, 64, 128)),
+        (manufactured_flow(2), (16, 32) if quick else (16, 32, 64)),
+        (manufactured_flow(3), (8, 16) if quick else (12, 20, 32)),
+    ]
+    if not quick:
+        cases += [(poisson_kernel(2), (16, 32, 64)), (poisson_kernel(3), (8, 16, 32))]
+    curves = []
+    for case, sizes in cases:
+        errors = [_errors(case, _last(case, n, TRBDF2(), n // 2)) for n in sizes]
+        h = [1.0 / n for n in sizes]
+        # 8 cells an axis are too few for the order of the map
+        for k, name in enumerate(("u", "grad u") if sizes[0] > 8 else ("u",)):
+            slope = order(h, [e[k] for e in errors])
+            findings.near(f"{case.name}: order in space of {name}", 2.0, slope, 0.25)
+        curves.append(Curve(case.name, np.array(h), np.array([e[1] for e in errors])))
+    h0 = curves[0].x
+    curves.append(Curve("slope 2", h0, _reference_line(h0, curves[0].y, 2.0), "predicted"))
+    findings.panels.append(
+        Panel("exact solutions", "spacing", "largest error of grad u", tuple(curves))
+    )
+
+
+def gaussian_flow(findings: Findings, quick: bool) -> None:
+    """Gaussians with covariances that do not commute, within two standard deviations."""
+    sizes = {1: (64, 128, 256), 2: (32, 64) if quick else (32, 64, 128), 3: (8, 16, 32)}
+    # the differences are exact on quadratics: what is left is the time step and the tails
+    bounds = {1: 3e-5, 2: 2e-2 if quick else 3e-4, 3: 1e-2}
+    curves = []
+    for dim in (1, 2) if quick else (1, 2, 3):
+        case = gaussians(dim)
+        errors = [_errors(case, _last(case, n, TRBDF2(), n // 2))[1] for n in sizes[dim]]
+        h = [1.0 / n for n in sizes[dim]]
+        findings.above(f"{case.name}: order of grad u, at least", 1.5, order(h, errors))
+        findings.below(f"{case.name}: error of grad u on the finest grid", bounds[dim], errors[-1])
+        curves.append(Curve(case.name, np.array(h), np.array(errors)))
+    h0 = curves[0].x
+    curves.append(Curve("slope 2", h0, _reference_line(h0, curves[0].y, 2.0), "predicted"))
+    findings.panels.append(
+        Panel("Gaussian to Gaussian", "spacing", "error of grad u within 2 sigma", tuple(curves))
+    )
+
+
+def self_duality(findings: Findings, quick: bool) -> None:
+    """(u_t)* against psi_t, which solves the equation with the roles exchanged."""
+    cases = [(1, (64, 128, 256)), (2, (32, 64) if quick else (32, 64, 128))]
+    curves = []
+    for dim, sizes in cases:
+        gaps = []
+        for n in sizes:
+            problem = bumps(dim, n)
+            options = {"schedule": constant(1.6 / n), "time": 0.1, "scheme": TRBDF2(), "record": ()}
+            primal = evolve(problem, **options)  # type: ignore[arg-type]
+            dual = evolve(problem, side="target", **options)  # type: ignore[arg-type]
+            operator = ParabolicOperator(problem)
+            assert primal.potential is not None and dual.potential is not None
+            phi = primal.potential - operator.frame.quadratic()
+            psi, _ = operator.conjugate(phi - phi.mean(), float(phi.mean()))
+            other = dual.potential - ParabolicOperator(problem.swapped()).frame.quadratic()
+            gaps.append(0.5 * float(np.ptp(psi - other)))
+        h = [1.0 / n for n in sizes]
+        findings.near(f"{dim}-D: order of (u_t)* - psi_t", 2.0, order(h, gaps), 0.35)
+        curves.append(Curve(f"{dim}-D", np.array(h), np.array(gaps)))
+    h0 = curves[0].x
+    curves.append(Curve("slope 2", h0, _reference_line(h0, curves[0].y, 2.0), "predicted"))
+    findings.panels.append(
+        Panel("conjugate flow", "spacing", "half oscillation of (u_t)* - psi_t", tuple(curves))
+    )
+
+
+def agreement(findings: Findings, quick: bool) -> None:
+    """Flows of every kind end at the potential that `solve` finds."""
+    runs = {
+        "implicit Euler, eta = 0.1": (constant(0.1), sharp()),
+        "residual-balanced steps": (residual_balanced(0.01, 1e4), sharp()),
+        "Polyak steps": (polyak(), sharp()),
+        "adaptive TR-BDF2": (adaptive(1e-3), TRBDF2(**SHARP)),  # type: ignore[arg-type]
+    }
+    sizes = {1: 64, 2: 32} if quick else {1: 64, 2: 64, 3: 16}
+    curves = []
+    for dim, n in sizes.items():
+        problem = bumps(dim, n)
+        exact = solve(problem, tol=1e-11).phi
+        for name, (schedule, scheme) in runs.items():
+            flow = evolve(
+                problem, schedule=schedule, scheme=scheme, steps=2000, tol=1e-11,
+                record=("kl", "mass_constant"),
+            )  # fmt: skip
+            findings.below(
+                f"{dim}-D, {name}: distance to solve", 1e-9,
+                0.5 * float(np.ptp(flow.transport.phi - exact)),
+            )  # fmt: skip
+            if dim == 2:
+                kl = np.maximum(flow["kl"], 1e-24)
+                curves.append(Curve(name, flow.times[1:], kl[1:]))
+    if not quick:
+        problem = bumps(1, 32)
+        flow = evolve(
+            problem, schedule=constant(1.0), scheme=Explicit(cap="stability"), steps=20_000,
+            tol=1e-9, record=(),
+        )  # fmt: skip
+        gap = 0.5 * float(np.ptp(flow.transport.phi - solve(problem, tol=1e-11).phi))
+        findings.below("1-D, explicit steps: distance to solve", 1e-8, gap)
+    findings.panels.append(Panel("2-D", "time", "KL(rho|mu)", tuple(curves)))

@@ -1,0 +1,173 @@
+"""Claims about rates: the spectral gap, its bounds, and Langevin's beside it."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from pma_grid import theory
+from pma_grid.cases import bimodal, gaussian_pair
+from pma_grid.claims.problems import SHARP, bumps, sharp
+from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.density import Density
+from pma_grid.evolution import evolve
+from pma_grid.grid import Grid
+from pma_grid.lattice import Array
+from pma_grid.problem import Problem
+from pma_grid.schedules import constant
+from pma_grid.stationary import solve
+from pma_grid.stepping import TRBDF2, Scheme
+
+
+def spectral_gap(findings: Findings, quick: bool) -> None:
+    """Decay of KL, mapped through the stability function, against the spectrum of our Jacobian."""
+    runs: list[tuple[str, Problem, Array]] = []
+    for dim, n in {1: 128, 2: 32 if quick else 64}.items():
+        case = bimodal(dim)
+        problem = case.problem((n,) * dim)
+        runs.append((f"bimodal {dim}-D", problem, case.initial(problem.source.grid)))
+        runs.append((f"bumps {dim}-D", *_asymmetric(bumps(dim, n))))
+    if not quick:
+        runs.append(("manufactured 3-D", *_asymmetric(bumps(3, 20))))
+    curves = []
+    for name, problem, start in runs:
+        gap = float(theory.spectrum(solve(problem, tol=1e-10))[0])
+        schemes: list[tuple[Scheme, float]] = [(sharp(), 0.05 / gap)]
+        if not quick:
+            schemes += [(sharp(), 0.5 / gap), (TRBDF2(**SHARP), 0.2 / gap)]  # type: ignore[arg-type]
+        for scheme, eta in schemes:
+            predicted = 2 * theory.decay_rate(scheme.name, gap, eta)
+            flow = evolve(
+                problem, schedule=constant(eta), scheme=scheme, time=16 / gap, initial=start,
+                record=("kl", "mass_constant"),
+            )  # fmt: skip
+            span = (10 / gap, 16 / gap)
+            measured = theory.fitted_rate(flow, "kl", span=span)
+            findings.near(
+                f"{name}, {scheme.name}, eta lambda = {eta * gap:.2g}: rate of KL", predicted,
+                measured, 0.02 * predicted,
+            )  # fmt: skip
+        scaled = flow.times * gap
+        curves.append(Curve(name, scaled[1:], np.maximum(flow["kl"][1:], 1e-24)))
+    line = curves[0].y[-1] * np.exp(2 * (curves[0].x[-1] - curves[0].x))
+    curves.append(Curve("rate 2 lambda", curves[0].x, line, "predicted"))
+    findings.panels.append(
+        Panel("decay", "time x lambda", "KL(rho|mu)", tuple(curves), xscale="linear")
+    )
+
+
+def _asymmetric(problem: Problem) -> tuple[Problem, Array]:
+    """The problem with a start that no symmetry keeps out of the slowest mode."""
+    x = problem.source.grid.coordinates()
+    waves = sum((k + 1.0) * np.cos(np.pi * v) for k, v in enumerate(x))
+    return problem, 0.5 * (x**2).sum(axis=0) + 0.02 * np.asarray(waves)
+
+
+def gaussian_rates(findings: Findings, quick: bool) -> None:
+    """Modal rates of Gaussians, and the condition number sqrt(kappa) against Langevin's kappa."""
+    for dim in (2, 3):
+        pair = gaussian_pair(dim)
+        slowest = float(pair.rates()[0])
+        flow = pair.mirror_flow(constant(0.02), 1200, scheme="implicit")
+        predicted = 2 * theory.decay_rate("implicit_euler", slowest, 0.02)
+        measured = theory.fitted_rate(flow, "kl", span=(16 / slowest, 24 / slowest))
+        findings.near(f"{dim}-D closed form: rate of KL", predicted, measured, 0.01 * predicted)
+    widths = (0.5, 1.0, 2.0)
+    n = 192 if quick else 512
+    ours, langevin = [], []
+    for s in widths:
+        problem = Problem(_density(Grid(n, -5 * s, 5 * s), s), _density(Grid(n, -5.0, 5.0), 1.0))
+        ours.append(float(theory.spectrum(solve(problem, tol=1e-10))[0]))
+        langevin.append(theory.langevin_gap(problem.source))
+        findings.near(f"N(0, {s:g}^2): gap 1/s", 1 / s, ours[-1], 0.01 / s)
+        findings.near(f"N(0, {s:g}^2): Langevin's gap 1/s^2", 1 / s**2, langevin[-1], 0.01 / s**2)
+    kappa = (widths[-1] / widths[0]) ** 2
+    findings.near("condition number, sqrt(kappa)", math.sqrt(kappa), ours[0] / ours[-1], 0.05)
+    findings.near("Langevin's condition number, kappa", kappa, langevin[0] / langevin[-1], 0.3)
+    x = np.array(widths)
+    curves = (
+        Curve("PMA", x, np.array(ours)), Curve("1/s", x, 1 / x, "predicted"),
+        Curve("Langevin", x, np.array(langevin)), Curve("1/s^2", x, 1 / x**2, "predicted"),
+    )  # fmt: skip
+    findings.panels.append(Panel("N(0, s^2) to N(0, 1)", "s", "spectral gap", curves))
+
+
+def _density(grid: Grid, width: float) -> Density:
+    return Density.from_function(lambda x: np.exp(-0.5 * (x / width) ** 2), grid, quadrature=3)
+
+
+def convex_bound(findings: Findings, quick: bool) -> None:
+    """lambda_1 >= sqrt(a b) where D2f >= a and D2g >= b."""
+    ratios, labels = [], []
+    for dim, n in ((1, 192), (2, 48)) if quick else ((1, 256), (2, 96)):
+        for a, b in ((1.0, 1.0), (4.0, 1.0), (2.0, 3.0)):
+            grid = Grid((n,) * dim, -1.5, 1.5)
+            problem = Problem(
+                Density.from_log(lambda *x, a=a: -_quartic(a, *x), grid),
+                Density.from_log(lambda *y, b=b: -_shifted(b, *y), grid),
+            )
+            gap = float(theory.spectrum(solve(problem, tol=1e-7))[0])
+            findings.above(f"{dim}-D, a = {a:g}, b = {b:g}: gap", math.sqrt(a * b), gap)
+            ratios.append(gap / math.sqrt(a * b))
+            labels.append(len(labels) + 1.0)
+    x = np.array(labels)
+    findings.panels.append(
+        Panel(
+            "log-concave pairs",
+            "pair",
+            "gap / sqrt(a b)",
+            (
+                Curve("measured", x, np.array(ratios)),
+                Curve("bound", x, np.ones_like(x), "predicted"),
+            ),
+            xscale="linear",
+            yscale="linear",
+        )  # fmt: skip
+    )
+
+
+def _quartic(a: float, *x: Array) -> Array:
+    """f with D2f >= a: a |x|^2 / 2 + sum x^4 / 4 and a convex mixed term."""
+    total = sum(0.5 * a * v * v + 0.25 * v**4 for v in x)
+    mixed = 0.02 * (x[0] + x[-1]) ** 4 if len(x) > 1 else 0.0
+    return np.asarray(total + mixed)
+
+
+def _shifted(b: float, *y: Array) -> Array:
+    """g with D2g >= b, not even."""
+    return np.asarray(sum(0.5 * b * (v - 0.3) ** 2 + 0.1 * v**4 for v in y))
+
+
+def multimodal(findings: Findings, quick: bool) -> None:
+    """Modes that move apart: the gap of PMA against Langevin's."""
+    separations = (1.0, 1.5, 2.0)
+    n = 160 if quick else 320
+    ours, langevin = [], []
+    for s in separations:
+        problem = bimodal(1, separation=s, radius=5.0).problem((n,))
+        ours.append(float(theory.spectrum(solve(problem, tol=1e-9))[0]))
+        langevin.append(theory.langevin_gap(problem.source))
+    findings.near("s = 1.5: PMA's gap", 0.581, ours[1], 0.005)
+    findings.near("s = 1.5: Langevin's gap", 0.1283, langevin[1], 0.002)
+    gains = [a / b for a, b in zip(ours, langevin, strict=True)]
+    findings.above("gain over Langevin: s = 2 over s = 1.5", 2.0, gains[2] / gains[1])
+    findings.above("gain over Langevin: s = 1.5 over s = 1", 2.0, gains[1] / gains[0])
+    if not quick:
+        problem = bimodal(2).problem((64, 64))
+        gap = float(theory.spectrum(solve(problem, tol=1e-9))[0])
+        findings.above("2-D, s = 1.5: gain over Langevin", 4.0,
+                       gap / theory.langevin_gap(problem.source))  # fmt: skip
+    x = np.array(separations)
+    findings.panels.append(
+        Panel(
+            "two modes at -s and s",
+            "s / sigma",
+            "spectral gap",
+            (
+                Curve("PMA", x / 0.6, np.array(ours)),
+                Curve("Langevin", x / 0.6, np.array(langevin)),
+            ),
+            xscale="linear",
+        )  # fmt: skip
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -36,27 +37,44 @@ def reporter(
 
 @contextmanager
 def time_bar(
-    progress: bool, steps: int | None, time: float | None
+    progress: bool, steps: int | None, time: float | None, tol: float | None = None
 ) -> Iterator[Callable[[int, float, float], None]]:
-    """Yield the function that takes (step, time, residual norm): a bar with the time remaining."""
+    """Yield the function that takes (step, time, residual norm): a bar with the time remaining.
+
+    The share of the way is the largest of those to the ends given: of the steps, of the time, and
+    of the orders of magnitude down to ``tol``.
+    """
     if not progress:
         yield lambda index, t, norm: None
         return
     from tqdm import tqdm
 
-    by_time = steps is None and time is not None
-    total = time if by_time else steps
-    with tqdm(file=sys.stderr, total=total, unit=" t" if by_time else " steps", leave=False) as bar:
-        seen: list[float] = []
+    # the unit is the way to the end: a share shows as percent
+    form = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
+    with tqdm(file=sys.stderr, total=1.0, leave=False, bar_format=form) as bar:
+        start: list[tuple[int, float, float]] = []
 
         def show(index: int, t: float, norm: float) -> None:
-            now = t if by_time else float(index)
-            if seen:
-                bar.update(now - seen[-1])
-            else:
-                bar.reset(total)
-                bar.update(t if by_time else 0)
-            seen[:] = [now]
-            bar.set_postfix_str(f"t = {t:.4g}, residual {norm:.1e}")
+            start[:] = start or [(index, t, norm)]
+            share = way(start[0], (index, t, norm), (steps, time, tol))
+            bar.set_postfix_str(f"step {index}, t = {t:.3g}, residual {norm:.1e}", refresh=False)
+            bar.update(max(0.0, share - bar.n))  # the residual may rise: the bar does not go back
 
         yield show
+
+
+def way(
+    start: tuple[int, float, float],
+    now: tuple[int, float, float],
+    ends: tuple[int | None, float | None, float | None],
+) -> float:
+    """Share in [0, 1] of the way from ``start`` to the nearest end: (step, time, residual norm)."""
+    steps, time, tol = ends
+    shares = [0.0]
+    if steps is not None:
+        shares.append((now[0] - start[0]) / max(steps, 1))
+    if time is not None and time > start[1]:
+        shares.append((now[1] - start[1]) / (time - start[1]))
+    if tol is not None and tol > 0 and min(now[2], start[2]) > 0 and start[2] > tol:
+        shares.append(math.log(start[2] / now[2]) / math.log(start[2] / tol))
+    return min(1.0, max(shares))

@@ -1,11 +1,8 @@
-"""The command line through real processes: results, refusals, exit statuses."""
+"""The command line: results of solve, study, plot and info, refusals, exit statuses."""
 
 import io
 import json
-import os
 import struct
-import subprocess
-import sys
 import time
 import zlib
 from pathlib import Path
@@ -17,51 +14,9 @@ from PIL import Image
 
 import pma_grid as pma
 
-ROOT = str(Path(__file__).resolve().parents[1])
+COMMANDS = ("demo", "solve", "evolve", "study", "validate", "plot", "info")
 PNG = b"\x89PNG\r\n\x1a\n"
 HELP_SECONDS = 5.0  # some 0.1 on an idle machine; importing the solvers takes over a second
-SECONDS = 300.0  # a first run compiles
-
-
-def _process(
-    arguments: list[str], folder: Path, stdin: bytes = b""
-) -> subprocess.CompletedProcess[bytes]:
-    paths = [ROOT, os.environ.get("PYTHONPATH", "")]
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=environment,
-        input=stdin,
-        capture_output=True,
-        timeout=SECONDS,
-        check=False,
-    )
-
-
-def _run(folder: Path, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
-    return _process(["-m", "pma_grid", *arguments], folder, stdin)
-
-
-def _good(folder: Path, *arguments: str, stdin: bytes = b"") -> str:
-    """Standard output of a command that must succeed without a word on standard error."""
-    done = _run(folder, *arguments, stdin=stdin)
-    assert (done.returncode, done.stderr) == (0, b"")
-    return done.stdout.decode()
-
-
-def _refused(folder: Path, *arguments: str, stdin: bytes = b"") -> str:
-    """The one line of standard error of a command that must be refused."""
-    before = sorted(folder.iterdir())
-    done = _run(folder, *arguments, stdin=stdin)
-    lines = done.stderr.decode().splitlines()
-    assert done.returncode == 2, (done.returncode, lines)
-    assert done.stdout == b""
-    assert len(lines) == 1, lines
-    assert lines[0].startswith("pma-grid: ")
-    assert "Traceback" not in lines[0]
-    assert sorted(folder.iterdir()) == before, "a refused command leaves no file"
-    return lines[0]
 
 
 def _bump(*shape: int) -> np.ndarray:
@@ -69,68 +24,59 @@ def _bump(*shape: int) -> np.ndarray:
     return np.asarray(1 + 0.5 * np.prod([np.cos(np.pi * x) for x in axes], axis=0))
 
 
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """A folder with two small densities a.npy and b.npy."""
-    np.save(tmp_path / "a.npy", _bump(16, 16))
-    np.save(tmp_path / "b.npy", _bump(16, 16)[::-1] ** 2)
-    return tmp_path
-
-
 @pytest.fixture(scope="module")
-def solved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+def solved(cli: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """A folder with a result ot.npz, and what `solve --json` printed of it."""
-    path = tmp_path_factory.mktemp("solved")
-    np.save(path / "a.npy", _bump(16, 16))
-    np.save(path / "b.npy", _bump(16, 16)[::-1] ** 2)
-    return path, json.loads(_good(path, "solve", "a.npy", "b.npy", "-o", "ot.npz", "--json"))
+    path = cli.fill(tmp_path_factory.mktemp("solved"))
+    return path, json.loads(cli.good(path, "solve", "a.npy", "b.npy", "-o", "ot.npz", "--json"))
 
 
 # --- help and version
 
 
-def test_help_is_quick_and_names_every_command(tmp_path: Path) -> None:
+def test_help_is_quick_and_names_every_command(cli: Any, tmp_path: Path) -> None:
     start = time.perf_counter()
-    text = _good(tmp_path, "--help")
+    text = cli.process(tmp_path, ["-m", "pma_grid", "--help"]).out
     assert time.perf_counter() - start < HELP_SECONDS
-    for command in ("demo", "solve", "study", "plot", "info"):
-        assert command in text
+    for command in COMMANDS:
+        assert f"  {command} " in text
 
 
-@pytest.mark.parametrize("command", ["", "demo", "solve", "study", "plot", "info"])
-def test_help_imports_no_numerics(command: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_imports_no_numerics(cli: Any, command: str, tmp_path: Path) -> None:
     code = (
         "import sys; from pma_grid.cli import main; "
         f"status = main([*{command.split()!r}, '--help']); "
         "print(status, *[m for m in ('click', 'numba', 'pyamg', 'numpy', 'scipy', 'matplotlib') "
         "if m in sys.modules])"
     )
-    done = _process(["-c", code], tmp_path)
+    done = cli.process(tmp_path, ["-c", code])
     # click shows that the list can be anything but empty
-    assert done.stdout.decode().splitlines()[-1] == "0 click"
+    assert done.out.splitlines()[-1] == "0 click"
 
 
-def test_every_example_of_the_help_parses(folder: Path) -> None:
-    text = _good(folder, "solve", "--help")
+def test_every_example_of_the_help_parses(cli: Any, folder: Path) -> None:
+    text = cli.good(folder, "solve", "--help")
     assert "--box-source '0,1 0,2'" in text
     boxes = ["--box-source", "0,1 0,2", "--box-target", "0,1 0,2"]
-    out = json.loads(_good(folder, "solve", "a.npy", "b.npy", "-o", "o.npz", *boxes, "--json"))
+    out = json.loads(cli.good(folder, "solve", "a.npy", "b.npy", "-o", "o.npz", *boxes, "--json"))
     assert out["converged"] is True
 
 
-def test_version(tmp_path: Path) -> None:
-    assert _good(tmp_path, "--version").split()[-1] == pma.__version__
+def test_version(cli: Any, tmp_path: Path) -> None:
+    done = cli.process(tmp_path, ["-m", "pma_grid", "--version"])
+    assert (done.status, done.out.split()[-1], done.err) == (0, pma.__version__, "")
 
 
-def test_no_arguments_show_the_help(tmp_path: Path) -> None:
-    assert _good(tmp_path).startswith("Usage: pma-grid")
+def test_no_arguments_show_the_help(cli: Any, tmp_path: Path) -> None:
+    assert cli.good(tmp_path).startswith("Usage: pma-grid")
 
 
 # --- demo and solve
 
 
-def test_demo(tmp_path: Path) -> None:
-    text = _good(tmp_path, "demo", "--size", "32")
+def test_demo(cli: Any, tmp_path: Path) -> None:
+    text = cli.good(tmp_path, "demo", "--size", "32")
     printed = float(text.split("W2", 1)[1].split()[0])
     assert printed == pytest.approx(pma.load(tmp_path / "demo.npz").w2, rel=1e-7)
     assert 0.10 < printed < 0.15
@@ -152,26 +98,26 @@ def test_solve_agrees_with_the_library(solved: tuple[Path, dict[str, Any]]) -> N
     np.testing.assert_allclose(pma.load(path / "ot.npz").potential, ot.potential, atol=1e-12)
 
 
-def test_info_repeats_solve(solved: tuple[Path, dict[str, Any]]) -> None:
+def test_info_repeats_solve(cli: Any, solved: tuple[Path, dict[str, Any]]) -> None:
     path, out = solved
-    told = json.loads(_good(path, "info", "ot.npz", "--json"))
+    told = json.loads(cli.good(path, "info", "ot.npz", "--json"))
     assert told["w2"] == pytest.approx(out["w2"], rel=1e-12)
     same = ("status", "residual", "mass_constant", "iterations", "floors", "versions", "tol")
     assert {key: told[key] for key in same} == {key: out[key] for key in same}
 
 
 @pytest.mark.parametrize("kind", ["poster", "map", "interpolation", "history"])
-def test_plot(kind: str, solved: tuple[Path, dict[str, Any]]) -> None:
+def test_plot(cli: Any, kind: str, solved: tuple[Path, dict[str, Any]]) -> None:
     path, _ = solved
-    assert _good(path, "plot", "ot.npz", "-o", f"{kind}.png", "--kind", kind) == f"{kind}.png\n"
+    assert cli.good(path, "plot", "ot.npz", "-o", f"{kind}.png", "--kind", kind) == f"{kind}.png\n"
     with Image.open(path / f"{kind}.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
 
 
-def test_csv_and_plot_option(folder: Path) -> None:
+def test_csv_and_plot_option(cli: Any, folder: Path) -> None:
     for name in ("a", "b"):
         np.savetxt(folder / f"{name}.csv", np.load(folder / f"{name}.npy"), delimiter=",")
-    text = _good(folder, "solve", "a.csv", "b.npy", "-o", "o.npz", "--plot", "o.svg")
+    text = cli.good(folder, "solve", "a.csv", "b.npy", "-o", "o.npz", "--plot", "o.svg")
     assert "o.npz, o.svg" in text
     assert b"<svg" in (folder / "o.svg").read_bytes()
     np.testing.assert_allclose(
@@ -180,46 +126,46 @@ def test_csv_and_plot_option(folder: Path) -> None:
     )
 
 
-def test_pictures(folder: Path) -> None:
+def test_pictures(cli: Any, folder: Path) -> None:
     for name, values in (("a", _bump(12, 20)), ("b", _bump(12, 20)[:, ::-1])):
         Image.fromarray((100 * values).astype(np.uint8)).save(folder / f"{name}.png")
-    out = json.loads(_good(folder, "solve", "a.png", "b.png", "-o", "o.npz", "--json"))
+    out = json.loads(cli.good(folder, "solve", "a.png", "b.png", "-o", "o.npz", "--json"))
     assert out["source_shape"] == [12, 20]
     assert out["w2"] > 0.01
 
 
 @pytest.mark.parametrize("which", [0, 1])
-def test_standard_input(which: int, folder: Path) -> None:
+def test_standard_input(cli: Any, which: int, folder: Path) -> None:
     files = ["a.npy", "b.npy"]
-    want = json.loads(_good(folder, "solve", *files, "-o", "o.npz", "--json"))["w2"]
+    want = json.loads(cli.good(folder, "solve", *files, "-o", "o.npz", "--json"))["w2"]
     stream = (folder / files[which]).read_bytes()
     files[which] = "-"
-    out = json.loads(_good(folder, "solve", *files, "-o", "o.npz", "--json", stdin=stream))
+    out = json.loads(cli.good(folder, "solve", *files, "-o", "o.npz", "--json", stdin=stream))
     assert out["w2"] == want
 
 
 @pytest.mark.parametrize("shape", [(40,), (8, 8, 8)])
-def test_one_and_three_axes(shape: tuple[int, ...], folder: Path) -> None:
+def test_one_and_three_axes(cli: Any, shape: tuple[int, ...], folder: Path) -> None:
     np.save(folder / "c.npy", _bump(*shape))
     np.save(folder / "d.npy", np.ones(shape))
     words = ["solve", "c.npy", "d.npy", "-o", "o.npz", "--plot", "o.png", "--json"]
-    out = json.loads(_good(folder, *words))
+    out = json.loads(cli.good(folder, *words))
     assert out["source_shape"] == list(shape)
     assert out["converged"] is True
     assert out["w2"] > 0.005
     assert (folder / "o.png").stat().st_size > 10_000
 
 
-def test_boxes_move_the_densities(folder: Path) -> None:
+def test_boxes_move_the_densities(cli: Any, folder: Path) -> None:
     # translated by (3, -4): the map is a translation
     words = ["solve", "a.npy", "a.npy", "-o", "o.npz", "--json"]
     boxes = ["--box-source", "0,1 0,1", "--box-target", "3,4 -4,-3"]
-    assert json.loads(_good(folder, *words, *boxes))["w2"] == pytest.approx(5.0, rel=1e-9)
+    assert json.loads(cli.good(folder, *words, *boxes))["w2"] == pytest.approx(5.0, rel=1e-9)
 
 
-def test_one_json_object_for_every_command(folder: Path) -> None:
-    study = _good(folder, "study", "quantile", "--sizes", "16", "32", "--json")
-    demo = _good(folder, "demo", "--size", "16", "--json")
+def test_one_json_object_for_every_command(cli: Any, folder: Path) -> None:
+    study = cli.good(folder, "study", "quantile", "--sizes", "16", "32", "--json")
+    demo = cli.good(folder, "demo", "--size", "16", "--json")
     for text in (study, demo):
         assert text.count("\n") == 1
         assert isinstance(json.loads(text), dict)
@@ -227,24 +173,24 @@ def test_one_json_object_for_every_command(folder: Path) -> None:
     assert [row["n"] for row in json.loads(study)["rows"]] == [16, 32]
 
 
-def test_zeros_are_floored_and_said_so(folder: Path) -> None:
+def test_zeros_are_floored_and_said_so(cli: Any, folder: Path) -> None:
     values = _bump(16, 16)
     values[:2] = 0
     np.save(folder / "z.npy", values)
-    text = _good(folder, "solve", "z.npy", "b.npy", "-o", "o.npz")
+    text = cli.good(folder, "solve", "z.npy", "b.npy", "-o", "o.npz")
     assert "regularised" in text
     assert "source: 32 cells raised" in text
 
 
-def test_not_converged_writes_the_partial_result(folder: Path) -> None:
+def test_not_converged_writes_the_partial_result(cli: Any, folder: Path) -> None:
     words = ["solve", "a.npy", "b.npy", "-o", "part.npz", "--json"]
-    done = _run(folder, *words, "--max-iterations", "1", "--tol", "1e-12")
-    assert done.returncode == 1
-    lines = done.stderr.decode().splitlines()
+    done = cli.run(folder, *words, "--max-iterations", "1", "--tol", "1e-12")
+    assert done.status == 1
+    lines = done.err.splitlines()
     assert len(lines) == 1
     assert lines[0].startswith("pma-grid: did not converge")
     assert "partial result is in part.npz" in lines[0]
-    out = json.loads(done.stdout)
+    out = json.loads(done.out)
     assert (out["status"], out["converged"]) == ("max_iterations", False)
     part = pma.load(folder / "part.npz")
     assert not part.converged
@@ -254,9 +200,9 @@ def test_not_converged_writes_the_partial_result(folder: Path) -> None:
 # --- study
 
 
-def test_study_prints_orders(folder: Path) -> None:
+def test_study_prints_orders(cli: Any, folder: Path) -> None:
     words = ["study", "manufactured", "--sizes", "16", "32", "-o", "orders.png"]
-    text = _good(folder, *words)
+    text = cli.good(folder, *words)
     rows = [line.split() for line in text.splitlines()]
     assert rows[0] == ["manufactured-2d"]
     assert [row[0] for row in rows[2:4]] == ["16", "32"]
@@ -328,17 +274,17 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-def test_bad_files(name: str, folder: Path) -> None:
+def test_bad_files(cli: Any, name: str, folder: Path) -> None:
     file, data, word = BAD_FILES[name]
     (folder / file).write_bytes(data)
-    assert word in _refused(folder, "solve", file, "b.npy", "-o", "o.npz")
+    assert word in cli.refused(folder, "solve", file, "b.npy", "-o", "o.npz")
 
 
 @pytest.mark.parametrize("name", ["nan", "garbage", "oversized", "image-bomb"])
-def test_bad_targets(name: str, folder: Path) -> None:
+def test_bad_targets(cli: Any, name: str, folder: Path) -> None:
     file, data, word = BAD_FILES[name]
     (folder / file).write_bytes(data)
-    line = _refused(folder, "solve", "a.npy", file, "-o", "o.npz")
+    line = cli.refused(folder, "solve", "a.npy", file, "-o", "o.npz")
     assert word in line
     assert file in line
 
@@ -348,8 +294,8 @@ def test_bad_targets(name: str, folder: Path) -> None:
     [(b"", "standard input"), (b"garbage", "standard input"), (_claims((10**12,)), "too large"),
      (_npy(_bump(16, 16))[:-8], "standard input")],
 )  # fmt: skip
-def test_bad_standard_input(stream: bytes, word: str, folder: Path) -> None:
-    assert word in _refused(folder, "solve", "-", "b.npy", "-o", "o.npz", stdin=stream)
+def test_bad_standard_input(cli: Any, stream: bytes, word: str, folder: Path) -> None:
+    assert word in cli.refused(folder, "solve", "-", "b.npy", "-o", "o.npz", stdin=stream)
 
 
 OUT = ("-o", "o.npz")
@@ -404,23 +350,25 @@ BAD_USAGE = {
 
 
 @pytest.mark.parametrize("name", BAD_USAGE)
-def test_bad_usage(name: str, folder: Path) -> None:
+def test_bad_usage(cli: Any, name: str, folder: Path) -> None:
     arguments, words = BAD_USAGE[name]
     (folder / "folder.npy").mkdir()
     pma.Transport.from_potential(
         pma.Problem(np.ones(4), np.ones(4)), 0.5 * ((np.arange(4) + 0.5) / 4) ** 2
     ).save(folder / "given.npz")
     np.savez(folder / "other.npz", u=np.ones(3))
-    assert words in _refused(folder, *arguments)
+    assert words in cli.refused(folder, *arguments)
 
 
-def test_an_output_folder_is_asked_for_before_the_input_is_read(folder: Path) -> None:
+def test_an_output_folder_is_asked_for_before_the_input_is_read(cli: Any, folder: Path) -> None:
     for options in (("-o", "no/o.npz"), ("-o", "o.npz", "--plot", "no/o.png")):
-        assert "none.npy" not in _refused(folder, "solve", "none.npy", "b.npy", *options)
+        assert "none.npy" not in cli.refused(folder, "solve", "none.npy", "b.npy", *options)
 
 
 @pytest.mark.parametrize("size", [1, 40, 200, 900, -40, -1])
-def test_damaged_results(size: int, solved: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_damaged_results(
+    cli: Any, size: int, solved: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
     whole = (solved[0] / "ot.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[:size])
-    assert "cut.npz" in _refused(tmp_path, "info", "cut.npz")
+    assert "cut.npz" in cli.refused(tmp_path, "info", "cut.npz")

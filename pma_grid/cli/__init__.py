@@ -1,5 +1,51 @@
-"""The command line; see `commands`."""
+"""The command line `pma-grid`: one module a command, no numerics.
 
-from pma_grid.cli.commands import main
+Exit status: 0 done, 1 did not converge or a claim fails (the partial result is written and said
+so), 2 bad input or usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from pma_grid.cli.group import cli, spread
+from pma_grid.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
+from pma_grid.errors import ConvergenceError, PMAError
 
 __all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return the exit status; errors are one line on standard error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        status = cli.main(spread(given), prog_name="pma-grid", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message())
+        return DONE
+    except click.ClickException as error:
+        return _fail(error.format_message())
+    except click.Abort:
+        return INTERRUPTED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # the reader of our output is gone: nothing to say, and nowhere to say it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
+    except ConvergenceError as error:
+        # of a study: its grids are solved one after the other, none of them is written
+        say(f"did not converge: {error}")
+        return NOT_CONVERGED
+    except (PMAError, OSError, MemoryError) as error:
+        return _fail(str(error) or type(error).__name__)
+    return int(status or DONE)
+
+
+def _fail(message: str) -> int:
+    say(message)
+    return BAD_INPUT

@@ -1,0 +1,120 @@
+"""What commands share: densities and boxes from the command line, outputs checked beforehand."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pma_grid.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from pma_grid.density import Density
+    from pma_grid.problem import Problem
+
+SOLVERS = ("auto", "multigrid", "amg", "direct")
+PICTURES = (".png", ".pdf", ".svg", ".jpg")
+FILMS = (".gif", ".mp4")
+
+Command = Callable[..., Any]
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+quiet = click.option("--quiet", is_flag=True, help="No progress on stderr.")
+
+
+def _box(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Parse "0,1 0,2" into one (lower, upper) pair an axis."""
+    if value is None:
+        return None
+    try:
+        pairs = [tuple(float(c) for c in axis.split(",")) for axis in value.split()]
+    except ValueError:
+        pairs = []
+    if not pairs or any(len(pair) != 2 for pair in pairs):
+        raise click.BadParameter(
+            f"{value!r} is no box; give lower,upper for each axis, as in '0,1 0,2'",
+            param=parameter,
+        )
+    return pairs
+
+
+def two_densities(command: Command) -> Command:
+    """The arguments SOURCE and TARGET with their boxes and floors; see `read_problem`."""
+    decorators = (
+        click.argument("source"),
+        click.argument("target"),
+        click.option("--floor-source", type=float, help="Floor of the source, relative to its "
+                     "mean."),
+        click.option("--floor-target", type=float, help="Floor of the target, relative to its "
+                     "mean."),
+        click.option("--box-source", callback=_box, help="Box of the source, 'lo,hi' an axis."),
+        click.option("--box-target", callback=_box, help="Box of the target, 'lo,hi' an axis."),
+    )  # fmt: skip
+    for decorator in reversed(decorators):
+        command = decorator(command)
+    return command
+
+
+def check_inputs(inputs: Iterable[str], outputs: Iterable[str | None]) -> None:
+    """At most one input is standard input, and no result replaces the data it comes from."""
+    named = list(inputs)
+    if named.count("-") > 1:
+        raise InvalidInputError("'-' is given more than once; only one file can be standard input")
+    taken = {Path(name).resolve(): "an input too" for name in named if name != "-"}
+    for output in filter(None, outputs):
+        role = taken.setdefault(Path(output).resolve(), "")
+        if role:
+            raise InvalidInputError(f"{output} is {role}; name another file for the result")
+        taken[Path(output).resolve()] = "another output too"
+
+
+def read_problem(
+    source: str, target: str, *, boxes: tuple[Any, Any], floors: tuple[float | None, float | None]
+) -> Problem:
+    """The problem of two files."""
+    from pma_grid.problem import Problem
+
+    return Problem(
+        _density("source", source, boxes[0], floors[0]),
+        _density("target", target, boxes[1], floors[1]),
+    )
+
+
+def _density(name: str, path: str, box: Any, floor: float | None) -> Density:
+    """A density from a file; errors name the file."""
+    from pma_grid.density import Density
+    from pma_grid.grid import Grid
+    from pma_grid.readers import read_array
+
+    values = read_array(path)
+    try:
+        grid = None
+        if box is not None:
+            grid = Grid(values.shape, [pair[0] for pair in box], [pair[1] for pair in box])
+        return Density(values, grid, floor=floor)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"{name} {path}: {error}") from None
+
+
+def check_picture(path: str, endings: tuple[str, ...] = PICTURES) -> str:
+    """A writable path with an ending that can be drawn to; asked before a long computation."""
+    from pma_grid import storage
+
+    ending = Path(path).suffix.lower()
+    if ending not in endings:
+        raise InvalidInputError(
+            f"{path} has an ending that cannot be drawn; use one of {', '.join(endings)}"
+        )
+    if ending == ".mp4" and shutil.which("ffmpeg") is None:
+        raise InvalidInputError(f"{path} needs ffmpeg, which is not installed; use .gif")
+    return str(storage.check_writable(path))
+
+
+def check_output(path: str) -> str:
+    """A writable path for a result."""
+    from pma_grid import storage
+
+    return str(storage.check_writable(path))

@@ -1,0 +1,202 @@
+"""`pma-grid validate`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+import textwrap
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pma_grid.cli import inputs
+from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
+from pma_grid.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from pma_grid.claims import Check, ClaimResult
+
+# Characters of the columns after the name of the claim; longer quantities go on below.
+QUANTITY, NUMBER, INTERVAL, VERDICT = 46, 11, 24, 5
+
+
+@click.command()
+@click.argument("chosen", metavar="[CLAIM ...]", nargs=-1)
+@click.option("--quick", is_flag=True, help="Small grids: seconds a claim.")
+@click.option("--list", "only_list", is_flag=True, help="Name the claims, check none.")
+@click.option("--plot", "folder", metavar="DIR", help="Folder for a figure of each claim.")
+@inputs.as_json
+@inputs.quiet
+def validate(
+    chosen: tuple[str, ...], quick: bool, only_list: bool, folder: str | None, as_json: bool,
+    quiet: bool,
+) -> int:  # fmt: skip
+    """Check the claims of the theory with numbers, all of them or the CLAIMs named.
+
+    A line of the table is a quantity with what was predicted, what is accepted and what was
+    measured.  The exit status is 0 if every claim holds, else 1.
+
+    \b
+    pma-grid validate --list
+    pma-grid validate --quick
+    pma-grid validate regret --plot figures
+    """
+    from pma_grid import claims
+
+    names = _known(chosen, claims.NAMES)
+    if only_list:
+        _list(names, as_json)
+        return DONE
+    figures = None if folder is None else _folder(folder)
+    width = max(map(len, ("claim", *names)))
+    began = time.perf_counter()
+    entries: list[dict[str, Any]] = []
+    if not as_json:
+        click.echo(_row(width, "claim", "quantity", "predicted", "accepted", "measured", ""))
+    for number, name in enumerate(names, 1):
+        note = f"checking {name} ({number} of {len(names)}) ..."
+        with _Announcement("" if quiet or not sys.stderr.isatty() else note):
+            entry, result = _check(name, quick)
+        entries.append(entry)
+        if not as_json:
+            click.echo("\n".join(_lines(width, entry, result)))
+            sys.stdout.flush()
+        if figures is not None and result is not None and result.panels:
+            _draw(result, figures / f"{name}.png")
+    return _conclude(entries, time.perf_counter() - began, as_json)
+
+
+class _Announcement:
+    """What is being done, on the last line of a terminal until it is done."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def __enter__(self) -> None:
+        if self._text:
+            click.echo(self._text, nl=False, err=True)
+
+    def __exit__(self, *_: object) -> None:
+        if self._text:
+            click.echo(f"\r{' ' * len(self._text)}\r", nl=False, err=True)
+
+
+def _known(chosen: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
+    """The claims to check, each once; all without a choice."""
+    for name in chosen:
+        if name not in known:
+            raise InvalidInputError(
+                f"claim {name!r} does not exist; the claims are {', '.join(known)}"
+            )
+    return list(dict.fromkeys(chosen or known))
+
+
+def _list(names: Iterable[str], as_json: bool) -> None:
+    """Names and statements."""
+    from pma_grid import claims
+
+    said = {name: claims.statement(name) for name in names}
+    if as_json:
+        rows = [{"claim": name, "statement": text} for name, text in said.items()]
+        click.echo(json.dumps({"claims": rows}))
+        return
+    width = max(map(len, said), default=0)
+    for name, text in said.items():
+        wrapped = textwrap.wrap(text, 98 - width)
+        click.echo(f"{name:<{width}}  " + f"\n{' ' * (width + 2)}".join(wrapped))
+
+
+def _folder(path: str) -> Path:
+    """The folder for the figures, made if there is none."""
+    folder = Path(path)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidInputError(
+            f"--plot {path} cannot be made: {error.strerror}; name a folder"
+        ) from None
+    inputs.check_output(str(folder / "claim.png"))
+    return folder
+
+
+def _check(name: str, quick: bool) -> tuple[dict[str, Any], ClaimResult | None]:
+    """What checking a claim gave; one that raises has failed, and the others still run."""
+    from pma_grid import claims
+
+    began = time.perf_counter()
+    try:
+        result = claims.check(name, quick=quick)
+    except Exception as error:
+        text = " ".join(f"{type(error).__name__}: {error}".split())
+        return {
+            "claim": name, "statement": claims.statement(name), "holds": False, "checks": [],
+            "error": text, "seconds": time.perf_counter() - began,
+        }, None  # fmt: skip
+    return result.to_dict(), result
+
+
+def _draw(result: ClaimResult, path: Path) -> None:
+    """The figure of a claim; one that cannot be drawn is no verdict on the claim."""
+    from pma_grid import plotting
+
+    try:
+        plotting.save(plotting.claim(result), path)
+    except Exception as error:
+        say(f"{path} was not drawn: {type(error).__name__}: {error}")
+
+
+def _lines(width: int, entry: dict[str, Any], result: ClaimResult | None) -> list[str]:
+    """The lines of a claim."""
+    if result is None:
+        return _wrapped(width, entry["claim"], entry["error"], ("", "", "", "FAILS"))
+    if not result.checks:
+        return _wrapped(width, result.name, "no quantity was checked", ("", "", "", "FAILS"))
+    lines: list[str] = []
+    for check in result.checks:
+        verdict = "holds" if check.holds else "FAILS"
+        cells = f"{check.predicted:.4g}", _accepted(check), f"{check.measured:.4g}", verdict
+        lines += _wrapped(width, result.name, check.quantity, cells)
+    return lines
+
+
+def _accepted(check: Check) -> str:
+    """The interval or the bound that the measured value must keep."""
+    low, high = math.isfinite(check.low), math.isfinite(check.high)
+    if low and high:
+        return f"[{check.low:.4g}, {check.high:.4g}]"
+    if low or high:
+        return f"<= {check.high:.4g}" if high else f">= {check.low:.4g}"
+    return "any number"
+
+
+def _wrapped(width: int, name: str, text: str, cells: tuple[str, str, str, str]) -> list[str]:
+    """A row, and below it what its quantity has too many words for."""
+    first, *rest = textwrap.wrap(text, QUANTITY) or [""]
+    return [_row(width, name, first, *cells)] + [_row(width, "", more) for more in rest]
+
+
+def _row(
+    width: int, name: str, quantity: str, predicted: str = "", accepted: str = "",
+    measured: str = "", verdict: str = "",
+) -> str:  # fmt: skip
+    """One line of the table."""
+    return (
+        f"{name:<{width}}  {quantity:<{QUANTITY}}  {predicted:>{NUMBER}}  {accepted:>{INTERVAL}}  "
+        f"{measured:>{NUMBER}}  {verdict:<{VERDICT}}"
+    ).rstrip()
+
+
+def _conclude(entries: list[dict[str, Any]], seconds: float, as_json: bool) -> int:
+    """The last line, and the exit status."""
+    holds = all(entry["holds"] for entry in entries)
+    if as_json:
+        click.echo(json.dumps({"claims": entries, "holds": holds, "seconds": seconds}))
+    else:
+        verdicts = [[row["holds"] for row in entry["checks"]] or [False] for entry in entries]
+        kept, total = sum(map(sum, verdicts)), sum(map(len, verdicts))
+        click.echo(f"{kept} of {total} checks hold in {seconds:.1f} s")
+    return DONE if holds else NOT_CONVERGED

@@ -149,7 +149,7 @@ def hessian(findings: Findings, quick: bool) -> None:
     """
     curves = []
     for dim, n in ({1: 128, 2: 32} if quick else {1: 256, 2: 64, 3: 24}).items():
-        pair, case = gaussian_pair(dim), gaussians(dim)
+        pair, case = gaussian_pair(dim), gaussians(dim, radius=4.5)
         problem = case.problem((n,) * dim)
         assert case.where is not None
         inside = case.where(problem.source.grid).ravel()

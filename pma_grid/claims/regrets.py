@@ -171,12 +171,18 @@ def last_iterate(findings: Findings, quick: bool) -> None:
                 bumps(dim, n), schedule=schedules.constant(eta), steps=10, scheme=sharp(),
                 record=theory.SERIES,
             )  # fmt: skip
-            ratio = flow["kl"][1:] / theory.last_iterate_bound(flow)
-            worst = max(worst, float(ratio.max()))
+            bound = theory.last_iterate_bound(flow)
+            worst = max(worst, float((flow["kl"][1:] / bound).max()))
+            d = flow["bregman"]
+            kept = (d[0] - d[1] - flow["backward_divergence"][1]) / eta
+            findings.near(
+                f"{dim}-D, eta = {eta:g}: S_1 over the bound with nothing dropped", 1.0,
+                float(flow["symmetrised_kl"][1] / kept), 2e-3,
+            )  # fmt: skip
             if dim == 2:
                 curves += [
                     Curve(f"eta = {eta:g}", flow.times[1:], np.maximum(flow["kl"][1:], 1e-24)),
-                    Curve("D0 / W", flow.times[1:], theory.last_iterate_bound(flow), "predicted"),
+                    Curve(f"D0 / W, eta = {eta:g}", flow.times[1:], bound, "predicted"),
                 ]
         findings.below(f"{dim}-D: largest of KL(rho_K|mu) W / D0", 1.0, worst)
     findings.panels.append(

@@ -51,15 +51,17 @@ def time_bar(
 
     # the unit is the way to the end: a share shows as percent
     form = "{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
-    with tqdm(file=sys.stderr, total=1.0, leave=False, bar_format=form) as bar:
-        start: list[tuple[int, float, float]] = []
+    # miniters: steps differ in cost, so the clock alone says when to draw
+    bar = tqdm(file=sys.stderr, total=1.0, leave=False, bar_format=form, miniters=0)
+    start: list[tuple[int, float, float]] = []
 
-        def show(index: int, t: float, norm: float) -> None:
-            start[:] = start or [(index, t, norm)]
-            share = way(start[0], (index, t, norm), (steps, time, tol))
-            bar.set_postfix_str(f"step {index}, t = {t:.3g}, residual {norm:.1e}", refresh=False)
-            bar.update(max(0.0, share - bar.n))  # the residual may rise: the bar does not go back
+    def show(index: int, t: float, norm: float) -> None:
+        bar.set_postfix_str(f"step {index}, t = {t:.3g}, residual {norm:.1e}", refresh=not start)
+        start[:] = start or [(index, t, norm)]
+        share = way(start[0], (index, t, norm), (steps, time, tol))
+        bar.update(max(0.0, share - bar.n))  # the residual may rise: the bar does not go back
 
+    with bar:
         yield show
 
 

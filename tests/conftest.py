@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -71,6 +73,19 @@ class CommandLine:
         done = self.run(folder, *arguments, stdin=stdin)
         assert (done.status, done.err) == (0, "")
         return done.out
+
+    def json(self, folder: Path, *arguments: str) -> dict[str, Any]:
+        """The object that a command with --json prints; it must succeed."""
+        return self.parsed(self.good(folder, *arguments))
+
+    def parsed(self, text: str) -> dict[str, Any]:
+        """One object in one line of strict JSON, which knows no NaN."""
+
+        def refuse(word: str) -> None:
+            raise AssertionError(f"{word} is no JSON")
+
+        assert text.count("\n") == 1
+        return dict(json.loads(text, parse_constant=refuse))
 
     def refused(self, folder: Path, *arguments: str, stdin: bytes = b"") -> str:
         """The one line of standard error of a command that must be refused."""

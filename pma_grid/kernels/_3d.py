@@ -200,7 +200,8 @@ def log_det(
                                       a3, b, w3, a2, w2)
                     if m >= 0:
                         value3 = _settle(a3, w3, d, inverse)
-                    if value3 < value or math.isnan(value):
+                    # NaN, not convex, is the lowest value of all
+                    if not value3 >= value:
                         v[:], e[:], a[:], w[:], value = v3, e3, a3, w3, value3
                 for i in range(3):
                     for k in range(3):

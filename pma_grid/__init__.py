@@ -1,4 +1,4 @@
-"""Optimal transport on 1-, 2- and 3-D grids through the Monge-Ampère equation.
+"""Optimal transport on 1-, 2- and 3-D grids through the (parabolic) Monge-Ampère equation.
 
 Names are loaded on first use, so that importing the package costs nothing.
 """
@@ -37,7 +37,9 @@ _EXPORTS = {
     "solve": "stationary",
     "warmup": "precompile",
 }
-_MODULES = ("cases", "convergence", "observables", "plotting", "schedules", "theory")
+_MODULES = (
+    "cases", "claims", "convergence", "observables", "oracles", "plotting", "schedules", "theory",
+)  # fmt: skip
 __all__ = ["__version__", *sorted([*_EXPORTS, *_MODULES])]
 
 

@@ -6,7 +6,9 @@ import time
 
 import numpy as np
 
+from pma_grid.evolution import evolve
 from pma_grid.problem import Problem
+from pma_grid.schedules import constant
 from pma_grid.stationary import solve
 
 
@@ -27,4 +29,8 @@ def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
         transport.interpolate(0.5)
         transport.map(transport.problem.source.grid.coordinates().reshape(dim, -1).T[:1])
         assert transport.w2 >= 0 and np.isfinite(transport.residual).all()
+        flow = evolve(
+            transport.problem, schedule=constant(0.1), steps=1, record=("kl", "dissipation")
+        )
+        assert np.isfinite(flow["dissipation"]).all()
     return time.perf_counter() - started

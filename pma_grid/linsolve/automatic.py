@@ -2,61 +2,86 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from pma_grid.lattice import Array
 from pma_grid.linsolve.amg import AMG
 from pma_grid.linsolve.direct import Direct
-from pma_grid.linsolve.krylov import Handle, LinearResult, LinearSolver
+from pma_grid.linsolve.krylov import STALE, Handle, LinearResult, LinearSolver
 from pma_grid.linsolve.multigrid import Multigrid
 from pma_grid.linsolve.stencil import Stencil
 
 
 class AutoHandle(Handle):
-    """Starts with geometric multigrid and continues the same solve with AMG where it is slow."""
+    """Starts with geometric multigrid and continues the same solve with AMG where it is slow.
+
+    A lagged hierarchy that has become slow is replaced by a fresh one of its own kind first.
+    """
 
     def __init__(self, solver: Auto, stencil: Stencil, first: Handle, previous: Handle | None):
-        super().__init__(first.name, stencil, first.precondition, previous)
-        self.setups, self.reaction = first.setups, first.reaction
-        self.first_iterations = first.first_iterations
+        super().__init__(first.name, stencil, first.precondition, previous, lagged=first.lagged)
         self.solver = solver
         self.fallback: Handle | None = None
 
     def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> LinearResult:
         """Solve; the preconditioner may change on the way, the Krylov iteration goes on."""
-        patience = min(self.solver.patience, max_iterations)
-        result = self.gcr.solve(
-            self.stencil, rhs, self.precondition, rtol=rtol, max_iterations=patience
-        )
-        self.count(result.iterations)
-        if result.converged or patience == max_iterations:
+        result = None
+        if self.lagged:
+            patience = min(max_iterations, int(STALE * self.first_iterations) + 2)
+            result = self._iterate(rhs, self, rtol, patience, None)
+            if result.converged or patience == max_iterations:
+                return result
+            self._renew()
+        done = result.iterations if result is not None else 0
+        patience = min(max_iterations - done, self.solver.patience_for(rtol))
+        result = self._iterate(rhs, self, rtol, patience, result)
+        if result.converged or result.iterations >= max_iterations:
             return result
         self.fallback = self.solver.second.setup(self.stencil, self)
         self.name = f"{self.name}->amg"
-        done = self.gcr.solve(
-            self.stencil, rhs, self.fallback.precondition,
-            rtol=rtol, max_iterations=max_iterations - patience, progress=result,
-        )  # fmt: skip
-        self.fallback.count(done.iterations - result.iterations)
-        self.iterations = done.iterations
-        return done
+        left = max_iterations - result.iterations
+        return self._iterate(rhs, self.fallback, rtol, left, result)
+
+    def _iterate(
+        self, rhs: Array, handle: Handle, rtol: float, limit: int, before: LinearResult | None
+    ) -> LinearResult:
+        """Go on with the preconditioner of ``handle``, which remembers its own share."""
+        result = self.gcr.solve(
+            self.stencil, rhs, handle.precondition, rtol=rtol, max_iterations=limit, progress=before
+        )
+        handle.count(result.iterations - (before.iterations if before is not None else 0))
+        return result
+
+    def _renew(self) -> None:
+        """Build the first preconditioner afresh."""
+        fresh = self.solver.first.setup(self.stencil)
+        self.precondition, self.reaction = fresh.precondition, fresh.reaction
+        self.lagged, self.first_iterations = False, 0
+        self.setups += 1
 
 
 @dataclass(frozen=True)
 class Auto:
     """Direct in 1-D; else geometric multigrid, and AMG from the solve on in which it is slow.
 
-    ``patience`` is the number of V-cycles a solve may take before AMG takes over for the rest of
-    it and for the later solves on the same grid.
+    ``patience`` is the number of V-cycles a solve may take for each decimal digit asked for, before
+    AMG takes over for the rest of it and for the later solves on the same grid.  ``direct`` says
+    whether 1-D grids are factorised: not where a hierarchy can be lagged over many solves.
     """
 
     patience: int = 12
+    direct: bool = True
     first: LinearSolver = field(default_factory=Multigrid)
     second: AMG = field(default_factory=AMG)
 
+    def patience_for(self, rtol: float) -> int:
+        """V-cycles allowed for a reduction by ``rtol``."""
+        return math.ceil(self.patience * max(1.0, -math.log10(max(rtol, 1e-16))))
+
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
         """Set up the preconditioner in charge."""
-        if stencil.lattice.dim == 1:
+        if stencil.lattice.dim == 1 and self.direct:
             return Direct().setup(stencil, previous)
         same = previous is not None and previous.stencil.lattice is stencil.lattice
         if same and previous is not None and previous.name == "amg":

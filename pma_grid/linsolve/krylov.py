@@ -152,6 +152,7 @@ class Handle:
             previous.gcr if previous is not None and reusable else GCR(stencil.lattice.size)
         )
         self.iterations = 0
+        self.lagged = lagged
         before = previous.setups if previous is not None else 0
         self.setups: int = before if lagged else before + 1
         self.reaction, self.first_iterations = stencil.reaction, 0

@@ -29,7 +29,7 @@ ROUNDING = 4e-16
 
 def default_linear_solver() -> LinearSolver:
     """Geometric multigrid with a lagged hierarchy; pyamg takes over where it is slow."""
-    return Auto(first=Multigrid(lag=True))
+    return Auto(direct=False, first=Multigrid(lag=True))
 
 
 @dataclass(frozen=True)

@@ -24,10 +24,10 @@ def _many(scale: float) -> dict[str, Schedule | StateSchedule]:
         "constant": schedules.constant(scale),
         "inverse_sqrt": schedules.inverse_sqrt(2 * scale),
         "inverse": schedules.inverse(4 * scale),
-        "geometric": schedules.geometric(scale / 4, 1.1, largest=20 * scale),
-        "polyak": schedules.polyak(largest=20 * scale),
-        "self_bounding": schedules.self_bounding(0.5, largest=20 * scale),
-        "residual_balanced": schedules.residual_balanced(scale, 20 * scale),
+        "geometric": schedules.geometric(scale / 4, 1.1, largest=10 * scale),
+        "polyak": schedules.polyak(largest=10 * scale),
+        "self_bounding": schedules.self_bounding(0.5, largest=10 * scale),
+        "residual_balanced": schedules.residual_balanced(scale, 10 * scale),
     }
 
 

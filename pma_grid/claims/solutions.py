@@ -16,6 +16,11 @@ from pma_grid.stationary import solve
 from pma_grid.stepping import TRBDF2, Explicit, Scheme
 
 
+# Distance of two potentials that counts as none, length^2.  In 3-D the superbases that a walk finds
+# are local optima: solutions reached on different ways differ by a part of their grid's error.
+CLOSE = {1: 1e-9, 2: 1e-9, 3: 1e-6}
+
+
 def _last(case: FlowCase, n: int, scheme: Scheme, steps: int) -> State:
     """The flow of a case on n cells an axis at its end time."""
     problem = case.problem((n,) * case.dim)
@@ -165,7 +170,7 @@ def agreement(findings: Findings, quick: bool) -> None:
                 record=("kl", "mass_constant"),
             )  # fmt: skip
             findings.below(
-                f"{dim}-D, {name}: distance to solve", 1e-9,
+                f"{dim}-D, {name}: distance to solve", CLOSE[dim],
                 0.5 * float(np.ptp(flow.transport.phi - exact)),
             )  # fmt: skip
             if dim == 2:

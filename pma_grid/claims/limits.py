@@ -29,7 +29,7 @@ def _near_equilibrium(problem: Problem) -> State:
 
 
 def _run(state: State, share: float) -> tuple[list[float], int]:
-    """Residuals of explicit steps at a share of the limit, and the step that lost convexity or -1."""
+    """Residuals of explicit steps at a share of the limit; where convexity was lost, or -1."""
     eta = share * stability_limit(state)
     norms = []
     states = iterate(
@@ -92,5 +92,5 @@ def convexity(findings: Findings, quick: bool) -> None:
             tuple(curves),
             xscale="linear",
             yscale="linear",
-        )  # fmt: skip
+        )
     )

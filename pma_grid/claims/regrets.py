@@ -63,7 +63,7 @@ def gaussian_schedules(findings: Findings, quick: bool) -> None:
                 "sum of steps",
                 "average S",
                 tuple(curves[:8]),
-            )  # fmt: skip
+            )
         )
 
 
@@ -157,7 +157,7 @@ def phases(findings: Findings, quick: bool) -> None:
                 Curve("last iterate", regret.elapsed, np.maximum(regret.last, 1e-16)),
                 Curve("D0 / W", regret.elapsed, regret.bound, "predicted"),
             ),
-        )  # fmt: skip
+        )
     )
 
 

@@ -1,4 +1,4 @@
-"""Claims about the numbers themselves: orders in time and space, duality, agreement with `solve`."""
+"""Claims about the numbers themselves: orders, duality, agreement with `solve`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from pma_grid.parabolic import ParabolicOperator
 from pma_grid.schedules import adaptive, constant, polyak, residual_balanced
 from pma_grid.stationary import solve
 from pma_grid.stepping import TRBDF2, Explicit, Scheme
-
 
 # Distance of two potentials that counts as none, length^2.  In 3-D the superbases that a walk finds
 # are local optima: solutions reached on different ways differ by a part of their grid's error.

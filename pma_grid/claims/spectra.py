@@ -126,7 +126,7 @@ def convex_bound(findings: Findings, quick: bool) -> None:
             ),
             xscale="linear",
             yscale="linear",
-        )  # fmt: skip
+        )
     )
 
 
@@ -172,5 +172,5 @@ def multimodal(findings: Findings, quick: bool) -> None:
                 Curve("Langevin", x / 0.6, np.array(langevin)),
             ),
             xscale="linear",
-        )  # fmt: skip
+        )
     )

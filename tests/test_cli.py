@@ -1,5 +1,6 @@
 """The command line: results of solve, study, plot and info, refusals, exit statuses."""
 
+import errno
 import io
 import json
 import struct
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 import pma_grid as pma
+from pma_grid.cli import main
 
 COMMANDS = ("demo", "solve", "evolve", "study", "validate", "plot", "info")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -70,6 +72,16 @@ def test_version(cli: Any, tmp_path: Path) -> None:
 
 def test_no_arguments_show_the_help(cli: Any, tmp_path: Path) -> None:
     assert cli.good(tmp_path).startswith("Usage: pma-grid")
+
+
+def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def write(self, _: str) -> int:
+            raise BrokenPipeError(errno.EPIPE, "Broken pipe")
+
+    monkeypatch.setattr("sys.stdout", Gone())
+    monkeypatch.setattr("sys.stderr", io.StringIO())
+    assert main(["study", "quantile", "--sizes", "16", "32"]) == 0
 
 
 # --- demo and solve

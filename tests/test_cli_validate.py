@@ -47,7 +47,7 @@ def test_validate_prints_one_table(cli: Any, tmp_path: Path, asked: list[Any]) -
     assert (done.status, done.err) == (1, "")
     assert asked == [("orders", True), ("rates", True), ("broken", True)]
     head, *rows, last = done.out.splitlines()
-    assert head.split() == ["claim", "quantity", "predicted", "accepted", "measured"]
+    assert head.split() == ["claim", "quantity", "predicted", "accepted", "measured", "verdict"]
     assert re.fullmatch(r"3 of 5 checks hold in \d+\.\d s", last)
     first = re.split(r"\s{2,}", rows[0])
     assert first[0] == "orders"

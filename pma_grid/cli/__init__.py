@@ -6,7 +6,6 @@ so), 2 bad input or usage, 130 interrupted.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 
@@ -33,10 +32,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
-    except BrokenPipeError:
-        # the reader of our output is gone: nothing to say, and nowhere to say it
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
     except ConvergenceError as error:
         # of a study: its grids are solved one after the other, none of them is written
         say(f"did not converge: {error}")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from pma_grid import __version__
 from pma_grid.cli.flows import evolve
+from pma_grid.cli.outcome import DONE
 from pma_grid.cli.results import info, plot
 from pma_grid.cli.solving import demo, solve
 from pma_grid.cli.studies import study
@@ -19,7 +24,23 @@ from pma_grid.cli.validation import validate
 SEVERAL = {"--sizes": re.compile(r"-*\d+"), "--record": re.compile(r"[a-z][a-z0-9_-]*")}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class Group(click.Group):
+    """Commands that end in peace when the reader of their output is gone, as in `... | head`."""
+
+    def invoke(self, context: click.Context) -> Any:
+        """Run the command; click itself would exit with 1, which here means something else."""
+        try:
+            return super().invoke(context)
+        except BrokenPipeError:
+            # what is still buffered goes nowhere, else Python complains when it flushes it
+            with contextlib.suppress(OSError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return DONE
+
+
+@click.group(
+    cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="pma-grid")
 def cli() -> None:
     """Optimal transport between densities on 1-, 2- and 3-D grids.

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pma_grid.claims import Check, ClaimResult
 
 # Characters of the columns after the name of the claim; longer quantities go on below.
-QUANTITY, NUMBER, INTERVAL, VERDICT = 46, 11, 24, 5
+QUANTITY, NUMBER, INTERVAL = 54, 10, 20
 
 
 @click.command()
@@ -56,7 +56,7 @@ def validate(
     began = time.perf_counter()
     entries: list[dict[str, Any]] = []
     if not as_json:
-        click.echo(_row(width, "claim", "quantity", "predicted", "accepted", "measured", ""))
+        click.echo(_row(width, "claim", "quantity", "predicted", "accepted", "measured", "verdict"))
     for number, name in enumerate(names, 1):
         note = f"checking {name} ({number} of {len(names)}) ..."
         with _Announcement("" if quiet or not sys.stderr.isatty() else note):
@@ -186,7 +186,7 @@ def _row(
     """One line of the table."""
     return (
         f"{name:<{width}}  {quantity:<{QUANTITY}}  {predicted:>{NUMBER}}  {accepted:>{INTERVAL}}  "
-        f"{measured:>{NUMBER}}  {verdict:<{VERDICT}}"
+        f"{measured:>{NUMBER}}  {verdict}"
     ).rstrip()
 
 

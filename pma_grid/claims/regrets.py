@@ -92,12 +92,12 @@ def _closed_bounds(
 
 def regret_on_grids(findings: Findings, quick: bool) -> None:
     """Implicit steps: sum eta S = D_0 - D_K - sum D(rho_{k+1}|rho_k), avg S <= D_0 / W_K."""
-    for dim, n in ({1: 128, 2: 48} if quick else {1: 256, 2: 96, 3: 24}).items():
+    for dim, n in ({1: 128, 2: 48} if quick else {1: 256, 2: 96, 3: 20}).items():
         problem = bumps(dim, n)
         curves = []
         for name, schedule in _many(2e-3).items():
             flow = evolve(
-                problem, schedule=schedule, steps=30 if quick else 80, scheme=sharp(),
+                problem, schedule=schedule, steps=30 if quick or dim == 3 else 80, scheme=sharp(),
                 record=theory.SERIES,
             )  # fmt: skip
             regret = theory.regret(flow)

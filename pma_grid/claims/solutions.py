@@ -11,7 +11,14 @@ from pma_grid.evolution import evolve, iterate
 from pma_grid.flow import State
 from pma_grid.lattice import Array
 from pma_grid.parabolic import ParabolicOperator
-from pma_grid.schedules import adaptive, constant, polyak, residual_balanced
+from pma_grid.schedules import (
+    Schedule,
+    StateSchedule,
+    adaptive,
+    constant,
+    polyak,
+    residual_balanced,
+)
 from pma_grid.stationary import solve
 from pma_grid.stepping import TRBDF2, Explicit, Scheme
 
@@ -152,7 +159,7 @@ def self_duality(findings: Findings, quick: bool) -> None:
 
 def agreement(findings: Findings, quick: bool) -> None:
     """Flows of every kind end at the potential that `solve` finds."""
-    runs = {
+    runs: dict[str, tuple[Schedule | StateSchedule, Scheme]] = {
         "implicit Euler, eta = 0.1": (constant(0.1), sharp()),
         "residual-balanced steps": (residual_balanced(0.01, 1e4), sharp()),
         "Polyak steps": (polyak(), sharp()),

@@ -99,4 +99,4 @@ def weights(flow: Flow) -> tuple[float, float]:
 
 def _relative(defect: Array, size: Array) -> Array:
     """Quotient, 0 where the size is."""
-    return np.divide(defect, size, out=np.zeros_like(defect), where=size != 0)
+    return np.asarray(np.divide(defect, size, out=np.zeros_like(defect), where=size != 0))

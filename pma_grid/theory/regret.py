@@ -48,7 +48,7 @@ class Regret:
     @property
     def tightness(self) -> Array:
         """average / bound, at most 1."""
-        return self.average / self.bound
+        return np.asarray(self.average / self.bound)
 
 
 def regret(flow: Flow) -> Regret:

@@ -129,7 +129,7 @@ class StageSolver:
             stencil = operator.linearise(residual, 1.0 / beta)
             handle, result = attempt(self.linear_solver, stencil, handle, -defect.ravel(), rtol)
             if result is None:
-                break
+                return Solved(phi, residual, handle, newton, linear), False
             newton, linear = newton + 1, linear + result.iterations
             direction = result.x.reshape(phi.shape)
             direction -= direction.mean()
@@ -141,7 +141,8 @@ class StageSolver:
                 found = trial_norm <= (1 - SLOPE * size) * norm
                 size *= 0.5
             if not found:
-                break
+                # the stencil is that of a rejected trial: no measure of rounding at phi
+                return Solved(phi, residual, handle, newton, linear), False
             phi, residual, defect, norm = trial, value, rest, trial_norm
         done = math.isfinite(norm) and norm <= max(tol, _rounding(operator, phi, residual))
         return Solved(phi, residual, handle, newton, linear), done

@@ -113,10 +113,25 @@ def decay_rate(scheme: str, rate: float, step_size: float) -> float:
     ----------
     scheme : {"implicit_euler", "trbdf2", "explicit"}
     rate : float
-        1/length^2.
+        At least 0, 1/length^2.
     step_size : float
-        length^2.
+        Positive, length^2.
+
+    Returns
+    -------
+    float
+        1/length^2; negative where explicit steps amplify the mode, inf where one step removes it.
+
+    Raises
+    ------
+    InvalidInputError
+        The scheme is not known, or a number is out of range.
     """
+    if not (0 <= rate < math.inf and 0 < step_size < math.inf):
+        raise InvalidInputError(
+            f"rate is {rate!r} and step_size {step_size!r}; the rate must be a number >= 0 and the "
+            "step size one > 0"
+        )
     z = rate * step_size
     beta = 0.5 * GAMMA
     functions = {
@@ -130,7 +145,8 @@ def decay_rate(scheme: str, rate: float, step_size: float) -> float:
             f"scheme is {scheme!r}; the stability functions known are those of "
             f"{', '.join(functions)}"
         )
-    return -math.log(abs(functions[scheme]())) / step_size
+    factor = abs(functions[scheme]())
+    return -math.log(factor) / step_size if factor > 0 else math.inf
 
 
 def fitted_rate(flow: Flow, name: str = "kl", *, span: tuple[float, float] | None = None) -> float:

@@ -10,6 +10,7 @@ from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow
 from pma_grid.lattice import Array
+from pma_grid.operator import positive
 from pma_grid.theory.bounds import master_bound
 from pma_grid.theory.identities import weights
 
@@ -102,9 +103,11 @@ def mixture(flow: Flow) -> Density:
 
 def mixture_divergences(flow: Flow) -> tuple[float, float]:
     """KL(average|mu) and KL(mu|average): by convexity at most the averages of KL along the flow."""
-    mu = flow.oriented.source
-    log_ratio = np.log(mixture(flow).values / mu.values)
-    masses = mu.values * mu.grid.cell_volume
+    problem = flow.oriented
+    # as along the flow: zeros of the source raised to the working floor
+    values = positive(problem)[0]
+    log_ratio = np.log(mixture(flow).values / values)
+    masses = values * problem.source.grid.cell_volume
     ratio = np.exp(log_ratio)
     return (
         float((masses * (ratio * log_ratio - np.expm1(log_ratio))).sum()),

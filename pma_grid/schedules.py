@@ -30,6 +30,7 @@ for a smaller one after seeing where it leads.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
@@ -79,19 +80,19 @@ def constant(step_size: float) -> Schedule:
     0.1
     """
     eta = _positive(step_size, "step_size")
-    return Formula(f"constant({eta:g})", lambda k, t, r: eta)
+    return Formula(f"constant({_text(eta)})", lambda k, t, r: eta)
 
 
 def inverse_sqrt(scale: float) -> Schedule:
     """eta_k = c / sqrt(k + 1)."""
     c = _positive(scale, "scale")
-    return Formula(f"inverse_sqrt({c:g})", lambda k, t, r: c / math.sqrt(k + 1))
+    return Formula(f"inverse_sqrt({_text(c)})", lambda k, t, r: c / math.sqrt(k + 1))
 
 
 def inverse(scale: float) -> Schedule:
     """eta_k = c / (k + 1)."""
     c = _positive(scale, "scale")
-    return Formula(f"inverse({c:g})", lambda k, t, r: c / (k + 1))
+    return Formula(f"inverse({_text(c)})", lambda k, t, r: c / (k + 1))
 
 
 def geometric(first: float, ratio: float, largest: float = math.inf) -> Schedule:
@@ -104,16 +105,18 @@ def geometric(first: float, ratio: float, largest: float = math.inf) -> Schedule
         # the exponent is bounded: q^k overflows for long runs
         return eta * math.exp(max(-600.0, min(k * math.log(q), log_top)))
 
-    return Formula(f"geometric({eta:g}, {q:g})", rule)
+    return Formula(f"geometric({_text(eta, q, top)})", rule)
 
 
 def horizon(divergence: float, dissipation: float, steps: int) -> Schedule:
     """The constant step sqrt(2 D_0 / (G K)) that is best for K explicit steps with I <= G."""
     d, g = _positive(divergence, "divergence"), _positive(dissipation, "dissipation")
-    if steps < 1:
-        raise InvalidInputError(f"steps is {steps!r}; the horizon must be at least one step")
+    if not isinstance(steps, numbers.Integral) or isinstance(steps, bool) or steps < 1:
+        raise InvalidInputError(
+            f"steps is {steps!r}; the horizon must be a whole number, at least one step: say 100"
+        )
     eta = math.sqrt(2 * d / (g * steps))
-    return Formula(f"horizon({d:g}, {g:g}, {steps})", lambda k, t, r: eta)
+    return Formula(f"horizon({_text(d, g, steps)})", lambda k, t, r: eta)
 
 
 def residual_balanced(scale: float, largest: float = math.inf) -> Schedule:
@@ -122,8 +125,11 @@ def residual_balanced(scale: float, largest: float = math.inf) -> Schedule:
     Mulder & van Leer (1985), J. Comput. Phys. 59, 232-246. doi:10.1016/0021-9991(85)90144-5
     """
     c = _positive(scale, "scale")
-    top = min(_positive(largest, "largest", finite=False), 1e12)
-    return Formula(f"residual_balanced({c:g})", lambda k, t, r: min(c / max(r, 1e-300), top))
+    top = _positive(largest, "largest", finite=False)
+    # the residual of a stationary start vanishes
+    bound = min(top, 1e12)
+    text = f"residual_balanced({_text(c, top)})"
+    return Formula(text, lambda k, t, r: min(c / max(r, 1e-300), bound))
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ def self_bounding(theta: float = 0.5, largest: float = 1.0) -> SelfBounding:
 
     0 < theta < 1; then avg S <= D_0 / ((1 - theta) W_K).
     """
-    if not 0 < theta < 1:
+    if not (isinstance(theta, numbers.Real) and 0 < theta < 1):
         raise InvalidInputError(f"theta is {theta!r}; it must lie in (0, 1): for example 0.5")
     return SelfBounding(float(theta), _positive(largest, "largest"))
 
@@ -189,7 +195,7 @@ class Adaptive:
     def propose(self, state: Any) -> float:
         """The step whose predicted error per unit step is the tolerance."""
         if state.step.size == 0:
-            return self.first
+            return min(self.largest, self.first)
         return min(self.largest, float(state.step.size) * self._factor(state, state.step))
 
     def review(self, state: Any, trial: Any) -> float | None:
@@ -220,12 +226,17 @@ def _ratio(state: Any, otherwise: float) -> float:
     return float(state.symmetrised_kl / dissipation) if dissipation > 0 else otherwise
 
 
+def _text(*values: float) -> str:
+    """Numbers as arguments of a call, short where no digit is lost; a last infinity is left out."""
+    given = values[:-1] if len(values) > 1 and math.isinf(values[-1]) else values
+    short = [(f"{value:g}", float(value)) for value in given]
+    return ", ".join(text if float(text) == value else repr(value) for text, value in short)
+
+
 def _positive(value: float, name: str, *, finite: bool = True) -> float:
     """A positive number or an error that names it."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    number = float(value) if real else math.nan
     if not number > 0 or (finite and math.isinf(number)):
         raise InvalidInputError(
             f"{name} is {value!r}; it must be a positive number: step sizes are times, in length^2"

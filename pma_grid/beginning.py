@@ -26,12 +26,15 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
     """
     if side not in ("source", "target"):
         raise InvalidInputError(f"side is {side!r}; it must be 'source' or 'target'")
-    operator = ParabolicOperator(problem if side == "source" else problem.swapped(), forcing)
+    oriented = problem if side == "source" else problem.swapped()
+    if isinstance(initial, State) and _continues(initial, oriented, forcing):
+        return initial
+    operator = ParabolicOperator(oriented, forcing)
     time, index = 0.0, 0
     if isinstance(initial, State):
         candidates = [(initial.phi, initial.offset)]
         time, index = initial.time, initial.index
-    elif isinstance(initial, Flow) and initial.side == side and initial.potential is not None:
+    elif isinstance(initial, Flow) and initial.potential is not None and _fits(initial, oriented):
         candidates = [_split(operator, initial.potential)]
     elif initial is None:
         candidates = [(np.zeros(operator.problem.source.shape), 0.0)]
@@ -51,6 +54,22 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
     raise _not_convex(state)
 
 
+def _continues(state: State, problem: Problem, forcing: Forcing | None) -> bool:
+    """Whether a state is one of this very flow: then all that its next step may reuse goes on."""
+    operator = state.operator
+    return (
+        operator.problem.source is problem.source
+        and operator.problem.target is problem.target
+        and operator.forcing is forcing
+    )
+
+
+def _fits(flow: Flow, problem: Problem) -> bool:
+    """Whether the potential of a flow lives on the grids of the oriented ``problem``."""
+    theirs = flow.oriented
+    return theirs.source.grid == problem.source.grid and theirs.target.grid == problem.target.grid
+
+
 def _split(operator: ParabolicOperator, potential: Array) -> tuple[Array, float]:
     """phi and its mean from u."""
     phi = potential - operator.frame.quadratic()
@@ -61,7 +80,11 @@ def _split(operator: ParabolicOperator, potential: Array) -> tuple[Array, float]
 def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
     """phi and mean on the source's grid, from a transport (of any grid of its box) or an array."""
     if not isinstance(initial, Transport):
-        initial = Transport.from_potential(problem, np.asarray(initial))
+        try:
+            initial = Transport.from_potential(problem, np.asarray(initial))
+        except (InvalidInputError, ValueError) as error:
+            # the argument of from_potential has another name here
+            raise InvalidInputError(str(error).replace("potential", "initial", 1)) from None
     grid, mine = initial.problem.source.grid, problem.source.grid
     grid.check_same_box(mine)
     initial.problem.target.grid.check_same_box(problem.target.grid)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Iterator, Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from numpy.typing import ArrayLike
 
@@ -76,8 +76,17 @@ def iterate(
     1 0.1 4.0e-03
     2 0.2 8.9e-04
     """
-    _check(steps, time, tol, schedule)
     method = ImplicitEuler() if scheme is None else scheme
+    _check(problem, schedule, method, steps, time, tol)
+    return _states(problem, schedule, method, steps, time, tol, initial, side, forcing)
+
+
+def _states(
+    problem: Problem, schedule: Schedule | StateSchedule, method: Scheme, steps: int | None,
+    time: float | None, tol: float | None, initial: Initial | None, side: Side,
+    forcing: Forcing | None,
+) -> Iterator[State]:  # fmt: skip
+    """The loop itself, a generator: `iterate` checks its arguments when it is called."""
     state = begin(problem, initial, side, forcing)
     first = state.index
     yield state
@@ -149,6 +158,8 @@ def evolve(
         record name that does not exist, and other arguments out of range.
     LostConvexityError
         An explicit step left the convex potentials; its ``result`` is the flow until then.
+    ConvergenceError
+        "bregman" is recorded and `solve` does not find the stationary potential.
     EvolutionInterrupted
         Ctrl-C (a KeyboardInterrupt); its ``result`` is the flow until then.
 
@@ -193,6 +204,9 @@ def evolve(
                 str(error), result=recorder.flow(Status.LOST_CONVEXITY)
             ) from None
         except ConvergenceError:
+            if recorder.state is None:
+                # the stationary potential of "bregman", not a step
+                raise
             status = Status.STEP_FAILED
         except KeyboardInterrupt:
             if recorder.state is None:
@@ -249,7 +263,7 @@ def _advance(
 
 def _checked_size(size: float, state: State, schedule: object) -> float:
     """The step size of a schedule, which may be a user's function."""
-    if not (is_number(size) and math.isfinite(size) and size > 0):
+    if not (_is_range(size) and size > 0):
         raise InvalidInputError(
             f"schedule {schedule!r} returned {size!r} at step {state.index} (t = {state.time:g}); "
             "step sizes must be positive finite numbers, in length^2: change the schedule"
@@ -257,15 +271,37 @@ def _checked_size(size: float, state: State, schedule: object) -> float:
     return float(size)
 
 
-def _check(steps: int | None, time: float | None, tol: float | None, schedule: object) -> None:
-    """Ranges of the arguments of the loop."""
+def _check(
+    problem: object, schedule: object, scheme: object, steps: object, time: object, tol: object
+) -> None:
+    """Kinds and ranges of the arguments of the loop."""
+    if not isinstance(problem, Problem):
+        raise InvalidInputError(
+            f"problem is of type {type(problem).__name__}; it must be a Problem: pass "
+            "pma.Problem(source, target)"
+        )
     if not callable(schedule) and not isinstance(schedule, StateSchedule):
         raise InvalidInputError(
             f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
             "for example pma.schedules.constant(0.1)"
         )
-    if steps is not None and (isinstance(steps, bool) or int(steps) != steps or steps < 0):
-        raise InvalidInputError(f"steps is {steps!r}; it must be an integer >= 0")
+    if isinstance(scheme, type) or not callable(getattr(scheme, "step", None)):
+        raise InvalidInputError(
+            f"scheme is {scheme!r}; it must be an object with a step: for example "
+            "pma.ImplicitEuler()"
+        )
+    if steps is not None and not (_is_range(steps) and _is_whole(steps)):
+        raise InvalidInputError(f"steps is {steps!r}; it must be an integer >= 0: say 100")
     for name, value in (("time", time), ("tol", tol)):
-        if value is not None and not (is_number(value) and math.isfinite(value) and value >= 0):
-            raise InvalidInputError(f"{name} is {value!r}; it must be a number >= 0")
+        if value is not None and not _is_range(value):
+            raise InvalidInputError(f"{name} is {value!r}; it must be a number >= 0: say 0.1")
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether a number is an integer."""
+    return float(value).is_integer()
+
+
+def _is_range(value: Any) -> bool:
+    """Whether it is one finite number >= 0."""
+    return is_number(value) and math.isfinite(value) and value >= 0

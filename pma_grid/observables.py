@@ -7,7 +7,7 @@ which says how well the grid resolves the densities, belongs beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -185,16 +185,17 @@ def resolve(record: Sequence[str | Observable]) -> dict[str, Observable | None]:
     InvalidInputError
         A name that does not exist, or a name twice.
     """
-    if isinstance(record, str):
+    if isinstance(record, str) or not isinstance(record, Iterable):
         raise InvalidInputError(
-            f"record is the text {record!r}; it must be a sequence: pass record=({record!r},)"
+            f"record is {record!r}; it must be a sequence of names and functions: for example "
+            'record=("kl",), or () for nothing'
         )
     chosen: dict[str, Observable | None] = {}
     for entry in record:
         if callable(entry):
             name = getattr(entry, "__name__", type(entry).__name__)
             function: Observable | None = entry
-        elif entry in NAMES:
+        elif isinstance(entry, str) and entry in NAMES:
             name, function = entry, NAMED.get(entry)
         else:
             raise InvalidInputError(

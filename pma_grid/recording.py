@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from pma_grid.errors import InvalidInputError, Status
+from pma_grid.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.flow import Flow, Snapshot, State
 from pma_grid.lattice import Array
 from pma_grid.observables import Observable, bregman
@@ -60,12 +60,13 @@ class Recorder:
         if self.state is None:
             self._first = state.index
             self._resolve_reference(state)
-        else:
-            self._accumulate(self.state, state)
+        # first all that may raise or be interrupted, so that the series keep one length
+        values = {name: _value(name, function, state) for name, function in self._record.items()}
+        for name, value in values.items():
+            self._series[name].append(value)
         self._times.append(state.time)
-        for name, function in self._record.items():
-            assert function is not None
-            self._series[name].append(float(function(state)))
+        if self.state is not None:
+            self._accumulate(self.state, state)
         if self._is_due(state):
             volume = state.operator.problem.source.grid.cell_volume
             self._snapshots.append(Snapshot(state.time, state.masses / volume, state.potential))
@@ -156,23 +157,49 @@ class Recorder:
         }
 
 
+def _value(name: str, function: Observable | None, state: State) -> float:
+    """What an observable, which may be a user's function, says of a state."""
+    assert function is not None
+    value = function(state)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise InvalidInputError(
+            f"record has {name}, which returned {value!r} at step {state.index}; observables "
+            "return one number: reduce it, for example with .max()"
+        ) from None
+
+
 def stationary_phi(state: State) -> Array:
-    """phi of the discrete stationary solution: where h is constant to 1e-12."""
+    """phi of the discrete stationary solution: where h is constant to 1e-12.
+
+    Raises
+    ------
+    ConvergenceError
+        Where it cannot be found.
+    """
     operator = state.operator
     grid = operator.problem.source.grid
-    phi = solve(operator.problem, tol=REFERENCE_TOLERANCE).phi
+    failure: ConvergenceError | None = None
+    try:
+        phi = solve(operator.problem, tol=REFERENCE_TOLERANCE).phi
+    except ConvergenceError as error:
+        # close to a solution, perhaps: the implicit step decides
+        failure, phi = error, error.result.phi
     scheme = ImplicitEuler(rtol=0.0, atol=REFERENCE_RESIDUAL)
     begin = start(operator, np.array(phi), 0.0, state.time)
     polished = scheme.step(begin, REFERENCE_STEP * max(grid.lengths) ** 2)
+    if polished is None and failure is not None:
+        raise failure
     return begin.phi if polished is None else polished.phi
 
 
 def _checked_keep(keep: int | Sequence[float]) -> tuple[int, list[float]]:
     """Every so many steps, or a list of times."""
-    if isinstance(keep, int) and not isinstance(keep, bool) and keep > 0:
-        return keep, []
-    times = [] if is_number(keep) else list(keep)  # type: ignore[arg-type]
-    if is_number(keep) or not all(is_number(t) and np.isfinite(t) for t in times):
+    if isinstance(keep, int | np.integer) and not isinstance(keep, bool) and keep > 0:
+        return int(keep), []
+    times: list[Any] = list(keep) if isinstance(keep, Iterable) else [None]
+    if not all(is_number(t) and np.isfinite(t) for t in times):
         raise InvalidInputError(
             f"keep is {keep!r}; it must be a number of steps >= 1 or a sequence of times: "
             "for example keep=10 or keep=(0, 0.1, 1)"

@@ -88,12 +88,14 @@ def _wild(findings: Findings, n: int) -> None:
     steps = 10.0 ** rng.uniform(-3, 0, 12)
     flow = evolve(
         bumps(2, n), schedule=lambda k, t, r: float(steps[k]), steps=len(steps), scheme=sharp(),
-        record=CHEAP,
+        record=(*CHEAP, "bregman"),
     )  # fmt: skip
     findings.below("2-D, random step sizes: the same", ROUNDING, _worst_turn(flow))
     index = np.arange(len(flow.times), dtype=float)
     names = {"kl": "KL(rho|mu)", "reverse_kl": "KL(mu|rho)", "chi2": "chi2", "tv": "TV"}
     curves = [Curve(text, index, np.maximum(flow[name], 1e-24)) for name, text in names.items()]
+    bound = theory.last_iterate_bound(flow)
+    curves.append(Curve("bound of KL(rho|mu), D0 / W", index[1:], bound, "predicted"))
     findings.panels.append(
         Panel("random step sizes, 2-D", "step", "divergence", tuple(curves), xscale="linear")
     )
@@ -106,13 +108,16 @@ def second_order_steps(findings: Findings, quick: bool) -> None:
     for dim, n in sizes.items():
         flow = evolve(
             bumps(dim, n), schedule=adaptive(1e-2 if quick else 1e-3), time=0.3,
-            scheme=TRBDF2(**SHARP), record=CHEAP,  # type: ignore[arg-type]
+            scheme=TRBDF2(**SHARP), record=(*CHEAP, "bregman"),  # type: ignore[arg-type]
         )  # fmt: skip
         findings.below(
             f"{dim}-D, adaptive TR-BDF2: rise of KL, TV, chi2, max h, fall of min h", 1e-8,
             _worst_turn(flow),
         )  # fmt: skip
-        curves.append(Curve(f"{dim}-D", flow.times[1:], flow["kl"][1:]))
+        curves += [
+            Curve(f"{dim}-D", flow.times[1:], flow["kl"][1:]),
+            Curve(f"{dim}-D: D0 / t", flow.times[1:], theory.last_iterate_bound(flow), "predicted"),
+        ]
     findings.panels.append(
         Panel("adaptive TR-BDF2", "time", "KL(rho|mu)", tuple(curves), xscale="linear")
     )
@@ -132,7 +137,11 @@ def nonexpansive(findings: Findings, quick: bool) -> None:
         lowest = min(float((v - u).min()) for u, v in zip(*runs, strict=True))
         findings.below(f"{dim}-D: rise of sup |u - v|", 1e-12, float(np.diff(gaps).max()))
         findings.above(f"{dim}-D: smallest v - u where v_0 >= u_0", -1e-12, lowest)
-        curves.append(Curve(f"{dim}-D", np.arange(len(gaps), dtype=float), gaps))
+        index = np.arange(len(gaps), dtype=float)
+        curves += [
+            Curve(f"{dim}-D", index, gaps),
+            Curve(f"{dim}-D: bound", index, np.full_like(gaps, gaps[0]), "predicted"),
+        ]
     findings.panels.append(
         Panel("two initial potentials", "step", "sup |u - v|", tuple(curves), xscale="linear")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.linalg import eigh_tridiagonal
 
 from pma_grid import theory
 from pma_grid.cases import bimodal, gaussian_pair
@@ -37,24 +38,23 @@ def spectral_gap(findings: Findings, quick: bool) -> None:
         if not quick:
             schemes += [(sharp(), 0.5 / gap), (TRBDF2(**SHARP), 0.2 / gap)]  # type: ignore[arg-type]
         for scheme, eta in schemes:
-            predicted = 2 * theory.decay_rate(scheme.name, gap, eta)
+            pace = theory.decay_rate(scheme.name, gap, eta)
             flow = evolve(
-                problem, schedule=constant(eta), scheme=scheme, time=16 / gap, initial=start,
+                problem, schedule=constant(eta), scheme=scheme, time=20 / pace, initial=start,
                 record=("kl", "mass_constant"),
             )  # fmt: skip
-            span = (10 / gap, 16 / gap)
-            measured = theory.fitted_rate(flow, "kl", span=span)
+            # late, since the second mode of the bumps in 2-D decays only 1.18 times as fast
+            measured = theory.fitted_rate(flow, "kl", span=(14 / pace, 20 / pace))
             findings.near(
-                f"{name}, {scheme.name}, eta lambda = {eta * gap:.2g}: rate of KL", predicted,
-                measured, 0.02 * predicted,
+                f"{name}, {scheme.name}, eta lambda = {eta * gap:.2g}: rate of KL", 2 * pace,
+                measured, 0.02 * pace,
             )  # fmt: skip
-        scaled = flow.times * gap
+        scaled = flow.times * pace
         curves.append(Curve(name, scaled[1:], np.maximum(flow["kl"][1:], 1e-24)))
     line = curves[0].y[-1] * np.exp(2 * (curves[0].x[-1] - curves[0].x))
-    curves.append(Curve("rate 2 lambda", curves[0].x, line, "predicted"))
-    findings.panels.append(
-        Panel("decay", "time x lambda", "KL(rho|mu)", tuple(curves), xscale="linear")
-    )
+    curves.append(Curve("the predicted rate", curves[0].x, line, "predicted"))
+    label = "time x lambda, mapped through the stability function"
+    findings.panels.append(Panel("decay", label, "KL(rho|mu)", tuple(curves), xscale="linear"))
 
 
 def _asymmetric(problem: Problem) -> tuple[Problem, Array]:
@@ -69,8 +69,9 @@ def gaussian_rates(findings: Findings, quick: bool) -> None:
     for dim in (1, 2):
         pair = gaussian_pair(dim)
         slowest = float(pair.rates()[0])
-        flow = pair.mirror_flow(constant(0.02), 1200, scheme="implicit")
-        predicted = 2 * theory.decay_rate("implicit_euler", slowest, 0.02)
+        eta = 0.1 / slowest
+        flow = pair.mirror_flow(constant(eta), 240, scheme="implicit")
+        predicted = 2 * theory.decay_rate("implicit_euler", slowest, eta)
         measured = theory.fitted_rate(flow, "kl", span=(16 / slowest, 24 / slowest))
         findings.near(f"{dim}-D closed form: rate of KL", predicted, measured, 0.01 * predicted)
     widths = (0.5, 1.0, 2.0)
@@ -142,16 +143,20 @@ def _shifted(b: float, *y: Array) -> Array:
 
 
 def multimodal(findings: Findings, quick: bool) -> None:
-    """Modes that move apart: the gap of PMA against Langevin's."""
+    """Modes that move apart: the gap of PMA against Langevin's, both against 1-D formulas."""
     separations = (1.0, 1.5, 2.0)
     n = 160 if quick else 320
-    ours, langevin = [], []
+    ours, langevin, quantiles, resistances = [], [], [], []
     for s in separations:
         problem = bimodal(1, separation=s, radius=5.0).problem((n,))
         ours.append(float(theory.spectrum(solve(problem, tol=1e-9))[0]))
         langevin.append(theory.langevin_gap(problem.source))
-    findings.near("s = 1.5: PMA's gap", 0.581, ours[1], 0.005)
-    findings.near("s = 1.5: Langevin's gap", 0.1283, langevin[1], 0.002)
+        quantiles.append(_gap_by_quantiles(problem))
+        resistances.append(_gap_by_resistances(problem.source))
+        findings.near(f"s = {s:g}: PMA's gap", quantiles[-1], ours[-1], 0.005 * quantiles[-1])
+        findings.near(
+            f"s = {s:g}: Langevin's gap", resistances[-1], langevin[-1], 0.01 * resistances[-1]
+        )
     gains = [a / b for a, b in zip(ours, langevin, strict=True)]
     findings.above("gain over Langevin: s = 2 over s = 1.5", 2.0, gains[2] / gains[1])
     findings.above("gain over Langevin: s = 1.5 over s = 1", 2.0, gains[1] / gains[0])
@@ -168,8 +173,36 @@ def multimodal(findings: Findings, quick: bool) -> None:
             "spectral gap",
             (
                 Curve("PMA", x / 0.6, np.array(ours)),
+                Curve("PMA, by quantiles", x / 0.6, np.array(quantiles), "predicted"),
                 Curve("Langevin", x / 0.6, np.array(langevin)),
+                Curve("Langevin, by resistances", x / 0.6, np.array(resistances), "predicted"),
             ),
             xscale="linear",
         )
     )
+
+
+def _gap_by_quantiles(problem: Problem) -> float:
+    """PMA's gap in 1-D, of -(nu(T) w')' = lambda mu w with T the monotone rearrangement."""
+    mu, nu = problem.source, problem.target
+    masses, (h,) = mu.values * mu.grid.cell_volume, mu.grid.spacing
+    levels = np.concatenate([[0.0], np.cumsum(nu.values * nu.grid.cell_volume)])
+    edges = np.interp(np.cumsum(masses)[:-1], levels, nu.grid.faces[0])
+    return _gap_of_path(masses, np.interp(edges, nu.grid.axes[0], nu.values) / h)
+
+
+def _gap_by_resistances(mu: Density) -> float:
+    """Langevin's gap in 1-D, of -(mu w')' = lambda mu w with the resistance int dx/mu of edges."""
+    (h,), inverse = mu.grid.spacing, 1.0 / mu.values
+    return _gap_of_path(mu.values * h, 2.0 / (h * (inverse[1:] + inverse[:-1])))
+
+
+def _gap_of_path(masses: Array, weights: Array) -> float:
+    """Smallest nonzero eigenvalue of a path graph with masses and weights of edges."""
+    diagonal = np.concatenate([weights, [0.0]]) + np.concatenate([[0.0], weights])
+    roots = np.sqrt(masses)
+    values = eigh_tridiagonal(
+        diagonal / masses, -weights / (roots[1:] * roots[:-1]), select="i", select_range=(1, 1),
+        eigvals_only=True,
+    )  # fmt: skip
+    return float(values[0])

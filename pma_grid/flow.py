@@ -66,6 +66,8 @@ class State:
     slope : ndarray, shape ``source.shape``
         h - mean h as the equation of the step has it, (v - base) / beta: without the algebraic
         error of h, which sits in the highest frequencies, where differences amplify it.
+    gauge_rate : float
+        The constant beside it: h = slope + gauge_rate up to that error.
     operator : ParabolicOperator
     step : Step
         How the flow came here.
@@ -83,6 +85,7 @@ class State:
     offset: float
     residual: Array
     slope: Array
+    gauge_rate: float
     operator: ParabolicOperator
     step: Step
     order: int = 1

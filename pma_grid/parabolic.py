@@ -76,7 +76,12 @@ class ParabolicOperator:
         return value
 
     def linearise(self, residual: Array, reaction: float) -> Stencil:
-        """The stencil of the last evaluation with a reaction, rows weighted by rho = mu e^h."""
+        """The stencil of the last evaluation with a reaction, rows weighted by rho = mu e^h.
+
+        Residuals are measured over the root of the diagonal.  Where det D2u nearly vanishes rows
+        are large: unweighted, Krylov's method sees nothing else; over the diagonal itself, it
+        leaves an h there from which the next step cannot be solved.
+        """
         stencil = self.equation.stencil
         level = float((self.masses * residual).sum())
         np.clip(residual.ravel() - level, -LARGEST_LOG_RATIO, LARGEST_LOG_RATIO,
@@ -84,6 +89,10 @@ class ParabolicOperator:
         np.exp(stencil.row_scale, out=stencil.row_scale)
         stencil.row_scale *= self.masses.ravel()
         stencil.reaction = reaction
+        stencil.equilibration = None
+        if reaction:
+            diagonal = reaction + 2.0 * stencil.weights.sum(axis=1)
+            stencil.equilibration = np.sqrt(reaction / diagonal)
         return stencil
 
     def divergence(self, a: Array, b: Array, time: float) -> float:

@@ -65,12 +65,13 @@ class GCR:
         progress: LinearResult | None = None,
     ) -> LinearResult:
         """Solve to ``rtol``; ``progress`` continues a solve begun with another preconditioner."""
-        gauge = stencil.gauge
+        weights = stencil.equilibration
+        gauge = stencil.gauge if weights is None else stencil.gauge * weights
         gauge_norm = kernels.dot(gauge, gauge)
         x = np.zeros(rhs.size) if progress is None else progress.x
         residual = self._residual
         if progress is None:
-            residual[:] = rhs
+            residual[:] = rhs if weights is None else rhs * weights
             multiplier = kernels.dot(gauge, residual) / gauge_norm
             kernels.add_multiple(-multiplier, gauge, residual)
             first = math.sqrt(kernels.dot(residual, residual))
@@ -87,8 +88,10 @@ class GCR:
         target, limit = rtol, done + max_iterations
         while relative > target and done < limit and first > 0:
             q, z = self._q[0], self._z[0]
-            precondition(residual, z)
+            precondition(residual if weights is None else residual / weights, z)
             stencil.apply(z, q)
+            if weights is not None:
+                q *= weights
             kernels.gcr_products(q, gauge, residual, self._q[1], self._q[2], self._products)
             g, qq, qr, q1, q2 = self._products
             share = g / gauge_norm

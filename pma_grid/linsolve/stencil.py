@@ -38,6 +38,8 @@ class Stencil:
         Extra diffusion ``viscosity_i * gauge`` along axis i, for strictly monotone gradients.
     reaction : float
         c >= 0: the inverse step size of an implicit time step.
+    equilibration : ndarray, shape (N,), optional
+        Positive row weights of the norm in which solvers measure residuals; None for 1.
     """
 
     lattice: Lattice
@@ -49,6 +51,7 @@ class Stencil:
     row_scale: Array
     viscosity: Array | None = None
     reaction: float = 0.0
+    equilibration: Array | None = None
     _padded: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:

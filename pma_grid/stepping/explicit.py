@@ -77,6 +77,7 @@ class Explicit:
         slope = residual - residual.mean()
         return advance(
             state, step_size, phi, state.offset + step_size * mean, residual, slope,
+            float(residual.mean()),
             error=0.5 * step_size * (slope - state.slope), order=self.order,
         )  # fmt: skip
 

@@ -56,7 +56,7 @@ class ImplicitEuler(_Implicit):
     linear_solver : LinearSolver
         Default: geometric multigrid with a lagged hierarchy, pyamg where that is slow.
     rtol : float
-        rms of the step's equation relative to the rms of h - mean h before the step.
+        rms of the step's equation relative to that of h - mean h before the step.
     atol : float
         The same, absolute.
     max_iterations : int
@@ -84,14 +84,14 @@ class ImplicitEuler(_Implicit):
         solved = self._stages.solve(
             state.operator, state.phi, step_size, state.time + step_size,
             guess=state.phi + step_size * _predicted(state, step_size), convex=state.phi,
-            scale=_rms(state.slope), handle=state.handle,
+            scale=_norm(state), handle=state.handle,
         )  # fmt: skip
         if solved is None:
             return None
         slope = (solved.phi - state.phi) / step_size
         return advance(
-            state, step_size, solved.phi, state.offset + step_size * float(solved.residual.mean()),
-            solved.residual, slope, error=0.5 * step_size * (slope - state.slope),
+            state, step_size, solved.phi, state.offset + step_size * solved.alpha, solved.residual,
+            slope, solved.alpha, error=0.5 * step_size * (slope - state.slope),
             order=self.order, newton=solved.newton, linear=solved.linear, handle=solved.handle,
         )  # fmt: skip
 
@@ -123,7 +123,7 @@ class TRBDF2(_Implicit):
     def step(self, state: State, step_size: float) -> State | None:
         """One step of size eta."""
         beta, middle = 0.5 * GAMMA * step_size, GAMMA * step_size
-        phi0, h0, scale = state.phi, state.slope, _rms(state.slope)
+        phi0, h0, scale = state.phi, state.slope, _norm(state)
         base = phi0 + beta * h0
         first = self._stages.solve(
             state.operator, base, beta, state.time + middle,
@@ -143,14 +143,14 @@ class TRBDF2(_Implicit):
         if second is None:
             return None
         h2 = (second.phi - base) / beta
-        c0, means = state.offset, [float(s.residual.mean()) for s in (state, first, second)]
-        c1 = c0 + beta * (means[0] + means[1])
-        c2 = new * c1 - old * c0 + beta * means[2]
+        c0 = state.offset
+        c1 = c0 + beta * (state.gauge_rate + first.alpha)
+        c2 = new * c1 - old * c0 + beta * second.alpha
         w1 = 1 / (6 * GAMMA * (1 - GAMMA))
         w2 = 0.5 - GAMMA * w1
         quadrature = step_size * ((1 - w1 - w2) * h0 + w1 * h1 + w2 * h2)
         return advance(
-            state, step_size, second.phi, c2, second.residual, h2,
+            state, step_size, second.phi, c2, second.residual, h2, second.alpha,
             error=quadrature - (second.phi - phi0), order=self.order,
             newton=first.newton + second.newton, linear=first.linear + second.linear,
             handle=second.handle,
@@ -172,5 +172,6 @@ def _predicted(state: State, ahead: float) -> Array:
     return np.asarray(value)
 
 
-def _rms(field: Array) -> float:
-    return float(np.sqrt(np.mean(np.square(field))))
+def _norm(state: State) -> float:
+    """rms of h - mean h."""
+    return float(np.sqrt(np.mean(np.square(state.slope))))

@@ -44,8 +44,10 @@ def start(
 ) -> State:
     """The state that a flow starts from; h holds NaN where the potential is not convex."""
     residual = operator.evaluate(phi, time)
-    slope = residual - residual.mean()
-    return State(index, time, phi, offset, residual, slope, operator, Step(0.0, phi, slope))
+    mean = float(residual.mean())
+    slope = residual - mean
+    made = Step(0.0, phi, slope)
+    return State(index, time, phi, offset, residual, slope, mean, operator, made)
 
 
 def advance(
@@ -55,6 +57,7 @@ def advance(
     offset: float,
     residual: Array,
     slope: Array,
+    gauge_rate: float,
     *,
     error: Array,
     order: int,
@@ -73,6 +76,7 @@ def advance(
         offset=offset,
         residual=residual,
         slope=slope,
+        gauge_rate=gauge_rate,
         operator=state.operator,
         step=made,
         order=order,

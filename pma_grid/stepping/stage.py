@@ -7,7 +7,7 @@ base.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -34,19 +34,33 @@ def default_linear_solver() -> LinearSolver:
 
 @dataclass(frozen=True)
 class Solved:
-    """Solution of a stage: v = phi + its mean, h there, and what it took."""
+    """Solution of a stage: v = phi + mean, h there, and what it took.
+
+    ``alpha`` is the constant of the equation of the mean-free parts: the mean of v is that of the
+    base plus beta alpha.
+    """
 
     phi: Array
     residual: Array
+    alpha: float
     handle: Handle | None
     newton: int
     linear: int
 
     def then(self, newton: int, linear: int) -> Solved:
         """The same with earlier work counted in."""
-        return Solved(
-            self.phi, self.residual, self.handle, self.newton + newton, self.linear + linear
-        )
+        return replace(self, newton=self.newton + newton, linear=self.linear + linear)
+
+
+@dataclass(frozen=True)
+class _Point:
+    """A potential in Newton's iteration with h and the defect of its stage equation."""
+
+    phi: Array
+    residual: Array
+    defect: Array
+    alpha: float
+    norm: float
 
 
 @dataclass(frozen=True)
@@ -57,7 +71,7 @@ class StageSolver:
     ----------
     linear_solver : LinearSolver
     rtol : float
-        rms of the stage equation, over beta, relative to that of h - mean h at the step's start.
+        rms of the stage equation over beta, relative to that of h - mean h at the step's start.
     atol : float
         The same, absolute (h is dimensionless).
     max_iterations : int
@@ -82,7 +96,7 @@ class StageSolver:
     ) -> Solved | None:
         """The stage from ``guess``, else from ``convex``, else by a ramp in beta from there.
 
-        ``scale`` is the rms of h - mean h at the start of the step.  None where all of it fails.
+        ``scale`` is the rms of h - mean h at the step's start.  None where all of it fails.
         """
         tol = max(self.rtol * scale, self.atol)
         newton = linear = 0
@@ -112,51 +126,74 @@ class StageSolver:
                 return None
             else:
                 power += 1
-        return Solved(phi, solved.residual, handle, newton, linear)
+        return replace(solved, newton=newton, linear=linear)
 
     def _newton(
         self, operator: ParabolicOperator, base: Array, beta: float, time: float, phi: Array,
         tol: float, handle: Handle | None, worst: float = math.inf,
     ) -> tuple[Solved, bool]:  # fmt: skip
         """Newton from phi, unless its defect is above ``worst``; whether the tolerance was met."""
-        residual = operator.evaluate(phi, time)
-        defect, norm = _defect(residual, phi, base, beta)
+        at = _point(operator, base, beta, time, phi)
         newton = linear = 0
-        while norm <= worst and math.isfinite(norm) and newton < self.max_iterations:
-            if norm <= max(tol, _rounding(operator, phi, residual)):
-                return Solved(phi, residual, handle, newton, linear), True
-            rtol = min(LOOSEST, max(SHARPEST, 0.3 * tol / norm))
-            stencil = operator.linearise(residual, 1.0 / beta)
-            handle, result = attempt(self.linear_solver, stencil, handle, -defect.ravel(), rtol)
+        done = False
+        while math.isfinite(at.norm) and at.norm <= worst:
+            done = at.norm <= max(tol, _rounding(operator, at))
+            if done or newton == self.max_iterations:
+                break
+            rtol = min(LOOSEST, max(SHARPEST, 0.3 * tol / at.norm))
+            stencil = operator.linearise(at.residual, 1.0 / beta)
+            handle, result = attempt(self.linear_solver, stencil, handle, -at.defect.ravel(), rtol)
             if result is None:
-                return Solved(phi, residual, handle, newton, linear), False
+                break
             newton, linear = newton + 1, linear + result.iterations
-            direction = result.x.reshape(phi.shape)
-            direction -= direction.mean()
-            size, found = 1.0, False
-            while size >= SMALLEST_STEP and not found:
-                trial = phi + size * direction
-                value = operator.evaluate(trial, time)
-                rest, trial_norm = _defect(value, trial, base, beta)
-                found = trial_norm <= (1 - SLOPE * size) * norm
-                size *= 0.5
-            if not found:
-                # the stencil is that of a rejected trial: no measure of rounding at phi
-                return Solved(phi, residual, handle, newton, linear), False
-            phi, residual, defect, norm = trial, value, rest, trial_norm
-        done = math.isfinite(norm) and norm <= max(tol, _rounding(operator, phi, residual))
-        return Solved(phi, residual, handle, newton, linear), done
+            better = _backtrack(operator, base, beta, time, at, result.x.reshape(phi.shape))
+            if better is None:
+                break
+            at, worst = better, math.inf
+        return Solved(at.phi, at.residual, at.alpha, handle, newton, linear), done
 
 
-def _defect(residual: Array, phi: Array, base: Array, beta: float) -> tuple[Array, float]:
-    """h - (v - base) / beta without its mean, which the gauge takes up, and its rms."""
+def _point(
+    operator: ParabolicOperator, base: Array, beta: float, time: float, phi: Array
+) -> _Point:
+    """h at phi, and h - (v - base) / beta without the constant that the gauge takes up."""
+    residual = operator.evaluate(phi, time)
     defect = residual - (phi - base) / beta
-    defect -= defect.mean()
-    return defect, math.sqrt(float((defect * defect).mean()))
+    alpha = float((operator.masses * defect).sum())
+    defect -= alpha
+    norm = math.sqrt(float((defect * defect).mean()))
+    return _Point(phi, residual, defect, alpha, norm)
 
 
-def _rounding(operator: ParabolicOperator, phi: Array, residual: Array) -> float:
+def _backtrack(
+    operator: ParabolicOperator, base: Array, beta: float, time: float, at: _Point, step: Array
+) -> _Point | None:
+    """Halve the Newton step until the equilibrated defect falls; None where it never does."""
+    weights = operator.equation.stencil.equilibration
+    assert weights is not None
+    weights = weights.copy().reshape(step.shape)
+    step = step - step.mean()
+    first, size = _merit(at.defect, weights), 1.0
+    while size >= SMALLEST_STEP:
+        trial = _point(operator, base, beta, time, at.phi + size * step)
+        share = 1 - SLOPE * size
+        if math.isfinite(trial.norm) and _merit(trial.defect, weights) <= share * first:
+            return trial
+        size *= 0.5
+    return None
+
+
+def _merit(defect: Array, weights: Array) -> float:
+    """Norm of the weighted defect without the multiple of the weights, the gauge, in it."""
+    scaled = defect * weights
+    square = float((scaled * scaled).sum())
+    return math.sqrt(
+        max(0.0, square - float((scaled * weights).sum()) ** 2 / float((weights * weights).sum()))
+    )
+
+
+def _rounding(operator: ParabolicOperator, at: _Point) -> float:
     """rms of the rounding error of h: second differences of phi carry about eps times its range."""
     weights = operator.equation.stencil.weights
-    steepness = float(np.sqrt(np.mean(np.square(2.0 * weights.sum(axis=1)))))
-    return ROUNDING * (float(np.ptp(phi)) * steepness + float(np.abs(residual).max()))
+    steepness = math.sqrt(float(np.mean(np.square(2.0 * weights.sum(axis=1)))))
+    return ROUNDING * (float(np.ptp(at.phi)) * steepness + float(np.abs(at.residual).max()))

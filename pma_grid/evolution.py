@@ -18,7 +18,6 @@ from pma_grid.errors import (
     Status,
 )
 from pma_grid.flow import Flow, State
-from pma_grid.kernels import CompileClock
 from pma_grid.observables import CHEAP, Observable, resolve
 from pma_grid.parabolic import Forcing
 from pma_grid.problem import Problem
@@ -149,7 +148,8 @@ def evolve(
     Returns
     -------
     Flow
-        ``status`` COMPLETED, CONVERGED, or STEP_FAILED with what there is until then.
+        ``status`` COMPLETED, CONVERGED (REGULARISED where zeros were raised to a floor) if ``tol``
+        was reached, or STEP_FAILED with what there is until then.
 
     Raises
     ------
@@ -193,13 +193,12 @@ def evolve(
         problem, schedule=schedule, scheme=method, steps=steps, time=time, tol=tol, initial=initial,
         side=side, forcing=forcing,
     )  # fmt: skip
-    with CompileClock() as clock, time_bar(progress, steps, time) as show:
+    with recorder.clock, time_bar(progress, steps, time, tol) as show:
         try:
             for state in states:
                 recorder.add(state)
                 show(state.index, state.time, state.residual_norm)
         except LostConvexityError as error:
-            recorder.compile_seconds = clock.seconds
             raise LostConvexityError(
                 str(error), result=recorder.flow(Status.LOST_CONVEXITY)
             ) from None
@@ -212,11 +211,11 @@ def evolve(
             if recorder.state is None:
                 raise
             raise EvolutionInterrupted(recorder.flow(Status.INTERRUPTED)) from None
-    recorder.compile_seconds = clock.seconds
     last = recorder.state
     assert last is not None
     if status is Status.COMPLETED and tol is not None and last.residual_norm <= tol:
-        status = Status.CONVERGED
+        floored = any(floor["cells"] for floor in last.operator.floors.values())
+        status = Status.REGULARISED if floored else Status.CONVERGED
     return recorder.flow(status)
 
 

@@ -323,6 +323,14 @@ def positive(problem: Problem) -> tuple[Array, Array]:
     ]
 
 
+def floors(problem: Problem) -> dict[str, dict[str, float]]:
+    """What the working floors change, by side."""
+    return {
+        "source": floored(problem.source, WORKING_FLOORS["source"])[1],
+        "target": floored(problem.target, WORKING_FLOORS["target"])[1],
+    }
+
+
 def blurred(values: Array, passes: int) -> Array:
     """[1 2 1]/4 along every axis, ``passes`` times, evenly reflected."""
     for _ in range(passes):

@@ -16,7 +16,7 @@ import numpy as np
 from pma_grid.errors import InvalidInputError
 from pma_grid.lattice import Array
 from pma_grid.linsolve import Stencil
-from pma_grid.operator import Frame, MongeAmpere, positive
+from pma_grid.operator import Frame, MongeAmpere, floors, positive
 from pma_grid.problem import Problem
 from pma_grid.quadrature import Potential, cell_integral
 
@@ -37,11 +37,14 @@ class ParabolicOperator:
     masses : ndarray, shape ``source.shape``
         Cell masses of the source (working floor included), which sum to 1.
     equation : MongeAmpere
+    floors : dict
+        What the working floors change, by side; see `solve`.
     """
 
     def __init__(self, problem: Problem, forcing: Forcing | None = None) -> None:
         self.problem, self.forcing = problem, forcing
         self.equation = MongeAmpere.of(problem)
+        self.floors = floors(problem)
         masses = positive(problem)[0]
         self.masses: Array = masses / masses.sum()
         self._at: tuple[Array, float] | None = None

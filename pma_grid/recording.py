@@ -12,6 +12,7 @@ import numpy as np
 
 from pma_grid.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.flow import Flow, Snapshot, State
+from pma_grid.kernels import CompileClock
 from pma_grid.lattice import Array
 from pma_grid.observables import Observable, bregman
 from pma_grid.problem import Problem
@@ -40,7 +41,7 @@ class Recorder:
         keep: int | Sequence[float],
     ) -> None:
         self.problem, self.scheme, self.side = problem, scheme, side
-        self.compile_seconds = 0.0
+        self.clock = CompileClock()
         self.state: State | None = None
         self._first = 0
         self._schedule = schedule
@@ -150,8 +151,9 @@ class Recorder:
             "residual_norm": state.residual_norm,
             "mass_constant": state.mass_constant,
             **self._limits,
-            "seconds": time.perf_counter() - self._began - self.compile_seconds,
-            "compile_seconds": self.compile_seconds,
+            "floors": state.operator.floors,
+            "seconds": time.perf_counter() - self._began - self.clock.seconds,
+            "compile_seconds": self.clock.seconds,
             "versions": {"python": platform.python_version()}
             | {name: metadata.version(name) for name in names},
         }

@@ -12,6 +12,7 @@ from pma_grid.claims.problems import bumps, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
 from pma_grid.evolution import evolve
 from pma_grid.flow import Flow
+from pma_grid.lattice import Array
 from pma_grid.schedules import Schedule, StateSchedule
 
 # Some bounds are sharp: an identity once D_K has vanished.
@@ -133,13 +134,13 @@ def phases(findings: Findings, quick: bool) -> None:
     regret = theory.regret(flow)
     active = regret.bound_phase
     findings.above("steps in the bound phase", 10, int(active.sum()))
-    slope = np.polyfit(np.log(regret.elapsed[active]), np.log(regret.average[active]), 1)[0]
     late = flow["bregman"][1:] < 1e-3 * flow["bregman"][0]
-    findings.near(
-        "slope of avg S over W once converged", -1.0,
-        float(np.polyfit(np.log(regret.elapsed[late]), np.log(regret.average[late]), 1)[0]), 0.02,
-    )  # fmt: skip
-    findings.above("slope of avg S over W in the bound phase (slower than 1/W)", -0.9, float(slope))
+    findings.near("slope of avg S over W once converged", -1.0, _slope(regret, late), 0.02)
+    findings.above(
+        "slope of avg S over W in the bound phase (slower than 1/W)", -0.9, _slope(regret, active)
+    )
+    defect = float(np.abs(theory.regret_residual(flow)[active]).max())
+    findings.below("sum eta S against divergences in the bound phase", 1e-3, defect)
     findings.below(
         "largest of avg S / (D0 / W) in the bound phase", 1.0, float(regret.tightness[active].max())
     )
@@ -159,6 +160,13 @@ def phases(findings: Findings, quick: bool) -> None:
             ),
         )
     )
+
+
+def _slope(regret: theory.Regret, where: Array) -> float:
+    """Slope of log avg S over log W at some steps, NaN if there are fewer than two."""
+    if np.count_nonzero(where) < 2:
+        return math.nan
+    return float(np.polyfit(np.log(regret.elapsed[where]), np.log(regret.average[where]), 1)[0])
 
 
 def last_iterate(findings: Findings, quick: bool) -> None:

@@ -77,17 +77,23 @@ class AMG:
             scale = stencil.row_scale / np.mean(stencil.row_scale)
             matrix = _graph_laplacian(sparse.diags(scale) @ matrix, stencil.reaction * scale)
         with _reproducible():
-            return Cycle(self._hierarchy(matrix, symmetric), scale)
+            return Cycle(self._hierarchy(matrix, symmetric, stencil.reaction > 0), scale)
 
-    def _hierarchy(self, matrix: sparse.csr_matrix, symmetric: bool) -> Any:
-        """The multilevel solver of pyamg."""
+    def _hierarchy(self, matrix: sparse.csr_matrix, symmetric: bool, regular: bool) -> Any:
+        """The multilevel solver of pyamg; a regular matrix needs no pseudo-inverse."""
         import pyamg
 
+        coarse = "splu" if regular else "pinv"
+
         if self.method == "ruge_stuben":
-            return pyamg.ruge_stuben_solver(matrix, max_coarse=100)
+            return pyamg.ruge_stuben_solver(matrix, max_coarse=100, coarse_solver=coarse)
         kind = "symmetric" if symmetric else "nonsymmetric"
         return pyamg.smoothed_aggregation_solver(
-            matrix, symmetry=kind, strength=("symmetric", {"theta": 0.05}), max_coarse=100
+            matrix,
+            symmetry=kind,
+            strength=("symmetric", {"theta": 0.05}),
+            max_coarse=100,
+            coarse_solver=coarse,
         )
 
 

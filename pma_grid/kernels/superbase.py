@@ -10,6 +10,8 @@ from numba import njit
 
 FIRST = np.array([0, 0, 0, 1, 1, 2])
 SECOND = np.array([1, 2, 3, 2, 3, 3])
+# Shares w a (their sum is 3) this far below zero are rounding: no reason to walk on.
+TIE = 1e-10
 THIRD = np.array([2, 1, 1, 0, 0, 0])
 FOURTH = np.array([3, 3, 2, 3, 2, 1])
 
@@ -268,4 +270,8 @@ def interior(a, w):
     positive = a[0] > 0 and a[0] * a[1] > g01 * g01 and det > 0
     if not positive:
         return math.nan, m
-    return math.log(det), (m if w[m] < 0 else -1)
+    if w[m] * a[m] < -TIE:
+        return math.log(det), m
+    for k in range(6):
+        w[k] = max(0.0, w[k])
+    return math.log(det), -1

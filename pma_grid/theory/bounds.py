@@ -27,7 +27,8 @@ def master_bound(flow: Flow) -> Array:
     Notes
     -----
     Both are the discrete EVI summed, with D_K >= 0 dropped (and -sum D(rho_{k+1} | rho_k) of
-    implicit steps): the bound is sharp while D_K and that sum are small beside D_0.
+    implicit steps): the bound is sharp while D_K and that sum are small beside D_0.  For TR-BDF2,
+    whose average is the trapezoidal rule, D_0 / W_K holds up to the order in time.
     """
     total = np.full(len(flow), flow["bregman"][0])
     if weights(flow)[0] == 1.0:

@@ -48,7 +48,7 @@ class Regret:
 
     @property
     def tightness(self) -> Array:
-        """average / bound, at most 1."""
+        """average / bound: at most 1 for mirror steps, up to the order in time for TR-BDF2."""
         return np.asarray(self.average / self.bound)
 
 

@@ -203,7 +203,7 @@ def _extremes(dim: int, n: int, side: Side) -> tuple[np.ndarray, np.ndarray, np.
     inside = case.where(problem.source.grid).ravel()
     extremes = []
     for state in iterate(
-        problem, schedule=constant(0.1), steps=25, scheme=ImplicitEuler(), side=side
+        problem, schedule=constant(0.1), steps=20, scheme=ImplicitEuler(), side=side
     ):
         values = np.linalg.eigvalsh(observables.inverse_hessian(state)[inside])
         extremes.append((state.time, 1 / values.max(), 1 / values.min()))

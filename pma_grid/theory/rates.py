@@ -18,8 +18,8 @@ from pma_grid.transport import Transport
 
 # Smallest values of a series that a fit believes in: below, rounding takes over.
 FLOOR = 1e-24
-# Matrices up to this size are handed to a dense solver.
-DENSE = 400
+# Matrices up to this size are handed to a dense solver; Arnoldi's method is faster from there on.
+DENSE = 50
 SEED = 61027
 
 

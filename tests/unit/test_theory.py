@@ -213,7 +213,7 @@ def _modes(cells: int, length: float, count: int) -> np.ndarray:
     return (2 * cells / length * np.sin(0.5 * np.pi * k / cells)) ** 2
 
 
-@pytest.mark.parametrize("cells", [12, 500])
+@pytest.mark.parametrize("cells", [12, 300])
 def test_spectrum_of_the_laplacian(cells: int) -> None:
     found = theory.spectrum(_uniform((cells,), (1.0,)), 3)
     assert found == pytest.approx(_modes(cells, 1.0, 4)[1:], rel=1e-8)
@@ -228,7 +228,7 @@ def test_spectrum_scales_with_the_boxes() -> None:
     assert found == pytest.approx(1.5 * _modes(16, 3.0, 3)[1:], rel=1e-10)
 
 
-@pytest.mark.parametrize("cells", [10, 24])  # dense and sparse
+@pytest.mark.parametrize("cells", [6, 24])  # dense and sparse
 def test_spectrum_has_the_multiplicities_of_a_square(cells: int) -> None:
     found = theory.spectrum(_uniform((cells, cells), (1.0, 1.0)), 5)
     _, one, two = _modes(cells, 1.0, 3)
@@ -269,7 +269,7 @@ def test_spectrum_needs_a_convex_potential(problem: pma.Problem) -> None:
 
 @pytest.mark.parametrize(
     ("shape", "lengths"),
-    [((16,), (1.0,)), ((500,), (3.0,)), ((12, 8), (1.0, 2.0)), ((8, 1), (1.0, 9.0))],
+    [((16,), (1.0,)), ((300,), (3.0,)), ((12, 8), (1.0, 2.0)), ((8, 1), (1.0, 9.0))],
 )
 def test_gap_of_brownian_motion(shape: tuple[int, ...], lengths: tuple[float, ...]) -> None:
     grid = pma.Grid(shape, (0.0,) * len(shape), lengths)

@@ -147,11 +147,26 @@ def _walk(padded, p, strides, reach, metric, value, m, v, v2, e, e2, a, b, w, a2
         if not reaches(e2, reach):
             break
         differences(padded, p, e2, strides, metric, a2, b)
+        if not a2.min() > 0:
+            # not convex along the new vector: the lowest value of all
+            a[:] = a2
+            return math.nan, -1
         value2, m2 = interior(a2, w2)
         if not w2[m] > 0:
             break
         v[:], e[:], a[:], w[:], value, m = v2, e2, a2, w2, value2, m2
     return value, m
+
+
+@njit(error_model="numpy", cache=True)
+def _rises(padded, p, strides, metric):
+    """Whether u is convex along the axes, which a superbase far from them need not see."""
+    centre = 2 * padded[p]
+    for i in range(3):
+        o = strides[i]
+        if not metric[i] + padded[p + o] + padded[p - o] - centre > 0:
+            return False
+    return True
 
 
 @njit(error_model="numpy", cache=True)
@@ -185,7 +200,7 @@ def log_det(
                     e[m, i] = vectors[c, m, i]
             differences(padded, p, e, strides, metric, a, b)
             value, m = interior(a, w)
-            if m >= 0:
+            if m >= 0 and a.min() > 0:
                 load(superbase[c], v)
                 value, m = _walk(padded, p, strides, reach, metric, value, m, v, v2, e, e2, a, b, w,
                                  a2, w2)
@@ -212,7 +227,7 @@ def log_det(
                     offsets[c, k] = e[k, 0] * strides[0] + e[k, 1] * strides[1] + e[k, 2]
             for k in range(6):
                 weights[c, k] = w[k]
-            out[c] = value if a.min() > 0 else math.nan
+            out[c] = value if a.min() > 0 and _rises(padded, p, strides, metric) else math.nan
 
 
 @njit(error_model="numpy", cache=True)

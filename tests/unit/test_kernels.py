@@ -618,6 +618,46 @@ def test_log_det_hardly_depends_on_where_the_walk_starts(dim: int, seed: int, si
         np.testing.assert_allclose(out, value, rtol=0, atol=10 * size**2 + 1e-11)
 
 
+@pytest.mark.parametrize("shape", [(8, 9), (1, 15, 1), (6, 5, 7)])
+def test_log_det_of_separable_data_is_the_sum_of_the_axes(shape: tuple[int, ...]) -> None:
+    """Mixed differences vanish up to rounding: a tie, from which no walk sets out."""
+    lattice = Lattice(shape)
+    rng = np.random.default_rng(3)
+    values = np.zeros(shape)
+    for i in np.indices(shape):
+        values += rng.uniform(-0.12, 0.12, i.max() + 1)[i]
+    padded, metric = lattice.zeros(), np.array([0.9, 1.3, 0.7])[: len(shape)]
+    lattice.fill(1e3 + values, padded)
+    out, weights, vectors = _log_form(lattice, padded, metric, lattice.halo)
+    axes = np.broadcast_to(np.eye(len(shape), dtype=np.int8), (lattice.size, *[len(shape)] * 2))
+    a = _second_differences(lattice, padded, metric, axes)
+    np.testing.assert_allclose(out, np.log(a).sum(axis=1), atol=1e-10)
+    assert np.abs(vectors).max() == 1 and weights.min() >= 0
+
+
+@pytest.mark.parametrize("dim", [2, 3])
+def test_no_start_hides_that_u_is_not_convex(dim: int) -> None:
+    """Far superbases need not hold the vector along which u is dented; their dead ends look."""
+    lattice, metric = Lattice({2: (9, 9), 3: (7, 7, 7)}[dim]), np.ones(dim)
+    values = np.zeros(lattice.shape)
+    values[(lattice.shape[0] // 2,) * dim] = 0.55
+    padded = lattice.zeros()
+    lattice.fill(values, padded)
+    lost = np.isnan(_log_form(lattice, padded, metric, lattice.halo)[0])
+    assert lost.sum() == 1
+    n, count = lattice.size, COUNT[dim]
+    for base in FAR[dim]:
+        bases = np.broadcast_to(np.array(base, np.int8), (n, dim, dim)).copy()
+        vectors, offsets = np.empty((n, count, dim), np.int8), np.empty((n, count), np.int32)
+        DIMENSION[dim].expand(bases, lattice.strides, vectors, offsets)
+        out = np.empty(n)
+        DIMENSION[dim].log_det(
+            padded, lattice.row_start, lattice.n_last, lattice.strides, lattice.halo, metric,
+            bases, vectors, offsets, np.empty((n, count)), out,
+        )  # fmt: skip
+        np.testing.assert_array_equal(np.isnan(out), lost)
+
+
 @pytest.mark.parametrize("shape", [(1,), (9,), (1, 7), (6, 4), (2, 3, 4)])
 def test_energy_is_the_sum_over_edges(shape: tuple[int, ...]) -> None:
     stencil = _stencil(shape, 2)

@@ -84,7 +84,10 @@ def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
             initial = Transport.from_potential(problem, np.asarray(initial))
         except (InvalidInputError, ValueError) as error:
             # the argument of from_potential has another name here
-            raise InvalidInputError(str(error).replace("potential", "initial", 1)) from None
+            text = str(error)
+            if not text.startswith("potential"):
+                text = "potential cannot be read as an array; give u at the source's cell centres"
+            raise InvalidInputError(text.replace("potential", "initial", 1)) from None
     grid, mine = initial.problem.source.grid, problem.source.grid
     grid.check_same_box(mine)
     initial.problem.target.grid.check_same_box(problem.target.grid)

@@ -111,6 +111,11 @@ class State:
         """hbar = h - alpha = log(rho / mu)."""
         return self._normalised[1]
 
+    @cached_property
+    def excess(self) -> Array:
+        """rho / mu - 1 = e^hbar - 1, to full relative accuracy near equilibrium."""
+        return np.asarray(np.expm1(self.log_ratio))
+
     @property
     def mass_constant(self) -> float:
         """alpha = log sum mu e^h; it goes to 0 with the spacing."""
@@ -130,8 +135,7 @@ class State:
     @cached_property
     def symmetrised_kl(self) -> float:
         """S = KL(rho|mu) + KL(mu|rho) = sum mu (e^hbar - 1) hbar."""
-        x = self.log_ratio
-        return float((self.operator.masses * np.expm1(x) * x).sum())
+        return float((self.operator.masses * self.excess * self.log_ratio).sum())
 
     @cached_property
     def dissipation(self) -> float:

@@ -94,7 +94,7 @@ class ParabolicOperator:
         stencil.reaction = reaction
         stencil.equilibration = None
         if reaction:
-            diagonal = reaction + 2.0 * stencil.weights.sum(axis=1)
+            diagonal = reaction + 2.0 * stencil.total_weights()
             stencil.equilibration = np.sqrt(reaction / diagonal)
         return stencil
 

@@ -78,6 +78,11 @@ class Stencil:
         if self.reaction:
             add_multiple(-self.reaction, x, out)
 
+    def total_weights(self) -> Array:
+        """sum_k w_k of every row, shape (N,): half the diagonal without the reaction."""
+        # a product: sums over a short last axis are slow in NumPy
+        return np.asarray(self.weights @ np.ones(self.weights.shape[1]))
+
     def energy(self, x: Array, measure: Array) -> float:
         """sum_c measure_c sum_k w_k ((x(c+e_k) - x(c))^2 + (x(c-e_k) - x(c))^2) / 2."""
         lat = self.lattice

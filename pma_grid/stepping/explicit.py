@@ -140,5 +140,5 @@ def stability_limit(state: State) -> float:
 def _gershgorin_limit(state: State) -> float:
     """A lower bound of the stability limit at the cost of one pass."""
     stencil = state.linearised()
-    rows = 4.0 * stencil.weights.sum(axis=1) + np.abs(stencil.drift).sum(axis=1)
+    rows = 4.0 * stencil.total_weights() + np.abs(stencil.drift).sum(axis=1)
     return 2.0 / float(rows.max())

@@ -19,7 +19,7 @@ from pma_grid.parabolic import ParabolicOperator
 SLOPE = 0.05
 SMALLEST_STEP = 1.0 / 64.0
 # Reduction asked of a linear solve, between these bounds: enough to end with this Newton step.
-SHARPEST, LOOSEST = 1e-3, 0.1
+SHARPEST, LOOSEST = 1e-2, 0.1
 # A stage that Newton cannot solve at once is approached from stages RAMP times shorter.
 RAMP = 0.1
 LONGEST_RAMP = 8
@@ -137,7 +137,7 @@ class StageSolver:
         newton = linear = 0
         done = False
         while math.isfinite(at.norm) and at.norm <= worst:
-            done = at.norm <= max(tol, _rounding(operator, at))
+            done = at.norm <= tol or at.norm <= _rounding(operator, at)
             if done or newton == self.max_iterations:
                 break
             rtol = min(LOOSEST, max(SHARPEST, 0.3 * tol / at.norm))
@@ -194,6 +194,6 @@ def _merit(defect: Array, weights: Array) -> float:
 
 def _rounding(operator: ParabolicOperator, at: _Point) -> float:
     """rms of the rounding error of h: second differences of phi carry about eps times its range."""
-    weights = operator.equation.stencil.weights
-    steepness = math.sqrt(float(np.mean(np.square(2.0 * weights.sum(axis=1)))))
+    diagonal = 2.0 * operator.equation.stencil.total_weights()
+    steepness = math.sqrt(float(np.mean(np.square(diagonal))))
     return ROUNDING * (float(np.ptp(at.phi)) * steepness + float(np.abs(at.residual).max()))

@@ -565,9 +565,9 @@ def test_arguments_out_of_range(line: pma.Problem, start: str, arguments: dict[s
 def test_iterate_refuses_when_it_is_called(line: pma.Problem) -> None:
     """Not at the first state, which may be asked for far from the mistake."""
     with pytest.raises(pma.InvalidInputError, match="schedule is 0.1"):
-        pma.iterate(line, schedule=0.1)  # type: ignore[arg-type]
+        pma.iterate(line, schedule=0.1)
     with pytest.raises(pma.InvalidInputError, match="problem is of type ndarray"):
-        pma.iterate(np.ones(3), schedule=STEP)  # type: ignore[arg-type]
+        pma.iterate(np.ones(3), schedule=STEP)
 
 
 def test_a_flow_needs_an_end(line: pma.Problem) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import State
 from pma_grid.lattice import Array
+from pma_grid.smoothing import helmholtz
 
 Observable = Callable[[State], float]
 
@@ -126,6 +127,18 @@ def bregman(reference: Array) -> Observable:
         return state.operator.divergence(reference, state.phi, state.time)
 
     return bregman
+
+
+def smoothed_kl(smoothing: float) -> Observable:
+    """<P h, rho - mu>, P = (1 - l^2 Laplacian)^{-1}: the S of explicit steps smoothed by l."""
+
+    def smoothed_kl(state: State) -> float:
+        """Sum of (rho - mu) P hbar."""
+        spacing = state.operator.problem.source.grid.spacing
+        direction = helmholtz(state.log_ratio, spacing, smoothing)
+        return float((state.operator.masses * state.excess * direction).sum())
+
+    return smoothed_kl
 
 
 def potential_error(exact: Callable[..., Array]) -> Observable:

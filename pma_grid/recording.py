@@ -18,7 +18,6 @@ from pma_grid.observables import Observable, bregman
 from pma_grid.problem import Problem
 from pma_grid.stationary import solve
 from pma_grid.stepping import Explicit, ImplicitEuler, Scheme, start
-from pma_grid.stepping.explicit import convexity_limit, stability_limit
 from pma_grid.validation import is_number
 
 # The stationary potential of the divergences: `solve`, then one implicit step so long that only
@@ -108,8 +107,9 @@ class Recorder:
     def _limit(self, state: State) -> None:
         """The two limits of explicit steps at a state."""
         if isinstance(self.scheme, Explicit):
-            self._limits.setdefault("convexity_limit", []).append(convexity_limit(state))
-            self._limits.setdefault("stability_limit", []).append(stability_limit(state))
+            limits = self.scheme.limits(state)
+            for name, value in zip(("convexity_limit", "stability_limit"), limits, strict=True):
+                self._limits.setdefault(name, []).append(value)
 
     def flow(self, status: Status) -> Flow:
         """The flow up to the last state added."""

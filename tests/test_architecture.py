@@ -18,6 +18,7 @@ ROWS = (
     # lattice: index bookkeeping between kernels and everything that calls them
     # progress: a terminal line; knows no solver
     ("averaging", "lattice", "progress", "readers", "schedules", "storage", "validation"),
+    ("smoothing",),  # cosine transforms of fields
     ("grid",),  # takes the largest number of axes from validation
     ("linsolve", "density"),
     ("problem", "conjugate"),

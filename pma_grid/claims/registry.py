@@ -6,7 +6,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pma_grid.claims import identities, limits, monotone, regrets, solutions, spectra
+from pma_grid.claims import (
+    identities,
+    limits,
+    monotone,
+    regrets,
+    smoothed,
+    solutions,
+    spectra,
+)
 from pma_grid.claims.result import ClaimResult, Findings
 from pma_grid.errors import InvalidInputError
 
@@ -135,6 +143,11 @@ _CLAIMS = (
         "explicit-convexity",
         "An explicit step keeps u convex below eta_max and loses convexity above, reported.",
         limits.convexity,
+    ),
+    Claim(
+        "smoothed-direction",
+        "Along a smoothed direction explicit steps have a stability limit that no grid lowers.",
+        smoothed.smoothed_steps,
     ),
 )
 _BY_NAME = {claim.name: claim for claim in _CLAIMS}

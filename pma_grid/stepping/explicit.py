@@ -12,7 +12,9 @@ from scipy.sparse import linalg
 from pma_grid.errors import InvalidInputError, LostConvexityError
 from pma_grid.flow import State
 from pma_grid.lattice import Array
+from pma_grid.smoothing import helmholtz
 from pma_grid.stepping.scheme import advance
+from pma_grid.validation import is_number
 
 # Share of a limit that capped steps keep.
 SAFETY = 0.9
@@ -29,13 +31,18 @@ class Explicit:
     cap : {None, "convexity", "stability"}
         None takes the steps of the schedule as they are: one that leaves the convex potentials
         raises `LostConvexityError`.  "convexity" shortens them to 0.9 `convexity_limit`,
-        "stability" also to 0.9 of Gershgorin's bound of `stability_limit`; `flow.step_sizes` has
-        the steps taken.
+        "stability" also to 0.9 of the stability limit (without smoothing: of Gershgorin's bound of
+        it); `flow.step_sizes` has the steps taken.
+    smoothing : float
+        Length l >= 0 of P = (1 - l^2 Laplacian)^{-1}: the step is then u + eta P h, as with a
+        direction learned under a Sobolev penalty.
 
     Notes
     -----
-    First order.  The scheme is stable for eta < 2 / lambda_max(-L), which is of order h^2: on a
-    grid every step of size O(1) is unstable, whatever the continuous theory allows.
+    First order.  The scheme is stable for eta < 2 / lambda_max(-P L), which without smoothing is of
+    order h^2: on a grid every step of size O(1) is unstable, whatever the continuous theory allows.
+    With smoothing it is of order l^2, whatever the grid.  The regret of smoothed steps is
+    S = <P h, rho - mu> (`pma_grid.observables.smoothed_kl`).
 
     References
     ----------
@@ -43,6 +50,7 @@ class Explicit:
     """
 
     cap: Literal["convexity", "stability"] | None = None
+    smoothing: float = 0.0
 
     name = "explicit"
     order = 1
@@ -54,24 +62,45 @@ class Explicit:
                 f"cap is {self.cap!r}; it must be None, 'convexity' or 'stability': "
                 "for example Explicit(cap='stability')"
             )
+        if not (is_number(self.smoothing) and 0 <= self.smoothing < math.inf):
+            raise InvalidInputError(
+                f"smoothing is {self.smoothing!r}; it must be a length >= 0: 0 for the plain step"
+            )
+
+    def _direction(self, state: State) -> Array:
+        """P h."""
+        if self.smoothing == 0:
+            return state.residual
+        spacing = state.operator.problem.source.grid.spacing
+        return helmholtz(state.residual, spacing, self.smoothing)
+
+    def limits(self, state: State) -> tuple[float, float]:
+        """The convexity and the stability limit at a state."""
+        return (
+            convexity_limit(state, self._direction(state)),
+            stability_limit(state, self.smoothing),
+        )
 
     def step(self, state: State, step_size: float) -> State:
         """One step of size eta, shortened to the cap."""
+        direction = self._direction(state)
         if self.cap is not None:
-            step_size = min(step_size, SAFETY * convexity_limit(state))
+            step_size = min(step_size, SAFETY * convexity_limit(state, direction))
         if self.cap == "stability":
-            step_size = min(step_size, SAFETY * _gershgorin_limit(state))
-        operator, h = state.operator, state.residual
-        mean = float(h.mean())
-        phi = state.phi + step_size * (h - mean)
+            plain = self.smoothing == 0
+            limit = _gershgorin_limit(state) if plain else stability_limit(state, self.smoothing)
+            step_size = min(step_size, SAFETY * limit)
+        operator, mean = state.operator, float(direction.mean())
+        phi = state.phi + step_size * (direction - mean)
         phi -= phi.mean()
         residual = operator.evaluate(phi, state.time + step_size)
         lost = int(np.count_nonzero(~np.isfinite(residual)))
         if lost:
             raise LostConvexityError(
                 f"step {state.index} of size {step_size:.3e} lost convexity at {lost} cells; "
-                f"explicit steps must stay below eta_max = {convexity_limit(state):.3e} and, not "
-                f"to grow unstable, below {stability_limit(state):.3e}: take smaller ones, "
+                "explicit steps must stay below eta_max = "
+                f"{convexity_limit(state, direction):.3e} and, not to grow unstable, below "
+                f"{stability_limit(state, self.smoothing):.3e}: take smaller ones, "
                 "Explicit(cap='stability'), or ImplicitEuler()"
             )
         slope = residual - residual.mean()
@@ -82,11 +111,11 @@ class Explicit:
         )  # fmt: skip
 
 
-def convexity_limit(state: State) -> float:
+def convexity_limit(state: State, direction: Array | None = None) -> float:
     """eta_max = 1 / max(0, -lambda_min(A^{1/2} D2h A^{1/2})) over the cells, A = (D2u)^{-1}.
 
-    D2(u + eta h) is positive definite up to it; inf where h is convex.  Second differences of h
-    along the stencil's own lattice vectors.
+    D2(u + eta h) is positive definite up to it; inf where h is convex.  Centred differences of h,
+    or of another ``direction``; A from the stencil.
     """
     stencil = state.linearised()
     lattice, n = stencil.lattice, stencil.lattice.size
@@ -95,7 +124,7 @@ def convexity_limit(state: State) -> float:
     vectors = stencil.vectors.astype(float)
     tensor = np.einsum("nk,nki,nkj->nij", weights, vectors, vectors)
     padded = lattice.zeros()
-    lattice.fill(state.residual, padded)
+    lattice.fill(state.residual if direction is None else direction, padded)
     centre = (lattice.row_start[:, None] + np.arange(lattice.n_last)).ravel()
     bend = np.empty((n, dim, dim))
     strides = lattice.strides
@@ -112,21 +141,24 @@ def convexity_limit(state: State) -> float:
     return 1.0 / -float(lowest) if lowest < 0 else math.inf
 
 
-def stability_limit(state: State) -> float:
-    """2 / lambda_max(-L), L the linearisation of h at the state, by Arnoldi's method.
+def stability_limit(state: State, smoothing: float = 0.0) -> float:
+    """2 / lambda_max(-P L), L the linearisation of h at the state, by Arnoldi's method.
 
-    The sharp limit: above it some perturbation grows at each step.
+    The sharp limit: above it some perturbation grows at each step.  P = 1 without ``smoothing``.
     """
     stencil = state.linearised()
-    n = stencil.lattice.size
+    n, grid = stencil.lattice.size, state.operator.problem.source.grid
 
     def apply(x: Array) -> Array:
         out = np.empty(n)
         stencil.apply(np.ascontiguousarray(x, float), out)
+        if smoothing > 0:
+            field = helmholtz(out.reshape(stencil.lattice.shape), grid.spacing, smoothing)
+            out = field.ravel()
         return -out
 
     if n < 5:
-        matrix = -stencil.matrix().toarray()
+        matrix = np.stack([apply(column) for column in np.eye(n)], axis=1)
         largest = float(np.abs(np.linalg.eigvals(matrix)).max())
     else:
         operator = linalg.LinearOperator((n, n), matvec=apply, dtype=float)

@@ -14,10 +14,16 @@ from pma_grid.theory.identities import (
     regret_residual,
 )
 from pma_grid.theory.rates import decay_rate, fitted_rate, langevin_gap, spectrum
-from pma_grid.theory.regret import Regret, mixture, mixture_divergences, regret
+from pma_grid.theory.regret import (
+    Regret,
+    average_divergence,
+    mixture,
+    mixture_divergences,
+    regret,
+)
 
 __all__ = [
-    "SERIES", "Regret", "decay_rate", "dissipation_residual", "evi_residual", "fitted_rate",
-    "hessian_bounds", "langevin_gap", "last_iterate_bound", "master_bound", "mixture",
-    "mixture_divergences", "regret", "regret_residual", "spectrum",
+    "SERIES", "Regret", "average_divergence", "decay_rate", "dissipation_residual",
+    "evi_residual", "fitted_rate", "hessian_bounds", "langevin_gap", "last_iterate_bound",
+    "master_bound", "mixture", "mixture_divergences", "regret", "regret_residual", "spectrum",
 ]  # fmt: skip

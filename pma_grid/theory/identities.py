@@ -15,7 +15,7 @@ SERIES = (
 )  # fmt: skip
 
 
-def evi_residual(flow: Flow) -> Array:
+def evi_residual(flow: Flow, *, paid: str = "symmetrised_kl") -> Array:
     """Defect of the discrete evolution variational identity at mu, relative to eta S, one a step.
 
     Explicit mirror steps satisfy
@@ -32,6 +32,8 @@ def evi_residual(flow: Flow) -> Array:
     ----------
     flow : Flow
         Of `Explicit` or `ImplicitEuler`, with the series `SERIES`.
+    paid : str
+        The series of S: "smoothed_kl" for explicit steps with smoothing.
 
     Returns
     -------
@@ -50,19 +52,19 @@ def evi_residual(flow: Flow) -> Array:
     """
     old, new = weights(flow)
     gain = np.diff(flow["bregman"])
-    s = flow["symmetrised_kl"]
+    s = flow[paid]
     if old == 1.0:
-        paid = flow.step_sizes * s[:-1]
-        defect = gain + paid - flow["forward_divergence"][1:]
+        spent = flow.step_sizes * s[:-1]
+        defect = gain + spent - flow["forward_divergence"][1:]
     elif new == 1.0:
-        paid = flow.step_sizes * s[1:]
-        defect = gain + paid + flow["backward_divergence"][1:]
+        spent = flow.step_sizes * s[1:]
+        defect = gain + spent + flow["backward_divergence"][1:]
     else:
         raise InvalidInputError(
             f"flow is of the scheme {flow.scheme}; the discrete EVI is that of mirror steps: use "
             "Explicit or ImplicitEuler"
         )
-    return _relative(defect, paid)
+    return _relative(defect, spent)
 
 
 def regret_residual(flow: Flow) -> Array:

@@ -11,8 +11,10 @@ from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow
 from pma_grid.lattice import Array
 from pma_grid.operator import positive
+from pma_grid.parabolic import ParabolicOperator
 from pma_grid.theory.bounds import master_bound
 from pma_grid.theory.identities import weights
+from pma_grid.transport import Transport
 
 # The bound phase of a run: the divergence left is above this share of the first one.  Later the
 # flow has converged, sum eta S is constant, and every "rate" is only that of 1 / W_K.
@@ -52,13 +54,15 @@ class Regret:
         return np.asarray(self.average / self.bound)
 
 
-def regret(flow: Flow) -> Regret:
+def regret(flow: Flow, *, paid: str = "symmetrised_kl") -> Regret:
     """Weighted average and last-iterate regret of a flow, with the master bound.
 
     Parameters
     ----------
     flow : Flow
         With the series "symmetrised_kl", "bregman" and, for explicit steps, "forward_divergence".
+    paid : str
+        The series of S: "smoothed_kl" for explicit steps with smoothing.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def regret(flow: Flow) -> Regret:
     if not len(flow):
         raise InvalidInputError("flow has no step; regret is a sum over steps: evolve it first")
     old, new = weights(flow)
-    s, d = flow["symmetrised_kl"], flow["bregman"]
+    s, d = flow[paid], flow["bregman"]
     elapsed = np.cumsum(flow.step_sizes)
     cumulative = np.cumsum(flow.step_sizes * (old * s[:-1] + new * s[1:]))
     return Regret(
@@ -113,3 +117,23 @@ def mixture_divergences(flow: Flow) -> tuple[float, float]:
         float((masses * (ratio * log_ratio - np.expm1(log_ratio))).sum()),
         float((masses * (np.expm1(log_ratio) - log_ratio)).sum()),
     )
+
+
+def average_divergence(flow: Flow, stationary: Transport) -> float:
+    """D(mu | averaged potential) for sum eta u / sum eta: by convexity at most the average of D.
+
+    Parameters
+    ----------
+    flow : Flow
+        Of at least one step, solved on the source's side.
+    stationary : Transport
+        The solution of its problem, `pma_grid.solve` to a small tolerance.
+    """
+    if flow.average_potential is None or flow.side != "source":
+        raise InvalidInputError(
+            "flow has no average potential on the source's grid; use one of at least one step that "
+            "evolve returned with side='source'"
+        )
+    operator = ParabolicOperator(flow.oriented)
+    phi = flow.average_potential - operator.frame.quadratic()
+    return operator.divergence(np.array(stationary.phi), phi - phi.mean(), 0.0)

@@ -227,6 +227,8 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("explicit-stability", "0.95 limit", scaled(limits, "stability_limit", 0.95)),
     ("explicit-convexity", "1.05 limit", scaled(limits, "convexity_limit", 1.05)),
     ("explicit-convexity", "0.95 limit", scaled(limits, "convexity_limit", 0.95)),
+    ("smoothed-direction", "1.02 D", scaled(ParabolicOperator, "divergence", 1.02)),
+    ("smoothed-direction", "1.02 log det", equation(log_det=1.02)),
 ]
 CENTRAL = (
     "evi", "regret", "monotone", "spectral-gap", "order-in-time", "order-in-space", "dissipation",

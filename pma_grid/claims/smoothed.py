@@ -1,0 +1,84 @@
+"""Claims about explicit steps along a smoothed direction, as learned ones are."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pma_grid import observables, schedules, theory
+from pma_grid.claims.problems import bumps, order
+from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.evolution import evolve, iterate
+from pma_grid.flow import Flow
+from pma_grid.schedules import Schedule
+from pma_grid.stepping import Explicit
+from pma_grid.stepping.explicit import stability_limit
+
+# Length of the smoothing, a tenth of the box, and a step that it makes stable.
+LENGTH = 0.1
+STEP = 2e-3
+ROUNDING = 1e-12
+
+
+def _flow(dim: int, n: int, schedule: Schedule, steps: int) -> Flow:
+    return evolve(
+        bumps(dim, n), schedule=schedule, scheme=Explicit(smoothing=LENGTH), steps=steps,
+        record=(*theory.SERIES, observables.smoothed_kl(LENGTH)),
+    )  # fmt: skip
+
+
+def smoothed_steps(findings: Findings, quick: bool) -> None:
+    """A stability limit that no grid lowers, the EVI at order 2, the master bound."""
+    sizes = {1: (64, 128, 256), 2: (32, 64)} if quick else {1: (64, 128, 256), 2: (32, 64, 128)}
+    for dim, counts in sizes.items():
+        limits, plain, defects = [], [], []
+        for n in counts:
+            state = next(iterate(bumps(dim, n), schedule=schedules.constant(STEP)))
+            limits.append(stability_limit(state, LENGTH))
+            plain.append(stability_limit(state))
+            residual = theory.evi_residual(
+                _flow(dim, n, schedules.constant(STEP), 20), paid="smoothed_kl"
+            )
+            defects.append(float(np.abs(residual).max()))
+        h = np.array([1.0 / n for n in counts])
+        findings.near(
+            f"{dim}-D: stability limit on the finest grid / on the one before", 1.0,
+            limits[-1] / limits[-2], 0.02,
+        )  # fmt: skip
+        findings.near(
+            f"{dim}-D: the same without smoothing", (h[-1] / h[-2]) ** 2, plain[-1] / plain[-2],
+            0.1 * (h[-1] / h[-2]) ** 2,
+        )  # fmt: skip
+        slope = order(list(h), defects)
+        findings.near(f"{dim}-D: order of the EVI's defect", 2.0, slope, 0.25)
+        curves = (
+            Curve("smoothed", h, np.array(limits)),
+            Curve("plain", h, np.array(plain)),
+            Curve("h^2", h, plain[-1] * (h / h[-1]) ** 2, "predicted"),
+        )
+        findings.panels.append(Panel(f"{dim}-D", "spacing", "stability limit", curves))
+    _schedules(findings, 128 if quick else 256, 60 if quick else 300)
+
+
+def _schedules(findings: Findings, n: int, steps: int) -> None:
+    """Schedules on a grid whose stability limit does not cap them."""
+    runs = {
+        "constant": schedules.constant(STEP),
+        "inverse_sqrt": schedules.inverse_sqrt(2 * STEP),
+        "inverse": schedules.inverse(2 * STEP),
+    }
+    curves = []
+    for name, schedule in runs.items():
+        flow = _flow(1, n, schedule, steps)
+        regret = theory.regret(flow, paid="smoothed_kl")
+        tightness = float(regret.tightness.max())
+        findings.below(f"1-D, {name}: avg S / master bound", 1.0 + ROUNDING, tightness)
+        left = float(flow["bregman"][-1])
+        kept = regret.average[-1] / (regret.bound[-1] - left / regret.elapsed[-1])
+        findings.near(f"1-D, {name}: avg S / the bound less D_K / W", 1.0, float(kept), 1e-3)
+        curves += [
+            Curve(name, regret.elapsed, regret.average),
+            Curve("master bound", regret.elapsed, regret.bound, "predicted"),
+        ]
+    findings.panels.append(
+        Panel("smoothed explicit steps, 1-D", "sum of steps W", "average S", tuple(curves))
+    )

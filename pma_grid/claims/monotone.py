@@ -169,7 +169,6 @@ def hessian(findings: Findings, quick: bool) -> None:
     Within two standard deviations: the faces of a box are no part of the theorem.  In 1-D the flow
     of either side attains a bound.
     """
-    curves = []
     sizes = {1: 128, 2: 32} if quick else {1: 256, 2: 64, 3: 24}
     runs: list[tuple[int, Side]] = [(1, "target"), *((dim, "source") for dim in sizes)]
     for dim, side in runs:
@@ -186,13 +185,13 @@ def hessian(findings: Findings, quick: bool) -> None:
         if dim == 1:
             limit, last = (lower, low[-1]) if side == "source" else (upper, high[-1])
             findings.near(f"{name}: the bound is attained, ratio", 1.0, last / limit, 0.02)
+        curves = []
         for values, bound, which in ((low, lower, "smallest"), (high, upper, "largest")):
-            curves.append(Curve(f"{name}, {which}", times, values))
-            curves.append(Curve("bound", times, np.full_like(values, bound), "predicted"))
-    panel = Panel(
-        "Hessian along the flow", "time", "eigenvalues of D2u", tuple(curves), xscale="linear"
-    )
-    findings.panels.append(panel)
+            curves.append(Curve(which, times, values))
+            bounds = np.full_like(values, bound)
+            curves.append(Curve(f"bound of the {which}", times, bounds, "predicted"))
+        panel = Panel(name, "time", "eigenvalues", tuple(curves), xscale="linear")
+        findings.panels.append(panel)
 
 
 def _extremes(dim: int, n: int, side: Side) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -122,3 +122,11 @@ def test_a_claim_without_checks_fails(
     assert done.status == 1
     assert "no quantity was checked" in done.out
     assert done.out.splitlines()[-1].startswith("0 of 1 checks hold")
+
+
+def test_validate_in_markdown(cli: Any, tmp_path: Path, asked: list[Any]) -> None:
+    out = cli.run(tmp_path, "validate", "--markdown").out
+    table = out[out.index("| claim |") :].splitlines()
+    assert table[2] == f"| orders is true. | {ORDER.quantity} | 2 | 1.98 | 2 of 2 |"
+    assert table[3] == "| rates is true. | defect | 0.001 | 0.0002 | 1 of 2 |"
+    assert table[4] == "| broken is true. | - | - | - | 0 of 0 |"

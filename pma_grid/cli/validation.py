@@ -29,11 +29,12 @@ QUANTITY, NUMBER, INTERVAL = 54, 10, 20
 @click.option("--quick", is_flag=True, help="Small grids: seconds a claim.")
 @click.option("--list", "only_list", is_flag=True, help="Name the claims, check none.")
 @click.option("--plot", "folder", metavar="DIR", help="Folder for a figure of each claim.")
+@click.option("--markdown", is_flag=True, help="At the end, a short table in Markdown.")
 @inputs.as_json
 @inputs.quiet
 def validate(
-    chosen: tuple[str, ...], quick: bool, only_list: bool, folder: str | None, as_json: bool,
-    quiet: bool,
+    chosen: tuple[str, ...], quick: bool, only_list: bool, folder: str | None, markdown: bool,
+    as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Check the claims of the theory with numbers, all of them or the CLAIMs named.
 
@@ -67,7 +68,10 @@ def validate(
             sys.stdout.flush()
         if figures is not None and result is not None and result.panels:
             _draw(result, figures / f"{name}.png")
-    return _conclude(entries, time.perf_counter() - began, as_json)
+    status = _conclude(entries, time.perf_counter() - began, as_json)
+    if markdown and not as_json:
+        click.echo("\n" + "\n".join(_markdown(entries)))
+    return status
 
 
 class _Announcement:
@@ -160,6 +164,21 @@ def _lines(width: int, entry: dict[str, Any], result: ClaimResult | None) -> lis
         verdict = "holds" if check.holds else "FAILS"
         cells = f"{check.predicted:.4g}", _accepted(check), f"{check.measured:.4g}", verdict
         lines += _wrapped(width, result.name, check.quantity, cells)
+    return lines
+
+
+def _markdown(entries: list[dict[str, Any]]) -> list[str]:
+    """A line for each claim: its statement, its first check, and how many checks hold."""
+    lines = ["| claim | for example | predicted | measured | checks |", "|---|---|---|---|---|"]
+    for entry in entries:
+        checks = entry["checks"]
+        kept = f"{sum(row['holds'] for row in checks)} of {len(checks)}"
+        first = checks[0] if checks else {"quantity": "-", "predicted": None, "measured": None}
+        numbers = [
+            "-" if first[key] is None else f"{first[key]:.4g}" for key in ("predicted", "measured")
+        ]
+        cells = [entry["statement"], first["quantity"], *numbers, kept]
+        lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return lines
 
 

@@ -34,7 +34,8 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
     if isinstance(initial, State):
         candidates = [(initial.phi, initial.offset)]
         time, index = initial.time, initial.index
-    elif isinstance(initial, Flow) and initial.potential is not None and _fits(initial, oriented):
+    elif isinstance(initial, Flow) and initial.side == side and _fits(initial, oriented):
+        assert initial.potential is not None
         candidates = [_split(operator, initial.potential)]
     elif initial is None:
         candidates = [(np.zeros(operator.problem.source.shape), 0.0)]

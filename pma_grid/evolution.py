@@ -71,9 +71,9 @@ def iterate(
     >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
     >>> for state in pma.iterate(problem, schedule=pma.schedules.constant(0.1), steps=2):
     ...     print(state.index, round(state.time, 2), f"{pma.observables.kl(state):.1e}")
-    0 0.0 1.9e-02
-    1 0.1 4.0e-03
-    2 0.2 8.9e-04
+    0 0.0 2.0e-02
+    1 0.1 4.9e-03
+    2 0.2 1.2e-03
     """
     method = ImplicitEuler() if scheme is None else scheme
     _check(problem, schedule, method, steps, time, tol)
@@ -188,7 +188,6 @@ def evolve(
     method = ImplicitEuler() if scheme is None else scheme
     functions = resolve(record)
     recorder = Recorder(problem, method, repr(schedule), side, functions, keep)
-    status = Status.COMPLETED
     states = iterate(
         problem, schedule=schedule, scheme=method, steps=steps, time=time, tol=tol, initial=initial,
         side=side, forcing=forcing,
@@ -198,25 +197,31 @@ def evolve(
             for state in states:
                 recorder.add(state)
                 show(state.index, state.time, state.residual_norm)
-        except LostConvexityError as error:
-            raise LostConvexityError(
-                str(error), result=recorder.flow(Status.LOST_CONVEXITY)
-            ) from None
-        except ConvergenceError:
+        except (ConvergenceError, KeyboardInterrupt) as error:
             if recorder.state is None:
-                # the stationary potential of "bregman", not a step
+                # before the first state: the stationary potential of "bregman", not a step
                 raise
-            status = Status.STEP_FAILED
-        except KeyboardInterrupt:
-            if recorder.state is None:
-                raise
-            raise EvolutionInterrupted(recorder.flow(Status.INTERRUPTED)) from None
-    last = recorder.state
+            return _stopped(recorder, error)
+    return recorder.flow(_final_status(recorder.state, tol))
+
+
+def _stopped(recorder: Recorder, error: BaseException) -> Flow:
+    """The flow up to where an error ended it, returned or carried by an error of our own."""
+    if isinstance(error, LostConvexityError):
+        result = recorder.flow(Status.LOST_CONVEXITY)
+        raise LostConvexityError(str(error), result=result) from None
+    if isinstance(error, KeyboardInterrupt):
+        raise EvolutionInterrupted(recorder.flow(Status.INTERRUPTED)) from None
+    return recorder.flow(Status.STEP_FAILED)
+
+
+def _final_status(last: State | None, tol: float | None) -> Status:
+    """How a flow ended that nothing stopped."""
     assert last is not None
-    if status is Status.COMPLETED and tol is not None and last.residual_norm <= tol:
-        floored = any(floor["cells"] for floor in last.operator.floors.values())
-        status = Status.REGULARISED if floored else Status.CONVERGED
-    return recorder.flow(status)
+    if tol is None or last.residual_norm > tol:
+        return Status.COMPLETED
+    floored = any(floor["cells"] for floor in last.operator.floors.values())
+    return Status.REGULARISED if floored else Status.CONVERGED
 
 
 def _done(

@@ -141,7 +141,8 @@ def evolve(
         The grid to solve on: "target" evolves psi = u*, which satisfies the same equation with the
         roles of mu and nu exchanged.  Series then refer to the exchanged roles.
     forcing : callable, optional
-        ``forcing(t)``, an array of ``source.shape`` added to h, for a time-dependent f.
+        ``forcing(t)``, an array of ``source.shape`` added to h, for a time-dependent f.  Series
+        that compare rho with mu then mean mu e^h for rho, forcing included: record errors instead.
     progress : bool
         Show progress and the time remaining on standard error.
 

@@ -133,7 +133,7 @@ class Handle:
     Attributes
     ----------
     iterations : int
-        Of the last solve; ``first_iterations`` of the first one with this preconditioner.
+        Of the last solve with this preconditioner; ``first_iterations`` of the first one.
     setups : int
         Preconditioners built up to here along the chain of handles.
     """

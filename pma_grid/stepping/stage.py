@@ -22,7 +22,8 @@ SMALLEST_STEP = 1.0 / 64.0
 SHARPEST, LOOSEST = 1e-2, 0.1
 # A stage that Newton cannot solve at once is approached from stages RAMP times shorter.
 RAMP = 0.1
-LONGEST_RAMP = 8
+SHORTEST_RAMP = 1e-8
+SMALLEST_RATIO = 1.3
 RAMP_TOLERANCE = 1e-3
 ROUNDING = 4e-16
 
@@ -112,21 +113,28 @@ class StageSolver:
         self, operator: ParabolicOperator, base: Array, beta: float, time: float, phi: Array,
         tol: float, spent: tuple[int, int],
     ) -> Solved | None:  # fmt: skip
-        """Shorter stages first: each solution starts the next, up to the length asked for."""
+        """Shorter stages first: each solution starts the next, up to the length asked for.
+
+        A length that fails is approached in smaller ratios from the last that was solved.
+        """
         newton, linear = spent
-        power, reached, handle = 1, False, None
-        while power >= 0:
-            enough = max(tol, RAMP_TOLERANCE) if power else tol
-            length = beta * RAMP**power
+        reached, ratio, length, handle = 0.0, 1.0 / RAMP, beta * RAMP, None
+        while True:
+            enough = tol if length == beta else max(tol, RAMP_TOLERANCE)
             solved, done = self._newton(operator, base, length, time, phi, enough, handle)
             newton, linear = newton + solved.newton, linear + solved.linear
+            if done and length == beta:
+                return replace(solved, newton=newton, linear=linear)
             if done:
-                phi, handle, reached, power = solved.phi, solved.handle, True, power - 1
-            elif reached or power == LONGEST_RAMP:
-                return None
+                phi, handle, reached = solved.phi, solved.handle, length
+            elif reached == 0.0 and length > beta * SHORTEST_RAMP:
+                length *= RAMP
+                continue
             else:
-                power += 1
-        return replace(solved, newton=newton, linear=linear)
+                ratio, handle = math.sqrt(ratio), None
+            if reached == 0.0 or ratio < SMALLEST_RATIO:
+                return None
+            length = min(beta, reached * ratio)
 
     def _newton(
         self, operator: ParabolicOperator, base: Array, beta: float, time: float, phi: Array,

@@ -26,6 +26,11 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
     """
     if side not in ("source", "target"):
         raise InvalidInputError(f"side is {side!r}; it must be 'source' or 'target'")
+    if forcing is not None and not (callable(forcing) and side == "source"):
+        raise InvalidInputError(
+            f"forcing is {forcing!r} on the {side}'s side; it must be a function of t, and the "
+            "conjugate flow has none: pass a callable and side='source'"
+        )
     oriented = problem if side == "source" else problem.swapped()
     if isinstance(initial, State) and _continues(initial, oriented, forcing):
         return initial

@@ -105,6 +105,10 @@ class Status(Enum):
         "A time step could not be solved, however small; the densities may vary too fast for this "
         "grid: use a finer grid, a larger floor=, or linear_solver=pma.AMG() in the scheme."
     )
+    STALLED = (
+        "The flow no longer moves: its steps are lost in the rounding of the time, or its residual "
+        "in that of the potential; ask for longer steps or a larger tol."
+    )
     LOST_CONVEXITY = (
         "An explicit step left the convex potentials; take smaller steps, cap them with "
         "Explicit(cap='stability'), or use an implicit scheme."

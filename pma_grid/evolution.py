@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
@@ -24,7 +25,7 @@ from pma_grid.problem import Problem
 from pma_grid.progress import time_bar
 from pma_grid.recording import Recorder
 from pma_grid.schedules import Schedule, StateSchedule
-from pma_grid.stepping import ImplicitEuler, Scheme
+from pma_grid.stepping import TRBDF2, ImplicitEuler, Scheme
 from pma_grid.transport import Transport
 from pma_grid.validation import is_number
 
@@ -35,6 +36,10 @@ Side = Literal["source", "target"]
 HALVINGS = 30
 # A step that ends this close to the final time, relative to itself, ends there.
 LAST = 1e-9
+# A flow that is to end at a residual gives up after so many steps that do not lower it by FALL.
+PATIENCE, FALL = 100, 1e-9
+# Longest step, in squares of the longest side: all that happens has happened long before.
+LONGEST = 1e15
 
 
 def iterate(
@@ -85,13 +90,24 @@ def _states(
     time: float | None, tol: float | None, initial: Initial | None, side: Side,
     forcing: Forcing | None,
 ) -> Iterator[State]:  # fmt: skip
-    """The loop itself, a generator: `iterate` checks its arguments when it is called."""
+    """The loop itself, a generator: `iterate` checks kinds and ranges when it is called."""
+    if tol is not None and isinstance(method, ImplicitEuler | TRBDF2):
+        # steps solved less sharply than the flow is to end would never get there
+        method = dataclasses.replace(method, atol=min(method.atol, 0.1 * tol))
     state = begin(problem, initial, side, forcing)
-    first = state.index
+    first, lowest, idle = state.index, math.inf, 0
     yield state
     while not _done(state, first, steps, time, tol):
         state = _advance(state, method, schedule, time)
         yield state
+        idle = 0 if state.residual_norm < lowest * (1 - FALL) else idle + 1
+        lowest = min(lowest, state.residual_norm)
+        if tol is not None and idle >= PATIENCE:
+            raise _StalledError(Status.STALLED.value)
+
+
+class _StalledError(ConvergenceError):
+    """The residual or the time no longer moves."""
 
 
 def evolve(
@@ -150,7 +166,8 @@ def evolve(
     -------
     Flow
         ``status`` COMPLETED, CONVERGED (REGULARISED where zeros were raised to a floor) if ``tol``
-        was reached, or STEP_FAILED with what there is until then.
+        was reached, or STEP_FAILED or STALLED with what there is until then.  Steps that could not
+        be solved are shorter than the schedule's: see ``step_sizes`` and ``stats["rejected"]``.
 
     Raises
     ------
@@ -188,6 +205,11 @@ def evolve(
         )
     method = ImplicitEuler() if scheme is None else scheme
     functions = resolve(record)
+    if forcing is not None and functions.get("bregman", math.inf) is None:
+        raise InvalidInputError(
+            "record has 'bregman' with a forcing; a forced flow has no stationary potential to "
+            "compare with: leave it out, or pass observables.bregman(reference)"
+        )
     recorder = Recorder(problem, method, repr(schedule), side, functions, keep)
     states = iterate(
         problem, schedule=schedule, scheme=method, steps=steps, time=time, tol=tol, initial=initial,
@@ -213,7 +235,7 @@ def _stopped(recorder: Recorder, error: BaseException) -> Flow:
         raise LostConvexityError(str(error), result=result) from None
     if isinstance(error, KeyboardInterrupt):
         raise EvolutionInterrupted(recorder.flow(Status.INTERRUPTED)) from None
-    return recorder.flow(Status.STEP_FAILED)
+    return recorder.flow(Status.STALLED if isinstance(error, _StalledError) else Status.STEP_FAILED)
 
 
 def _final_status(last: State | None, tol: float | None) -> Status:
@@ -243,13 +265,15 @@ def _advance(
     if isinstance(schedule, StateSchedule):
         size = schedule.propose(state)
     else:
-        size = schedule(state.index, state.time, state.residual_norm)
+        size = _called(schedule, state)
     size = _checked_size(size, state, schedule)
     for attempt in range(1, HALVINGS + 2):
         last = end is not None and state.time + size * (1 + LAST) >= end
         if last and end is not None:
             size = end - state.time
-        trial = scheme.step(state, size)
+        if state.time + size == state.time:
+            raise _StalledError(Status.STALLED.value)
+        trial = _tried(state, scheme, schedule, size)
         if trial is None:
             size *= 0.5
             continue
@@ -266,12 +290,40 @@ def _advance(
     )
 
 
+def _called(schedule: Schedule, state: State) -> float:
+    """The step size of a plain schedule, or the error of one that cannot be called so."""
+    try:
+        inspect.signature(schedule).bind(state.index, state.time, state.residual_norm)
+    except TypeError as error:
+        raise InvalidInputError(
+            f"schedule {schedule!r} does not take (k, t, residual_norm): {error}; pass a made "
+            "schedule, for example pma.schedules.constant(0.1)"
+        ) from None
+    except ValueError:  # a builtin without a signature
+        pass
+    return schedule(state.index, state.time, state.residual_norm)
+
+
+def _tried(
+    state: State, scheme: Scheme, schedule: Schedule | StateSchedule, size: float
+) -> State | None:
+    """One step; a schedule that looks at states shortens one that would lose convexity."""
+    try:
+        return scheme.step(state, size)
+    except LostConvexityError:
+        if not isinstance(schedule, StateSchedule):
+            raise
+        return None
+
+
 def _checked_size(size: float, state: State, schedule: object) -> float:
     """The step size of a schedule, which may be a user's function."""
-    if not (_is_range(size) and size > 0):
+    longest = LONGEST * max(state.operator.problem.source.grid.lengths) ** 2
+    if not (_is_range(size) and 0 < size <= longest):
         raise InvalidInputError(
             f"schedule {schedule!r} returned {size!r} at step {state.index} (t = {state.time:g}); "
-            "step sizes must be positive finite numbers, in length^2: change the schedule"
+            f"step sizes must be positive and at most {longest:.0e}, in length^2: change the "
+            "schedule"
         )
     return float(size)
 
@@ -285,7 +337,7 @@ def _check(
             f"problem is of type {type(problem).__name__}; it must be a Problem: pass "
             "pma.Problem(source, target)"
         )
-    if not callable(schedule) and not isinstance(schedule, StateSchedule):
+    if isinstance(schedule, type) or not callable(getattr(schedule, "propose", schedule)):
         raise InvalidInputError(
             f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
             "for example pma.schedules.constant(0.1)"

@@ -20,7 +20,7 @@ from pma_grid.quadrature import Potential
 from pma_grid.transport import Transport, storable_pair, stored_pair
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """How the step that led to a state was made.
 
@@ -47,7 +47,7 @@ class Step:
     attempts: int = 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class State:
     """One instant of a flow; immutable, and with all that the next step may reuse.
 
@@ -161,7 +161,7 @@ class State:
         return float(np.sqrt((self.operator.masses * self.log_ratio**2).sum()))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Snapshot:
     """The density and the potential at one time of a flow; both of ``grid.shape``."""
 
@@ -170,7 +170,7 @@ class Snapshot:
     potential: Array
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Flow:
     """What was recorded along a flow, and where it ended.
 

@@ -37,6 +37,8 @@ class ParabolicOperator:
     masses : ndarray, shape ``source.shape``
         Cell masses of the source (working floor included), which sum to 1.
     equation : MongeAmpere
+    work : dict
+        Newton and linear iterations and set-ups so far, those of refused steps included.
     floors : dict
         What the working floors change, by side; see `solve`.
     """
@@ -47,6 +49,7 @@ class ParabolicOperator:
         self.floors = floors(problem)
         masses = positive(problem)[0]
         self.masses: Array = masses / masses.sum()
+        self.work = {"newton": 0, "linear": 0, "setups": 0}
         self._at: tuple[Array, float] | None = None
         self._residual = np.empty(0)
 
@@ -68,8 +71,11 @@ class ParabolicOperator:
     def _force(self, time: float) -> Array:
         """The forcing, checked: a user's function."""
         assert self.forcing is not None
-        value = np.asarray(self.forcing(time), float)
         shape = self.problem.source.shape
+        try:
+            value = np.asarray(self.forcing(time), float)
+        except (TypeError, ValueError):
+            value = np.empty(0)
         if value.shape != shape or not np.isfinite(value).all():
             raise InvalidInputError(
                 f"forcing({time:g}) has shape {value.shape} or values that are not finite; it must "
@@ -101,7 +107,8 @@ class ParabolicOperator:
     def divergence(self, a: Array, b: Array, time: float) -> float:
         """D(a|b) = int_0^1 <w, rho_a - rho(a + s w)> ds, w = b - a: Bregman's divergence, >= 0.
 
-        Gauss-Legendre in s; no conjugate, hence no cancellation near a = b.
+        Gauss-Legendre in s; no conjugate, hence no cancellation near a = b.  Below 0 where the grid
+        does not resolve the target (log nu changes by more than 2 across the image of a cell).
         """
         w = b - a
         at_a, _, _ = normalised(self.masses, self.evaluate(a, time))

@@ -48,7 +48,8 @@ class Recorder:
         self._series: dict[str, list[float]] = {name: [] for name in record}
         self._times: list[float] = []
         self._sizes: list[float] = []
-        self._counts = {"newton": 0, "linear": 0, "rejected": 0}
+        self._rejected = 0
+        self._work: dict[str, int] = {}
         self._sums: tuple[Array, Array] | None = None
         self._snapshots: list[Snapshot] = []
         self._every, self._due = _checked_keep(keep)
@@ -60,6 +61,7 @@ class Recorder:
         if self.state is None:
             self._first = state.index
             self._resolve_reference(state)
+            self._work = dict(state.operator.work)
         # first all that may raise or be interrupted, so that the series keep one length
         values = {name: _value(name, function, state) for name, function in self._record.items()}
         for name, value in values.items():
@@ -83,9 +85,7 @@ class Recorder:
         """Counts and the weighted sums of densities and potentials."""
         step = new.step
         self._sizes.append(step.size)
-        self._counts["newton"] += step.newton
-        self._counts["linear"] += step.linear
-        self._counts["rejected"] += step.attempts - 1
+        self._rejected += step.attempts - 1
         if self._sums is None:
             zeros = np.zeros(new.phi.shape)
             self._sums = (zeros, zeros.copy())
@@ -140,13 +140,14 @@ class Recorder:
         names = ("numpy", "scipy", "numba", "pyamg")
         handle = state.handle
         return {
-            **self._counts,
+            **{name: count - self._work[name] for name, count in state.operator.work.items()},
+            "rejected": self._rejected,
             "first_step": self._first,
             "schedule": self._schedule,
             "scheme": repr(self.scheme),
             "side": self.side,
             "weights": list(self.scheme.weights),
-            "setups": handle.setups if handle is not None else 0,
+            "smoothing": float(getattr(self.scheme, "smoothing", 0.0)),
             "linear_solver": handle.name if handle is not None else "none",
             "residual_norm": state.residual_norm,
             "mass_constant": state.mass_constant,

@@ -29,6 +29,7 @@ for a smaller one after seeing where it leads.
 
 from __future__ import annotations
 
+import ast
 import math
 import numbers
 from collections.abc import Callable
@@ -70,6 +71,17 @@ class Formula:
 
     def __repr__(self) -> str:
         return self.text
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as the call that makes it: rules are closures."""
+        return _made, (self.text,)
+
+
+def _made(text: str) -> Schedule:
+    """The schedule of a representation."""
+    name, _, arguments = text.partition("(")
+    schedule: Schedule = globals()[name](*ast.literal_eval(f"({arguments[:-1]},)"))
+    return schedule
 
 
 def constant(step_size: float) -> Schedule:
@@ -239,7 +251,10 @@ def _text(*values: float) -> str:
 def _positive(value: float, name: str, *, finite: bool = True) -> float:
     """A positive number or an error that names it."""
     real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    number = float(value) if real else math.nan
+    try:
+        number = float(value) if real else math.nan
+    except OverflowError:  # a Python integer beyond doubles
+        number = math.inf
     if not number > 0 or (finite and math.isinf(number)):
         raise InvalidInputError(
             f"{name} is {value!r}; it must be a positive number: step sizes are times, in length^2"

@@ -89,8 +89,8 @@ class Transport:
 
     @property
     def converged(self) -> bool:
-        """Whether the method that made this met its own tolerance."""
-        return self.status.succeeded
+        """Whether the method that made this met its tolerance: the end of a flow is no answer."""
+        return self.status.succeeded and self.status is not Status.COMPLETED
 
     @property
     def message(self) -> str:

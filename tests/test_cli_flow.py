@@ -52,7 +52,7 @@ def test_evolve_agrees_with_the_library(evolved: tuple[Path, dict[str, Any]]) ->
 def test_without_options_it_ends_where_solve_does(cli: Any, folder: Path) -> None:
     text = cli.good(folder, *EVOLVE)
     assert text.startswith("status         converged")
-    assert "geometric(0.001, 1.5)" in text
+    assert "geometric(0.001, 1.5, 1000)" in text
     assert re.search(r"KL\(rho\|mu\) .*alpha = -?\d", text)
     flow = pma.load(folder / "f.npz")
     assert flow.stats["residual_norm"] <= 1e-8

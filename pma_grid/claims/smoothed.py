@@ -35,9 +35,7 @@ def smoothed_steps(findings: Findings, quick: bool) -> None:
             state = next(iterate(bumps(dim, n), schedule=schedules.constant(STEP)))
             limits.append(stability_limit(state, LENGTH))
             plain.append(stability_limit(state))
-            residual = theory.evi_residual(
-                _flow(dim, n, schedules.constant(STEP), 20), paid="smoothed_kl"
-            )
+            residual = theory.evi_residual(_flow(dim, n, schedules.constant(STEP), 20))
             defects.append(float(np.abs(residual).max()))
         h = np.array([1.0 / n for n in counts])
         findings.near(
@@ -69,7 +67,7 @@ def _schedules(findings: Findings, n: int, steps: int) -> None:
     curves = []
     for name, schedule in runs.items():
         flow = _flow(1, n, schedule, steps)
-        regret = theory.regret(flow, paid="smoothed_kl")
+        regret = theory.regret(flow)
         tightness = float(regret.tightness.max())
         findings.below(f"1-D, {name}: avg S / master bound", 1.0 + ROUNDING, tightness)
         left = float(flow["bregman"][-1])

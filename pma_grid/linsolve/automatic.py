@@ -38,8 +38,9 @@ class AutoHandle(Handle):
         result = self._iterate(rhs, self, rtol, patience, result)
         if result.converged or result.iterations >= max_iterations:
             return result
-        self.fallback = self.solver.second.setup(self.stencil, self)
-        self.name = f"{self.name}->amg"
+        self.fallback = self.solver.robust(self.stencil).setup(self.stencil, self)
+        self.setups = self.fallback.setups
+        self.name = f"{self.name}->{self.fallback.name}"
         left = max_iterations - result.iterations
         return self._iterate(rhs, self.fallback, rtol, left, result)
 
@@ -66,8 +67,8 @@ class Auto:
     """Direct in 1-D; else geometric multigrid, and AMG from the solve on in which it is slow.
 
     ``patience`` is the number of V-cycles a solve may take for each decimal digit asked for, before
-    AMG takes over for the rest of it and for the later solves on the same grid.  ``direct`` says
-    whether 1-D grids are factorised: not where a hierarchy can be lagged over many solves.
+    AMG (Direct in 1-D) takes over for the rest of it and for the later ones on the same grid.
+    ``direct`` says whether 1-D grids are factorised at once: not where a hierarchy can be lagged.
     """
 
     patience: int = 12
@@ -79,13 +80,17 @@ class Auto:
         """V-cycles allowed for a reduction by ``rtol``."""
         return math.ceil(self.patience * max(1.0, -math.log10(max(rtol, 1e-16))))
 
+    def robust(self, stencil: Stencil) -> LinearSolver:
+        """What takes over where the first is slow: nothing beats elimination in 1-D."""
+        return Direct() if stencil.lattice.dim == 1 else self.second
+
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
         """Set up the preconditioner in charge."""
         if stencil.lattice.dim == 1 and self.direct:
             return Direct().setup(stencil, previous)
         same = previous is not None and previous.stencil.lattice is stencil.lattice
-        if same and previous is not None and previous.name == "amg":
-            return self.second.setup(stencil, previous)
+        if same and previous is not None and previous.name in ("amg", "direct"):
+            return self.robust(stencil).setup(stencil, previous)
         if same and isinstance(previous, AutoHandle) and previous.fallback is not None:
-            return self.second.setup(stencil, previous.fallback)
+            return self.robust(stencil).setup(stencil, previous.fallback)
         return AutoHandle(self, stencil, self.first.setup(stencil, previous), previous)

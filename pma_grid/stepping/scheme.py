@@ -47,6 +47,7 @@ def start(
     mean = float(residual.mean())
     slope = residual - mean
     made = Step(0.0, phi, slope)
+    _lock(phi, residual, slope)
     return State(index, time, phi, offset, residual, slope, mean, operator, made)
 
 
@@ -66,6 +67,7 @@ def advance(
     handle: Handle | None = None,
 ) -> State:
     """The next state; ``error`` is the estimated local error in the potential as a field."""
+    _lock(phi, residual, slope)
     made = Step(
         step_size, state.phi, state.slope, half_oscillation(error), newton, linear
     )  # fmt: skip
@@ -83,6 +85,12 @@ def advance(
         older=state.step if state.step.size else None,
         handle=handle,
     )
+
+
+def _lock(*arrays: Array) -> None:
+    """States share their arrays with the steps to come: nobody may write to them."""
+    for array in arrays:
+        array.flags.writeable = False
 
 
 def half_oscillation(field: Array) -> float:

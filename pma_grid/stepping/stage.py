@@ -145,15 +145,19 @@ class StageSolver:
         newton = linear = 0
         done = False
         while math.isfinite(at.norm) and at.norm <= worst:
-            done = at.norm <= tol or at.norm <= _rounding(operator, at)
+            done = at.norm <= tol or at.norm <= _rounding(operator, beta, at)
             if done or newton == self.max_iterations:
                 break
             rtol = min(LOOSEST, max(SHARPEST, 0.3 * tol / at.norm))
             stencil = operator.linearise(at.residual, 1.0 / beta)
+            before = handle.setups if handle is not None else 0
             handle, result = attempt(self.linear_solver, stencil, handle, -at.defect.ravel(), rtol)
+            operator.work["setups"] += handle.setups - before if handle is not None else 1
             if result is None:
                 break
             newton, linear = newton + 1, linear + result.iterations
+            operator.work["newton"] += 1
+            operator.work["linear"] += result.iterations
             better = _backtrack(operator, base, beta, time, at, result.x.reshape(phi.shape))
             if better is None:
                 break
@@ -200,8 +204,8 @@ def _merit(defect: Array, weights: Array) -> float:
     )
 
 
-def _rounding(operator: ParabolicOperator, at: _Point) -> float:
-    """rms of the rounding error of h: second differences of phi carry about eps times its range."""
-    diagonal = 2.0 * operator.equation.stencil.total_weights()
+def _rounding(operator: ParabolicOperator, beta: float, at: _Point) -> float:
+    """rms of the rounding error of the defect: differences of phi carry about eps its range."""
+    diagonal = 2.0 * operator.equation.stencil.total_weights() + 1.0 / beta
     steepness = math.sqrt(float(np.mean(np.square(diagonal))))
     return ROUNDING * (float(np.ptp(at.phi)) * steepness + float(np.abs(at.residual).max()))

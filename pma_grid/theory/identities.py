@@ -15,7 +15,7 @@ SERIES = (
 )  # fmt: skip
 
 
-def evi_residual(flow: Flow, *, paid: str = "symmetrised_kl") -> Array:
+def evi_residual(flow: Flow) -> Array:
     """Defect of the discrete evolution variational identity at mu, relative to eta S, one a step.
 
     Explicit mirror steps satisfy
@@ -31,10 +31,8 @@ def evi_residual(flow: Flow, *, paid: str = "symmetrised_kl") -> Array:
     Parameters
     ----------
     flow : Flow
-        Of `Explicit` or `ImplicitEuler`, with the series `SERIES`.
-    paid : str
-        The series of S: "smoothed_kl" for explicit steps with smoothing.
-
+        Of `Explicit` or `ImplicitEuler`, with the series `SERIES`; with smoothing also
+        `pma_grid.observables.smoothed_kl` of its length, which then is S.
     Returns
     -------
     ndarray, shape (steps,)
@@ -50,20 +48,15 @@ def evi_residual(flow: Flow, *, paid: str = "symmetrised_kl") -> Array:
     Deb & Liang (2025), arXiv:2504.09279: the evolution variational inequality; as identities
     derived in docs/theory.md.
     """
-    old, new = weights(flow)
+    old, _ = _mirror_weights(flow)
     gain = np.diff(flow["bregman"])
-    s = flow[paid]
+    s = regret_series(flow)
     if old == 1.0:
         spent = flow.step_sizes * s[:-1]
         defect = gain + spent - flow["forward_divergence"][1:]
-    elif new == 1.0:
+    else:
         spent = flow.step_sizes * s[1:]
         defect = gain + spent + flow["backward_divergence"][1:]
-    else:
-        raise InvalidInputError(
-            f"flow is of the scheme {flow.scheme}; the discrete EVI is that of mirror steps: use "
-            "Explicit or ImplicitEuler"
-        )
     return _relative(defect, spent)
 
 
@@ -73,13 +66,12 @@ def regret_residual(flow: Flow) -> Array:
     The sum of the EVI over steps: + D(rho_k | rho_{k+1}) for explicit, - D(rho_{k+1} | rho_k) for
     implicit mirror steps; shape (steps,).
     """
-    old, new = weights(flow)
-    s, d = flow["symmetrised_kl"], flow["bregman"]
+    old, new = _mirror_weights(flow)
+    s, d = regret_series(flow), flow["bregman"]
     spent = np.cumsum(flow.step_sizes * (old * s[:-1] + new * s[1:]))
-    extra = np.zeros(len(flow))
     if old == 1.0:
         extra = np.cumsum(flow["forward_divergence"][1:])
-    elif new == 1.0:
+    else:
         extra = -np.cumsum(flow["backward_divergence"][1:])
     return _relative(spent - (d[0] - d[1:] + extra), spent)
 
@@ -91,6 +83,23 @@ def dissipation_residual(flow: Flow) -> Array:
     """
     mean = 0.5 * (flow["dissipation"][:-1] + flow["dissipation"][1:])
     return _relative(np.diff(flow["kl"]) / flow.step_sizes + mean, mean)
+
+
+def regret_series(flow: Flow) -> Array:
+    """S along the flow: the symmetrised KL, smoothed where the steps were."""
+    smoothed = float(flow.stats.get("smoothing", 0.0)) > 0
+    return flow["smoothed_kl" if smoothed else "symmetrised_kl"]
+
+
+def _mirror_weights(flow: Flow) -> tuple[float, float]:
+    """`weights` of a flow of mirror steps, or the error that refuses others."""
+    pair = weights(flow)
+    if pair not in ((1.0, 0.0), (0.0, 1.0)):
+        raise InvalidInputError(
+            f"flow is of the scheme {flow.scheme}; the identities are those of mirror steps: use "
+            "Explicit or ImplicitEuler"
+        )
+    return pair
 
 
 def weights(flow: Flow) -> tuple[float, float]:

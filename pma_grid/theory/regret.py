@@ -13,7 +13,7 @@ from pma_grid.lattice import Array
 from pma_grid.operator import positive
 from pma_grid.parabolic import ParabolicOperator
 from pma_grid.theory.bounds import master_bound
-from pma_grid.theory.identities import weights
+from pma_grid.theory.identities import regret_series, weights
 from pma_grid.transport import Transport
 
 # The bound phase of a run: the divergence left is above this share of the first one.  Later the
@@ -54,16 +54,14 @@ class Regret:
         return np.asarray(self.average / self.bound)
 
 
-def regret(flow: Flow, *, paid: str = "symmetrised_kl") -> Regret:
+def regret(flow: Flow) -> Regret:
     """Weighted average and last-iterate regret of a flow, with the master bound.
 
     Parameters
     ----------
     flow : Flow
-        With the series "symmetrised_kl", "bregman" and, for explicit steps, "forward_divergence".
-    paid : str
-        The series of S: "smoothed_kl" for explicit steps with smoothing.
-
+        With the series "symmetrised_kl", "bregman" and, for explicit steps, "forward_divergence";
+        for smoothed ones `pma_grid.observables.smoothed_kl`, which then is S.
     Returns
     -------
     Regret
@@ -85,7 +83,7 @@ def regret(flow: Flow, *, paid: str = "symmetrised_kl") -> Regret:
     if not len(flow):
         raise InvalidInputError("flow has no step; regret is a sum over steps: evolve it first")
     old, new = weights(flow)
-    s, d = flow[paid], flow["bregman"]
+    s, d = regret_series(flow), flow["bregman"]
     elapsed = np.cumsum(flow.step_sizes)
     cumulative = np.cumsum(flow.step_sizes * (old * s[:-1] + new * s[1:]))
     return Regret(

@@ -41,7 +41,8 @@ def test_statuses_are_sentences() -> None:
     for status in Status:
         assert str(status.value)[0].isupper() and status.value.endswith(".")
         assert str(status) == status.name.lower()
-    assert [s for s in Status if s.succeeded] == [Status.CONVERGED, Status.REGULARISED]
+    succeeded = [Status.CONVERGED, Status.REGULARISED, Status.COMPLETED]
+    assert [s for s in Status if s.succeeded] == succeeded
 
 
 def test_convergence_error_keeps_the_result() -> None:

@@ -473,6 +473,8 @@ def test_rejected_trials_say_nothing_about_rounding(monkeypatch: pytest.MonkeyPa
         return np.full_like(value, np.nan)
 
     class Lazy:
+        setups = 1
+
         def solve(self, rhs: np.ndarray, **_: object) -> LinearResult:
             return LinearResult(rhs.copy(), 0.0, 1, 0.0, True)
 
@@ -495,7 +497,7 @@ def test_tolerances_out_of_range(name: str, value: float) -> None:
 
 
 def test_iterations_out_of_range() -> None:
-    with pytest.raises(pma.InvalidInputError, match=r"max_iterations is 0.*at least 1"):
+    with pytest.raises(pma.InvalidInputError, match=r"max_iterations is 0.*integer >= 1"):
         pma.ImplicitEuler(max_iterations=0)
 
 

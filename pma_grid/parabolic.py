@@ -143,14 +143,12 @@ class ParabolicOperator:
         return cell_integral(psi + quadratic, masses) + mean
 
 
-def log_partition(masses: Array, residual: Array) -> float:
-    """The mass constant alpha = log sum mu e^h, without overflow."""
-    top = float(residual.max())
-    return top + float(np.log((masses * np.exp(residual - top)).sum()))
-
-
 def normalised(masses: Array, residual: Array) -> tuple[Array, Array, float]:
-    """rho = mu e^{h - alpha} (sums to 1), hbar = h - alpha, and alpha."""
-    alpha = log_partition(masses, residual)
-    centred = residual - alpha
-    return masses * np.exp(centred), centred, alpha
+    """rho = mu e^{h - alpha} (sums to 1), hbar = h - alpha, and alpha = log sum mu e^h."""
+    top = float(residual.max())
+    rho = np.exp(residual - top)  # without overflow
+    rho *= masses
+    total = float(rho.sum())
+    rho /= total
+    alpha = top + float(np.log(total))
+    return rho, residual - alpha, alpha

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow, State
+from pma_grid.grid import Grid
 from pma_grid.lattice import Array, Transfer
 from pma_grid.parabolic import Forcing, ParabolicOperator
 from pma_grid.problem import Problem
@@ -14,6 +16,8 @@ from pma_grid.transport import Transport
 
 # Nodes an axis for starts from another grid: the sharper interpolant first, if it is convex.
 PROLONGATIONS = (6, 2)
+# L1 distance up to which two densities are the same one, on one grid and on two.
+SAME, RESAMPLED = 1e-9, 2e-2
 
 
 def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None) -> State:
@@ -50,7 +54,7 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
         if side == "target":
             other = ParabolicOperator(problem)
             candidates = [other.conjugate(*candidate) for candidate in candidates]
-    if isinstance(initial, Flow):
+    if isinstance(initial, Flow) and _of(initial.problem, problem):
         time, index = float(initial.times[-1]), initial.first + len(initial)
     for phi, offset in candidates:
         _check_shape(operator, phi)
@@ -68,6 +72,25 @@ def _continues(state: State, problem: Problem, forcing: Forcing | None) -> bool:
         and operator.problem.target is problem.target
         and operator.forcing is forcing
     )
+
+
+def _of(theirs: Problem | None, mine: Problem) -> bool:
+    """Whether a flow was one of this problem: if not, it is but a potential to start from."""
+    if theirs is None or theirs.dim != mine.dim:
+        return False
+    pairs = ((theirs.source, mine.source), (theirs.target, mine.target))
+    return all(_alike(a, b) for a, b in pairs)
+
+
+def _alike(a: Density, b: Density) -> bool:
+    """Whether two densities are one, up to rounding, or up to their grids."""
+    slack = SAME if a.grid == b.grid else RESAMPLED
+    coarse = Grid(tuple(map(min, a.shape, b.shape)), a.grid.lower, a.grid.upper)
+    try:
+        gap = np.abs(a.resampled(coarse).values - b.resampled(coarse).values)
+    except InvalidInputError:  # another box
+        return False
+    return bool(gap.sum() * coarse.cell_volume <= slack)
 
 
 def _fits(flow: Flow, problem: Problem) -> bool:

@@ -34,6 +34,10 @@ Side = Literal["source", "target"]
 
 # A step that cannot be solved is halved this often before the flow gives up.
 HALVINGS = 30
+# A step after a shortened one may grow by this factor; one below this share of what the schedule
+# asks for means that the flow gets nowhere.
+GROWTH = 4.0
+SMALLEST_SHARE = 1e-4
 # A step that ends this close to the final time, relative to itself, ends there.
 LAST = 1e-9
 # A flow that is to end at a residual gives up after so many steps that do not lower it by FALL.
@@ -95,6 +99,11 @@ def _states(
         # steps solved less sharply than the flow is to end would never get there
         method = dataclasses.replace(method, atol=min(method.atol, 0.1 * tol))
     state = begin(problem, initial, side, forcing)
+    if time is not None and time < state.time:
+        raise InvalidInputError(
+            f"time is {time!r}, before the {state.time!r} that the flow has reached; it is the "
+            "time to end at: give a later one"
+        )
     first, lowest, idle = state.index, math.inf, 0
     yield state
     while not _done(state, first, steps, time, tol):
@@ -146,8 +155,8 @@ def evolve(
         Stop once (sum mu hbar^2)^{1/2} is below it; the status is then CONVERGED.
     initial : Transport, Flow, State or array_like of shape ``source.shape``, optional
         Convex potential to start from; default the affine map of box to box (the identity for equal
-        boxes).  A Transport may live on a coarser grid of the same box.  A Flow or State is
-        continued: time and step count go on.
+        boxes).  A Transport may live on a coarser grid of the same box.  A State, or a Flow of the
+        same problem, is continued: time and step count go on.
     record : sequence of str or callable
         Names of `pma_grid.observables`, or functions of a `State`.  "bregman" solves for the
         stationary potential first.
@@ -266,8 +275,13 @@ def _advance(
         size = schedule.propose(state)
     else:
         size = _called(schedule, state)
-    size = _checked_size(size, state, schedule)
+    asked = size = _checked_size(size, state, schedule)
+    if state.step.attempts > 1:
+        # where the last step had to be shortened, do not begin from the full size again
+        size = min(size, GROWTH * state.step.size)
     for attempt in range(1, HALVINGS + 2):
+        if size < SMALLEST_SHARE * asked:
+            break
         last = end is not None and state.time + size * (1 + LAST) >= end
         if last and end is not None:
             size = end - state.time

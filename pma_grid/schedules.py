@@ -21,7 +21,9 @@ For implicit steps avg S <= D_0 / W_K whatever the schedule.  The bounds are the
 
     sum eta_k S_k = D_0 - D_K + sum D(rho_k | rho_{k+1})
 
-(explicit) with D(rho_k | rho_{k+1}) <= eta_k^2 G / 2; see Deb & Liang (2025), arXiv:2504.09279.
+(explicit) with D(rho_k | rho_{k+1}) <= eta_k^2 G / 2, G bounding the dissipation of the step's
+direction on the whole segment from u_k to u_{k+1} (at its start alone it may be smaller);
+see Deb & Liang (2025), arXiv:2504.09279.
 
 A schedule may also look at the whole state: `StateSchedule` proposes a step for a state and may ask
 for a smaller one after seeing where it leads.

@@ -180,8 +180,8 @@ def hessian(findings: Findings, quick: bool) -> None:
         )
         times, low, high = _extremes(dim, sizes[dim], side)
         name = f"{dim}-D Gaussians, {'D2u' if side == 'source' else 'D2u*'}"
-        findings.above(f"{name}: smallest eigenvalue", lower - SLACK, low.min())
-        findings.below(f"{name}: largest eigenvalue", upper + SLACK, high.max())
+        findings.above(f"{name}: smallest eigenvalue", lower, low.min(), slack=SLACK)
+        findings.below(f"{name}: largest eigenvalue", upper, high.max(), slack=SLACK)
         if dim == 1:
             limit, last = (lower, low[-1]) if side == "source" else (upper, high[-1])
             findings.near(f"{name}: the bound is attained, ratio", 1.0, last / limit, 0.02)

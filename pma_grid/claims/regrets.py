@@ -73,8 +73,14 @@ def gaussian_schedules(findings: Findings, quick: bool) -> None:
 def _closed_bounds(
     findings: Findings, where: str, name: str, flow: Flow, regret: theory.Regret
 ) -> None:
-    """The bounds of the table of `pma_grid.schedules`, with G the largest dissipation met."""
-    d0, g, k = float(flow["bregman"][0]), float(flow["dissipation"].max()), len(flow)
+    """The bounds of the table of `pma_grid.schedules`.
+
+    G is the largest dissipation met, on the segments of the steps too: there it is 2 D / eta^2 in
+    the mean.
+    """
+    along = 2 * flow["forward_divergence"][1:] / flow.step_sizes**2
+    g = max(float(flow["dissipation"].max()), float(along.max()))
+    d0, k = float(flow["bregman"][0]), len(flow)
     average = float(regret.average[-1])
     if name == "horizon":
         bound = math.sqrt(2 * d0 * g / k)

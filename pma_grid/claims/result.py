@@ -116,13 +116,13 @@ class Findings:
         low, high = predicted - slack, predicted + slack
         self.checks.append(Check(quantity, predicted, float(measured), low, high))
 
-    def below(self, quantity: str, bound: float, measured: float) -> None:
-        """``measured`` at most ``bound``."""
-        self.checks.append(Check(quantity, bound, float(measured), high=bound))
+    def below(self, quantity: str, bound: float, measured: float, *, slack: float = 0.0) -> None:
+        """``measured`` at most ``bound``, up to ``slack``."""
+        self.checks.append(Check(quantity, bound, float(measured), high=bound + slack))
 
-    def above(self, quantity: str, bound: float, measured: float) -> None:
-        """``measured`` at least ``bound``."""
-        self.checks.append(Check(quantity, bound, float(measured), low=bound))
+    def above(self, quantity: str, bound: float, measured: float, *, slack: float = 0.0) -> None:
+        """``measured`` at least ``bound``, up to ``slack``."""
+        self.checks.append(Check(quantity, bound, float(measured), low=bound - slack))
 
 
 def _finite(value: float) -> float | None:

@@ -25,7 +25,7 @@ def summary(flow: Flow, *, series: bool = False) -> dict[str, Any]:
             "versions")  # fmt: skip
     figures: dict[str, Any] = {
         "status": str(flow.status),
-        "converged": flow.status.succeeded,
+        "converged": flow.status.succeeded and str(flow.status) != "completed",
         "message": flow.status.value,
         "steps": len(flow),
         "first_step": flow.first,

@@ -51,7 +51,7 @@ def _times(_: click.Context, parameter: click.Parameter, value: str | None) -> A
 @click.option("--time", type=click.FloatRange(0, min_open=True), help="Time to end at, length^2.")
 @click.option("--until", type=click.FloatRange(0, min_open=True), metavar="TOL",
               help="End once the residual (sum mu hbar^2)^(1/2) is below TOL  [default: 1e-8 if "
-              "neither --steps nor --time is given]")  # fmt: skip
+              "neither --steps nor --time is given, and 1000 steps at most]")  # fmt: skip
 @click.option("--record", multiple=True, type=click.Choice((ALL_CHEAP, *RECORDS)),
               default=(ALL_CHEAP,), metavar="NAME NAME ...", help="Series to record, of "
               + ", ".join(RECORDS) + "  [default: all-cheap, a pass each]")  # fmt: skip

@@ -64,14 +64,16 @@ def regret_residual(flow: Flow) -> Array:
     """Defect of sum eta S = D_0 - D_K +- sum D(. | .), relative to the left side, one a step.
 
     The sum of the EVI over steps: + D(rho_k | rho_{k+1}) for explicit, - D(rho_{k+1} | rho_k) for
-    implicit mirror steps; shape (steps,).
+    implicit mirror steps; shape (steps,).  For TR-BDF2, by the trapezoidal rule and with no
+    divergence, it is the identity of the continuous flow: zero up to the order in time.
     """
-    old, new = _mirror_weights(flow)
+    old, new = weights(flow)
     s, d = regret_series(flow), flow["bregman"]
     spent = np.cumsum(flow.step_sizes * (old * s[:-1] + new * s[1:]))
+    extra = np.zeros(len(flow))
     if old == 1.0:
         extra = np.cumsum(flow["forward_divergence"][1:])
-    else:
+    elif new == 1.0:
         extra = -np.cumsum(flow["backward_divergence"][1:])
     return _relative(spent - (d[0] - d[1:] + extra), spent)
 

@@ -246,7 +246,17 @@ def test_schedules_see_the_count_and_time_of_a_continued_flow(line: pma.Problem)
     first = pma.evolve(line, schedule=schedule, steps=2, record=())
     pma.evolve(line, schedule=schedule, time=0.5, initial=first, record=())
     assert seen == [(0, 0.0), (1, 0.125), (2, 0.25), (3, 0.375)]
-    assert len(pma.evolve(line, schedule=schedule, time=0.1, initial=first, record=())) == 0
+    with pytest.raises(pma.InvalidInputError, match=r"time is 0\.1, before the 0\.25"):
+        pma.evolve(line, schedule=schedule, time=0.1, initial=first, record=())
+
+
+def test_a_flow_of_other_densities_is_a_potential_to_start_from(line: pma.Problem) -> None:
+    schedule = pma.schedules.constant(0.1)
+    first = pma.evolve(line, schedule=schedule, steps=2, record=())
+    other = pma.Problem(line.source.values[::-1], line.target)
+    state = next(pma.iterate(other, schedule=schedule, initial=first))
+    assert (state.index, state.time) == (0, 0.0)
+    np.testing.assert_allclose(state.potential, first.potential, atol=1e-14)
 
 
 def test_a_loaded_flow_goes_on(line: pma.Problem, tmp_path: Any) -> None:

@@ -361,9 +361,12 @@ def test_steps_that_no_ramp_solves_are_halved() -> None:
     size = 0.3
     schedule = pma.schedules.constant(size)
     states = list(pma.iterate(_narrow(64), schedule=schedule, scheme=scheme, steps=3))
-    assert states[1].step.attempts > 1
+    made = states[1].step
+    assert made.attempts > 1 and made.size == size * 0.5 ** (made.attempts - 1)
+    # the next step does not begin from the full size again
+    second = states[2].step
+    assert second.size == 4 * made.size * 0.5 ** (second.attempts - 1)
     for before, after in itertools.pairwise(states):
-        assert after.step.size == size * 0.5 ** (after.step.attempts - 1)
         assert _defect(before, after) <= 1e-6 * np.std(before.residual) + 1e-9
 
 
@@ -439,7 +442,7 @@ def test_steps_that_no_halving_helps_give_step_failed_and_what_there_is() -> Non
     )
     assert flow.status is pma.Status.STEP_FAILED and not flow.status.succeeded
     assert len(flow) == 2 and flow["kl"].shape == (3,)
-    assert scheme.sizes[:3] == [0.1, 0.05, 0.025] and len(scheme.sizes) == 31
+    assert scheme.sizes[:3] == [0.1, 0.05, 0.025] and len(scheme.sizes) == 14
     with pytest.raises(pma.ConvergenceError, match=r"step 2 at t = 0.2, last size tried"):
         list(pma.iterate(_smooth(1), schedule=lambda k, t, r: 0.1, scheme=Stubborn(), steps=3))
 
@@ -456,7 +459,7 @@ def test_broken_linear_solvers_raise_nothing() -> None:
     flow = pma.evolve(
         _smooth(1), schedule=pma.schedules.constant(0.1), scheme=scheme, steps=1, record=("kl",)
     )
-    assert flow.stats["rejected"] > 10 and flow.stats["newton"] == 0
+    assert flow.status is pma.Status.STEP_FAILED and flow.stats["newton"] == 0
 
 
 def test_rejected_trials_say_nothing_about_rounding(monkeypatch: pytest.MonkeyPatch) -> None:

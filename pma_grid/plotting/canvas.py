@@ -17,7 +17,7 @@ DENSITY_MAP = "magma"
 DISPLACEMENT_MAP = "viridis"
 TIME_MAP = "viridis"
 # Okabe & Ito's colours: told apart with any colour vision.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")
 INK = "#333333"
 FAINT = "#888888"
 

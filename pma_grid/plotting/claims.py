@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = ("o", "s", "^", "D", "v", "P")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "d")
 DASHES: tuple[Any, ...] = ("--", (0, (6, 2, 1, 2)), (0, (2, 1.5)))
 # Markers along a long curve, and the number of abscissae up to which each has a tick of its own.
 MARKED = 11

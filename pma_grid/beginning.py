@@ -9,6 +9,7 @@ from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow, State
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array, Transfer
+from pma_grid.operator import split
 from pma_grid.parabolic import Forcing, ParabolicOperator
 from pma_grid.problem import Problem
 from pma_grid.stepping import start
@@ -45,7 +46,7 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
         time, index = initial.time, initial.index
     elif isinstance(initial, Flow) and initial.side == side and _fits(initial, oriented):
         assert initial.potential is not None
-        candidates = [_split(operator, initial.potential)]
+        candidates = [split(oriented, initial.potential)]
     elif initial is None:
         candidates = [(np.zeros(operator.problem.source.shape), 0.0)]
     else:
@@ -99,13 +100,6 @@ def _fits(flow: Flow, problem: Problem) -> bool:
     return theirs.source.grid == problem.source.grid and theirs.target.grid == problem.target.grid
 
 
-def _split(operator: ParabolicOperator, potential: Array) -> tuple[Array, float]:
-    """phi and its mean from u."""
-    phi = potential - operator.frame.quadratic()
-    mean = float(phi.mean())
-    return phi - mean, mean
-
-
 def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
     """phi and mean on the source's grid, from a transport (of any grid of its box) or an array."""
     if not isinstance(initial, Transport):
@@ -120,7 +114,7 @@ def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
     grid, mine = initial.problem.source.grid, problem.source.grid
     grid.check_same_box(mine)
     initial.problem.target.grid.check_same_box(problem.target.grid)
-    phi, mean = _split(ParabolicOperator(initial.problem), initial.potential)
+    phi, mean = split(initial.problem, initial.potential)
     if grid.shape == mine.shape:
         return [(phi, mean)]
     finer = [Transfer(mine.shape, grid.shape).interpolate(phi, n) for n in PROLONGATIONS]

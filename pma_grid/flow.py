@@ -14,6 +14,7 @@ from pma_grid import storage
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.lattice import Array
 from pma_grid.linsolve import Handle, Stencil
+from pma_grid.operator import Frame, split
 from pma_grid.parabolic import ParabolicOperator, normalised
 from pma_grid.problem import Problem
 from pma_grid.quadrature import Potential
@@ -249,13 +250,10 @@ class Flow:
             raise InvalidInputError("this flow carries no potential; use one that evolve returned")
         potential = self.potential
         if self.side == "target":
-            operator = ParabolicOperator(problem)
-            phi = potential - operator.frame.quadratic()
-            phi, offset = operator.conjugate(phi - phi.mean(), float(phi.mean()))
             assert self.problem is not None
-            frame = ParabolicOperator(self.problem).frame
-            potential = frame.quadratic() + phi + offset
+            phi, offset = ParabolicOperator(problem).conjugate(*split(problem, potential))
             problem = self.problem
+            potential = Frame(problem.source.grid, problem.target.grid).quadratic() + phi + offset
         constant = self.series.get("mass_constant")
         stats = dict(self.stats)
         if constant is not None:

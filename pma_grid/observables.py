@@ -166,9 +166,7 @@ def map_error(exact: Callable[..., Array], where: Array | None = None) -> Observ
 
 def inverse_hessian(state: State) -> Array:
     """A = (D2u)^{-1} at every cell, (N, d, d), in physical units."""
-    stencil = state.linearised()
-    vectors = stencil.vectors * np.array(state.operator.problem.source.grid.spacing)
-    return np.asarray(np.einsum("nk,nki,nkj->nij", stencil.weights, vectors, vectors))
+    return state.linearised().tensor(state.operator.problem.source.grid.spacing)
 
 
 NAMED: dict[str, Observable] = {

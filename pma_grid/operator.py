@@ -155,7 +155,7 @@ class MongeAmpere:
     @classmethod
     def of(cls, problem: Problem) -> MongeAmpere:
         """The equation of a problem, its exact zeros raised to the working floors."""
-        source, target = positive(problem)
+        source, target, _ = positive(problem)
         spline = LogSpline(log_centre_values(target), problem.target.grid)
         return cls(log_centre_values(source), problem.source.grid, spline)
 
@@ -231,10 +231,7 @@ class MongeAmpere:
         Symmetric positive definite even where the minimiser lies on a face.
         """
         lat, stencil = self.lattice, self.stencil
-        h = np.array(self.frame.source.spacing)
-        vectors = stencil.vectors * h
-        weights = stencil.weights / stencil.gauge[:, None]
-        tensor = np.einsum("nk,nki,nkj->nij", weights, vectors, vectors)
+        tensor = stencil.tensor(self.frame.source.spacing) / stencil.gauge[:, None, None]
         inverse = np.linalg.inv(tensor)
         return np.moveaxis(inverse.reshape(*lat.shape, lat.dim, lat.dim), (-2, -1), (0, 1))
 
@@ -315,20 +312,11 @@ def floored(density: Density, default: float) -> tuple[Array, dict[str, float]]:
     }
 
 
-def positive(problem: Problem) -> tuple[Array, Array]:
-    """Working copies of source and target, exact zeros raised to the working floors."""
-    source, target = problem.source, problem.target
-    return floored(source, WORKING_FLOORS["source"])[0], floored(target, WORKING_FLOORS["target"])[
-        0
-    ]
-
-
-def floors(problem: Problem) -> dict[str, dict[str, float]]:
-    """What the working floors change, by side."""
-    return {
-        "source": floored(problem.source, WORKING_FLOORS["source"])[1],
-        "target": floored(problem.target, WORKING_FLOORS["target"])[1],
-    }
+def positive(problem: Problem) -> tuple[Array, Array, dict[str, dict[str, float]]]:
+    """Working copies of source and target, zeros raised to the working floors, and what changed."""
+    source, source_floor = floored(problem.source, WORKING_FLOORS["source"])
+    target, target_floor = floored(problem.target, WORKING_FLOORS["target"])
+    return source, target, {"source": source_floor, "target": target_floor}
 
 
 def blurred(values: Array, passes: int) -> Array:
@@ -339,9 +327,9 @@ def blurred(values: Array, passes: int) -> Array:
     return values
 
 
-def split(problem: Problem, potential: Array) -> Array:
-    """phi of a potential u: what remains without the quadratic part, mean zero."""
+def split(problem: Problem, potential: Array) -> tuple[Array, float]:
+    """phi of a potential u, what remains without the quadratic part and its mean, and that mean."""
     frame = Frame(problem.source.grid, problem.target.grid)
     phi = np.asarray(potential, float) - frame.quadratic()
-    centred: Array = phi - phi.mean()
-    return centred
+    mean = float(phi.mean())
+    return phi - mean, mean

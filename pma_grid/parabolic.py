@@ -16,7 +16,7 @@ import numpy as np
 from pma_grid.errors import InvalidInputError
 from pma_grid.lattice import Array
 from pma_grid.linsolve import Stencil
-from pma_grid.operator import Frame, MongeAmpere, floors, positive
+from pma_grid.operator import Frame, MongeAmpere, positive
 from pma_grid.problem import Problem
 from pma_grid.quadrature import Potential, cell_integral
 
@@ -46,8 +46,7 @@ class ParabolicOperator:
     def __init__(self, problem: Problem, forcing: Forcing | None = None) -> None:
         self.problem, self.forcing = problem, forcing
         self.equation = MongeAmpere.of(problem)
-        self.floors = floors(problem)
-        masses = positive(problem)[0]
+        masses, _, self.floors = positive(problem)
         self.masses: Array = masses / masses.sum()
         self.work = {"newton": 0, "linear": 0, "setups": 0}
         self._at: tuple[Array, float] | None = None

@@ -22,13 +22,12 @@ from pma_grid.lattice import Array, Transfer
 from pma_grid.linsolve import Auto, LinearSolver
 from pma_grid.newton import Iterate, Newton, Record
 from pma_grid.operator import (
-    WORKING_FLOORS,
     Frame,
     LogSpline,
     MongeAmpere,
     blurred,
-    floored,
     log_centre_values,
+    positive,
     split,
 )
 from pma_grid.problem import Problem
@@ -211,9 +210,7 @@ class _Cascade:
         self.newton = newton
         self.tol = tol
         self.monotone_gradient = monotone_gradient
-        source, source_floor = floored(problem.source, WORKING_FLOORS["source"])
-        target, target_floor = floored(problem.target, WORKING_FLOORS["target"])
-        self.floors = {"source": source_floor, "target": target_floor}
+        source, target, self.floors = positive(problem)
         self.densities = [(source, target)]
         while True:
             finer = self.densities[0]
@@ -249,7 +246,7 @@ class _Cascade:
                 "interpolate the potential to the source grid"
             )
         potential = Transport.from_potential(self.problem, potential).potential
-        state = Iterate(split(self.problem, potential), 0.0)
+        state = Iterate(split(self.problem, potential)[0], 0.0)
         last = len(self.densities) - 1
         return self._run(last, self.equation(last, None), state, self.tol or DEFAULT_TOLERANCE)
 

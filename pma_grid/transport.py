@@ -100,7 +100,7 @@ class Transport:
     @cached_property
     def phi(self) -> Array:
         """The potential without its quadratic part (which maps box to box), mean zero."""
-        return split(self.problem, self.potential)
+        return split(self.problem, self.potential)[0]
 
     @cached_property
     def _function(self) -> Potential:
@@ -229,7 +229,7 @@ class Transport:
         source, target = (
             LogSpline(np.log(values), density.grid)
             for values, density in zip(
-                positive(self.problem), (self.problem.source, self.problem.target), strict=True
+                positive(self.problem)[:2], (self.problem.source, self.problem.target), strict=True
             )
         )
         return mccann(self._function, self.hessian, source, target, t, grid)

@@ -56,9 +56,7 @@ def variation(problem: Problem) -> float:
     """
     *_, state = iterate(problem, schedule=constant(1e3), steps=3)
     stencil = state.linearised()
-    vectors = stencil.vectors.astype(float)
-    tensor = np.einsum("nk,nki,nkj->nij", stencil.weights, vectors, vectors)
-    widths = np.diagonal(np.linalg.inv(tensor), axis1=1, axis2=2)
+    widths = np.diagonal(np.linalg.inv(stencil.tensor()), axis1=1, axis2=2)
     return float((0.5 * np.abs(stencil.drift) * widths).max())
 
 

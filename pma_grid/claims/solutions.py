@@ -11,6 +11,7 @@ from pma_grid.evolution import evolve, iterate
 from pma_grid.flow import State
 from pma_grid.lattice import Array
 from pma_grid.observables import Observable
+from pma_grid.operator import split
 from pma_grid.parabolic import ParabolicOperator
 from pma_grid.schedules import (
     Schedule,
@@ -144,9 +145,8 @@ def self_duality(findings: Findings, quick: bool) -> None:
             dual = evolve(problem, side="target", **options)  # type: ignore[arg-type]
             operator = ParabolicOperator(problem)
             assert primal.potential is not None and dual.potential is not None
-            phi = primal.potential - operator.frame.quadratic()
-            psi, _ = operator.conjugate(phi - phi.mean(), float(phi.mean()))
-            other = dual.potential - ParabolicOperator(problem.swapped()).frame.quadratic()
+            psi, _ = operator.conjugate(*split(problem, primal.potential))
+            other, _ = split(problem.swapped(), dual.potential)
             gaps.append(0.5 * float(np.ptp(psi - other)))
         h = [1.0 / n for n in sizes]
         findings.near(f"{dim}-D: order of (u_t)* - psi_t", 2.0, order(h, gaps), 0.35)

@@ -78,6 +78,11 @@ class Stencil:
         if self.reaction:
             add_multiple(-self.reaction, x, out)
 
+    def tensor(self, spacing: tuple[float, ...] | float = 1.0) -> Array:
+        """Diffusion tensors sum_k w_k e_k e_k^T, (N, d, d), of the vectors times the spacing."""
+        vectors = self.vectors * np.asarray(spacing, float)
+        return np.asarray(np.einsum("nk,nki,nkj->nij", self.weights, vectors, vectors))
+
     def total_weights(self) -> Array:
         """sum_k w_k of every row, shape (N,): half the diagonal without the reaction."""
         # a product: sums over a short last axis are slow in NumPy

@@ -120,9 +120,6 @@ def convexity_limit(state: State, direction: Array | None = None) -> float:
     stencil = state.linearised()
     lattice, n = stencil.lattice, stencil.lattice.size
     dim = lattice.dim
-    weights = stencil.weights
-    vectors = stencil.vectors.astype(float)
-    tensor = np.einsum("nk,nki,nkj->nij", weights, vectors, vectors)
     padded = lattice.zeros()
     lattice.fill(state.residual if direction is None else direction, padded)
     centre = (lattice.row_start[:, None] + np.arange(lattice.n_last)).ravel()
@@ -136,7 +133,7 @@ def convexity_limit(state: State, direction: Array | None = None) -> float:
             mixed = padded[centre + si + sj] + padded[centre - si - sj]
             mixed = mixed - padded[centre + si - sj] - padded[centre - si + sj]
             bend[:, i, j] = bend[:, j, i] = 0.25 * mixed
-    factor = np.linalg.cholesky(tensor)
+    factor = np.linalg.cholesky(stencil.tensor())
     lowest = np.linalg.eigvalsh(np.swapaxes(factor, 1, 2) @ bend @ factor)[:, 0].min()
     return 1.0 / -float(lowest) if lowest < 0 else math.inf
 

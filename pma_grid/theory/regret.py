@@ -10,7 +10,7 @@ from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow
 from pma_grid.lattice import Array
-from pma_grid.operator import positive
+from pma_grid.operator import positive, split
 from pma_grid.parabolic import ParabolicOperator
 from pma_grid.theory.bounds import master_bound
 from pma_grid.theory.identities import regret_series, weights
@@ -132,6 +132,6 @@ def average_divergence(flow: Flow, stationary: Transport) -> float:
             "flow has no average potential on the source's grid; use one of at least one step that "
             "evolve returned with side='source'"
         )
-    operator = ParabolicOperator(flow.oriented)
-    phi = flow.average_potential - operator.frame.quadratic()
-    return operator.divergence(np.array(stationary.phi), phi - phi.mean(), 0.0)
+    problem = flow.oriented
+    phi, _ = split(problem, flow.average_potential)
+    return ParabolicOperator(problem).divergence(np.array(stationary.phi), phi, 0.0)

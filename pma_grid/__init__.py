@@ -12,6 +12,7 @@ __version__ = "0.1.0"
 
 _EXPORTS = {
     "AMG": "linsolve",
+    "EntropicTransport": "entropic.transport",
     "EvolutionInterrupted": "errors",
     "Explicit": "stepping",
     "Flow": "flow",
@@ -33,7 +34,7 @@ _EXPORTS = {
     "Problem": "problem",
     "Status": "errors",
     "Transport": "transport",
-    "load": "flow",
+    "load": "loading",
     "solve": "stationary",
     "warmup": "precompile",
 }

@@ -88,8 +88,17 @@ class Status(Enum):
         "The equation holds to the tolerance asked for, for densities raised to the working floor "
         "that stats['floors'] reports; pass floor= to Density to choose another one."
     )
+    ENTROPIC = (
+        "The entropic problem holds to the marginal error asked for; it differs from the "
+        "unregularised one by the eps that stats['eps'] reports."
+    )
+    NARROW_KERNEL = (
+        "The entropic problem holds to the marginal error asked for, but its kernel is narrower "
+        "than a cell, so that the result follows the grid and not the densities: take a larger "
+        "eps, a finer grid, or method='multiscale'."
+    )
     MAX_ITERATIONS = (
-        "The Newton steps allowed ran out before the tolerance was met; raise max_iterations, "
+        "The iterations allowed ran out before the tolerance was met; raise max_iterations, "
         "loosen tol, or start from a nearby solution with initial=."
     )
     LINE_SEARCH_STALLED = (
@@ -125,7 +134,10 @@ class Status(Enum):
     @property
     def succeeded(self) -> bool:
         """Whether the method met its goal, for the densities given or for the raised ones."""
-        return self in (Status.CONVERGED, Status.REGULARISED, Status.COMPLETED)
+        return self in (
+            Status.CONVERGED, Status.REGULARISED, Status.COMPLETED, Status.ENTROPIC,
+            Status.NARROW_KERNEL,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         """The name in lower case, as printed and stored."""

@@ -306,26 +306,3 @@ class Flow:
             average_potential=arrays.get("average_potential"),
             snapshots=shots,
         )
-
-
-def load(path: str | os.PathLike[str]) -> Transport | Flow:
-    """The Transport or the Flow that its ``save`` wrote.
-
-    Raises
-    ------
-    InvalidInputError
-        The file is missing, damaged, or holds something else.
-    """
-    arrays, meta = storage.load(path)
-    try:
-        if meta.get("kind") == "transport":
-            return Transport.from_stored(arrays, meta)
-        if meta.get("kind") == "flow":
-            return Flow.from_stored(arrays, meta)
-    except KeyError as error:
-        raise InvalidInputError(
-            f"{path} lacks {error}; it is damaged: write it again with save"
-        ) from None
-    raise InvalidInputError(
-        f"{path} holds no transport and no flow; give a file that Transport.save or Flow.save wrote"
-    )

@@ -28,8 +28,10 @@ ROWS = (
     # the masses and divergences that a State needs
     ("transport", "newton", "parabolic"),
     ("flow",),  # State and Flow carry a Transport and a parabolic operator
-    # observables: functions of a State; oracles: flows in closed form, they return a Flow
-    ("sinkhorn", "stepping", "observables", "oracles"),
+    # observables: functions of a State; oracles: flows in closed form, they return a Flow;
+    # entropic: Sinkhorn's algorithm (a package named sinkhorn would hide the function)
+    ("entropic", "stepping", "observables", "oracles"),
+    ("loading",),  # reads every kind of result, so it knows them all
     ("cases",),  # closed forms come from oracles
     # beginning: where a flow starts; it makes the first State with stepping
     ("stationary", "beginning"),

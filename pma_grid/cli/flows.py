@@ -154,7 +154,7 @@ def _names(record: tuple[str, ...], drawn: bool) -> tuple[str, ...]:
 
 def _read_initial(path: str) -> Transport | Flow | Array:
     """A saved result, or an array."""
-    from pma_grid.flow import load
+    from pma_grid.loading import load
     from pma_grid.readers import read_array
 
     foreign: InvalidInputError | None = None

@@ -42,7 +42,8 @@ def plot(result: str, output: str, kind: str | None) -> int:
     drawn = inputs.check_picture(output, inputs.PICTURES + inputs.FILMS)
     film = Path(drawn).suffix.lower() in inputs.FILMS
     inputs.check_inputs((result,), (drawn,))
-    from pma_grid.flow import Flow, load
+    from pma_grid.flow import Flow
+    from pma_grid.loading import load
 
     found = load(result)
     if kind is None and isinstance(found, Flow) and not (film or found.snapshots):
@@ -111,7 +112,8 @@ def info(result: str, series: bool, as_json: bool) -> int:
     pma-grid info ot.npz --json
     """
     from pma_grid.cli import flow_report, transport_report
-    from pma_grid.flow import Flow, load
+    from pma_grid.flow import Flow
+    from pma_grid.loading import load
 
     found = load(result)
     if isinstance(found, Flow):

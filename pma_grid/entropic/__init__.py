@@ -1,0 +1,1 @@
+"""Entropic optimal transport on grids: Sinkhorn's algorithm, dense and multiscale."""

@@ -1,0 +1,244 @@
+"""`EntropicTransport`: the entropic plan's projections and potentials as a `Transport`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+from scipy.interpolate import RegularGridInterpolator
+
+from pma_grid import storage
+from pma_grid.density import Density
+from pma_grid.errors import InvalidInputError, Status
+from pma_grid.grid import Grid
+from pma_grid.lattice import Array
+from pma_grid.problem import Problem
+from pma_grid.quadrature import dual_value
+from pma_grid.transport import Transport, storable_pair, stored_pair
+from pma_grid.validation import is_number
+
+
+@dataclass(frozen=True, eq=False)
+class Projections:
+    """Both conditional means of a plan.
+
+    Attributes
+    ----------
+    forward : ndarray, shape (d, *source.shape)
+        E[y | x] at the source's cell centres, length.
+    backward : ndarray, shape (d, *target.shape)
+        E[x | y] at the target's cell centres, length.
+    """
+
+    forward: Array
+    backward: Array
+
+
+class EntropicTransport(Transport):
+    """A plan of entropic optimal transport, min E|x - y|^2/2 + eps KL(P | mu x nu).
+
+    `sinkhorn` returns it.  Everything a `Transport` has, with ``gradient`` and ``map`` the
+    barycentric projection E[y | x] of the plan and ``inverse`` that of the other direction,
+    E[x | y], which is the inverse of ``map`` up to O(eps).
+
+    Attributes
+    ----------
+    eps : float
+        length^2.
+    kernel : str
+        "plain" or "reflect".
+    potential : ndarray, shape ``source.shape``
+        u = |x|^2/2 - f, length^2.
+    source_potential, target_potential : ndarray
+        f and g of the cost |x - y|^2/2 with dP = exp((f + g - |x - y|^2/2)/eps) dmu dnu, length^2.
+    plan : scipy.sparse.csr_array or None
+        P_ij as (source.size, target.size), in C order of the cells; multiscale only.
+    tears : ndarray of bool, shape ``source.shape``, or None
+        Cells where the map jumps against a neighbour's; multiscale only.
+    stats : dict
+        "primal", "dual": values of the entropic problem (cost |x - y|^2/2); "transport_cost":
+        E|x - y|^2 under the plan; "marginal_error": sum |P's marginals - (mu, nu)|; "iterations",
+        "seconds", "history", ...
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        potential: Array,
+        *,
+        projections: Projections,
+        dual_potentials: tuple[Array, Array],
+        eps: float,
+        kernel: str = "plain",
+        status: Status,
+        stats: dict[str, Any],
+        plan: sparse.csr_array | None = None,
+        tears: Array | None = None,
+    ) -> None:
+        super().__init__(problem, potential, status=status, stats=stats)
+        self._projections = projections
+        self.source_potential, self.target_potential = dual_potentials
+        self.eps, self.kernel = float(eps), kernel
+        self.plan, self.tears = plan, tears
+
+    @property
+    def gradient(self) -> Array:
+        """E[y | x] at the cell centres, (d, *shape), length; grad u of the debiased u if asked."""
+        return self._projections.forward
+
+    @property
+    def inverse_gradient(self) -> Array:
+        """E[x | y] at the target's cell centres, (d, *shape), length."""
+        return self._projections.backward
+
+    @property
+    def value(self) -> float:
+        """Dual value of the entropic problem: min E|x - y|^2/2 + eps KL(P | mu x nu), length^2."""
+        return float(self.stats["dual"])
+
+    @cached_property
+    def w2_squared(self) -> float:
+        """Kantorovich's dual value of the potential, eps forgotten: a lower bound, length^2.
+
+        Dense: of the interpolated potential, as for every `Transport`.  Multiscale: the exact dual
+        value of the hard potentials for atoms at the cell centres, never above the exact W2^2 of
+        those atoms.
+        """
+        if "hard_dual" in self.stats:
+            return max(0.0, float(self.stats["hard_dual"]))
+        return dual_value(self._function, self.problem.source, self.problem.target)
+
+    def map(self, points: Array) -> Array:
+        """The barycentric projection at points of the source box, (m, d) to (m, d).
+
+        Multilinear between the cell centres; see `Transport.map`.
+        """
+        grid = self.problem.source.grid
+        image = _multilinear(self.gradient, grid, grid.check_points(points, "points"))
+        target = self.problem.target.grid
+        return np.asarray(np.clip(image, target.lower, target.upper))
+
+    def inverse(self, points: Array) -> Array:
+        """E[x | y] at points of the target box, (m, d) to (m, d), multilinear between centres."""
+        grid = self.problem.target.grid
+        image = _multilinear(self.inverse_gradient, grid, grid.check_points(points, "points"))
+        source = self.problem.source.grid
+        return np.asarray(np.clip(image, source.lower, source.upper))
+
+    def interpolate(self, t: float, grid: Grid | None = None) -> Density:
+        """The law of (1 - t) X + t Y under the plan (multiscale), or under the map.
+
+        Parameters
+        ----------
+        t : float in [0, 1]
+        grid : Grid, optional
+            Where to give it; default the interpolated box, with the source's shape for t < 1/2.
+
+        Notes
+        -----
+        Every atom is shared among the nearest cell centres (cloud in cell): first order, exact in
+        mass and mean away from the faces, and meaningful where the map is torn.
+        """
+        if not (is_number(t) and 0 <= float(t) <= 1):
+            raise InvalidInputError(
+                f"t is {t!r}; it must lie in [0, 1]: 0 is the source, 1 the target"
+            )
+        source, target = self.problem.source, self.problem.target
+        ends = [d.grid.coordinates().reshape(d.dim, -1).T for d in (source, target)]
+        if self.plan is not None:
+            entries = self.plan.tocoo()
+            masses, x, y = entries.data, ends[0][entries.row], ends[1][entries.col]
+        else:
+            masses = source.values.ravel() * source.grid.cell_volume
+            x, y = ends[0], self.gradient.reshape(source.dim, -1).T
+        if grid is None:
+            corners = [
+                tuple((1 - t) * np.array(a) + t * np.array(b))
+                for a, b in zip(
+                    (source.grid.lower, source.grid.upper),
+                    (target.grid.lower, target.grid.upper),
+                    strict=True,
+                )
+            ]
+            grid = Grid(source.shape if t < 0.5 else target.shape, *corners)
+        return Density(deposit((1 - t) * x + t * y, masses, grid), grid)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one .npz file that `load` reads back."""
+        arrays, meta = storable_pair(self.problem)
+        arrays |= {
+            "potential": self.potential,
+            "forward": self.gradient,
+            "backward": self.inverse_gradient,
+            "source_potential": self.source_potential,
+            "target_potential": self.target_potential,
+        }
+        if self.plan is not None:
+            arrays |= {
+                "plan.data": self.plan.data,
+                "plan.indices": self.plan.indices,
+                "plan.indptr": self.plan.indptr,
+            }
+        if self.tears is not None:
+            arrays["tears"] = self.tears
+        meta |= {
+            "kind": "entropic", "status": self.status.name, "stats": self.stats, "eps": self.eps,
+            "kernel": self.kernel,
+        }  # fmt: skip
+        storage.save(path, arrays, meta)
+
+    @classmethod
+    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> EntropicTransport:
+        """The transport that `save` wrote, from the contents of its file."""
+        problem = stored_pair(arrays, meta)
+        plan = None
+        if "plan.data" in arrays:
+            parts = tuple(arrays[f"plan.{name}"] for name in ("data", "indices", "indptr"))
+            plan = sparse.csr_array(
+                parts, shape=(problem.source.grid.size, problem.target.grid.size)
+            )
+        return cls(
+            problem,
+            arrays["potential"],
+            projections=Projections(arrays["forward"], arrays["backward"]),
+            dual_potentials=(arrays["source_potential"], arrays["target_potential"]),
+            eps=meta["eps"],
+            kernel=meta["kernel"],
+            status=Status[meta["status"]],
+            stats=meta["stats"],
+            plan=plan,
+            tears=arrays.get("tears"),
+        )
+
+
+def _multilinear(field: Array, grid: Grid, points: Array) -> Array:
+    """A vector field at the cell centres, interpolated; extrapolated over the last half cells."""
+    if grid.size == 1:
+        return np.broadcast_to(field.reshape(1, -1), points.shape).copy()
+    kept = [i for i, n in enumerate(grid.shape) if n > 1]
+    values = np.moveaxis(
+        field.squeeze(tuple(i + 1 for i in range(grid.dim) if i not in kept)), 0, -1
+    )
+    function = RegularGridInterpolator(
+        [grid.axes[i] for i in kept], values, bounds_error=False, fill_value=None
+    )
+    return np.asarray(function(points[:, kept]))
+
+
+def deposit(points: Array, masses: Array, grid: Grid) -> Array:
+    """Densities of atoms shared linearly among the nearest cell centres of a grid, 1/length^d."""
+    position = (points - np.array(grid.lower)) / np.array(grid.spacing) - 0.5
+    position = np.clip(position, 0, np.array(grid.shape) - 1)
+    left = np.minimum(position.astype(np.int64), np.maximum(np.array(grid.shape) - 2, 0))
+    share = position - left
+    total = np.zeros(grid.size)
+    for corner in np.ndindex(*(2,) * grid.dim):
+        weight = np.prod(np.where(corner, share, 1 - share), axis=1) * masses
+        index = np.minimum(left + corner, np.array(grid.shape) - 1)
+        flat = np.ravel_multi_index(tuple(index.T), grid.shape)
+        total += np.bincount(flat, weight, minlength=grid.size)
+    return total.reshape(grid.shape) / grid.cell_volume

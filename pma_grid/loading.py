@@ -1,0 +1,43 @@
+"""`load`: whatever the package has saved, by the kind that its file names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from pma_grid import storage
+from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.errors import InvalidInputError
+from pma_grid.flow import Flow
+from pma_grid.lattice import Array
+from pma_grid.transport import Transport
+
+_KINDS: dict[str, Callable[[dict[str, Array], dict[str, Any]], Transport | Flow]] = {
+    "transport": Transport.from_stored,
+    "entropic": EntropicTransport.from_stored,
+    "flow": Flow.from_stored,
+}
+
+
+def load(path: str | os.PathLike[str]) -> Transport | Flow:
+    """The Transport, EntropicTransport or Flow that its ``save`` wrote.
+
+    Raises
+    ------
+    InvalidInputError
+        The file is missing, damaged, or holds something else.
+    """
+    arrays, meta = storage.load(path)
+    read = _KINDS.get(str(meta.get("kind")))
+    if read is None:
+        raise InvalidInputError(
+            f"{path} holds no transport and no flow; give a file that Transport.save or Flow.save "
+            "wrote"
+        )
+    try:
+        return read(arrays, meta)
+    except KeyError as error:
+        raise InvalidInputError(
+            f"{path} lacks {error}; it is damaged: write it again with save"
+        ) from None

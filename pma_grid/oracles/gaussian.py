@@ -23,6 +23,7 @@ from numpy.typing import ArrayLike
 from pma_grid.errors import InvalidInputError, LostConvexityError
 from pma_grid.flow import Flow
 from pma_grid.lattice import Array
+from pma_grid.oracles.entropic import GaussianSinkhorn
 from pma_grid.oracles.mirror import (
     SchemeName,
     checked_step,
@@ -264,6 +265,33 @@ class GaussianPair:
         begin = self._quadratic(*self._reduced(self.identity() if start is None else start))
         states = mirror_states(self, begin, schedule=schedule, steps=steps, scheme=scheme)
         return mirror_flow(states, schedule=schedule, scheme=scheme)
+
+    def entropic(self, eps: float) -> GaussianSinkhorn:
+        """Sinkhorn's algorithm between the two Gaussians; its iterates, fixed point and value."""
+        return GaussianSinkhorn(self, eps)
+
+    def sinkhorn(self, eps: float, steps: int, start: Quadratic | None = None) -> Flow:
+        """The flow of so many of Sinkhorn's iterates, exact; u_k belongs to the time k eps.
+
+        Parameters
+        ----------
+        eps : float
+            > 0, length^2.
+        steps : int
+        start : Quadratic, optional
+            Default: the identity.
+
+        Returns
+        -------
+        Flow
+            As that of `mirror_flow`, with the entropic dual in the place of J and scheme
+            "sinkhorn".  ``entropic(eps).iterates()`` gives the potentials.
+
+        Notes
+        -----
+        The flow of `at` to first order in eps, at fixed times.
+        """
+        return self.entropic(eps).flow(steps, start)
 
     @cached_property
     def _modes(self) -> tuple[Array, Array]:

@@ -1,0 +1,265 @@
+"""The Gibbs kernel exp(-|x - y|^2 / (2 eps)), axis by axis: never a matrix over pairs of cells.
+
+Two ways to the same sums, chosen for every product by what floating point allows:
+
+- *products*: dense matrices of one axis, by BLAS, after the largest exponent is taken out.  A
+  product is thrown away where its smallest sum comes near the smallest number there is, so that
+  what underflowed could matter.
+- *tilted* sums (`pma_grid.kernels.softmax`): windows that follow the mass, in logarithms; no eps is
+  too small for them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pma_grid.entropic.reduction import Reduced
+from pma_grid.kernels import softmax
+from pma_grid.lattice import Array
+
+# Terms this far (natural logarithm) below the largest are left out of tilted sums, and exponents
+# within a block stay below ``LIMIT``: 2 LIMIT + DEPTH must not underflow.  Double, single.
+DEPTH = {np.dtype(np.float64): 40.0, np.dtype(np.float32): 19.0}
+LIMIT = {np.dtype(np.float64): 300.0, np.dtype(np.float32): 30.0}
+# A product is trusted where its smallest sum exceeds the smallest number by this much: what
+# underflowed (at most that number, N times) is then below rounding.
+MARGIN = {np.dtype(np.float64): 1e22, np.dtype(np.float32): 1e13}
+# Images of the reflecting kernel reach this many standard deviations.
+REACH = 9.0
+# Largest block of outputs that share their exponentials.
+HALF_BLOCK = 24
+# Cells an axis above which windows are cheaper than full lines, per cell of kernel width.
+LINES_PER_THREAD = 64
+
+
+class Axis:
+    """One factor of the kernel, from abscissae x to y, both equally spaced in one box."""
+
+    def __init__(
+        self, x: Array, y: Array, length: float, eps: float, reflect: bool, dtype: np.dtype[Any]
+    ) -> None:
+        self.x, self.y, self.length, self.eps = x, y, length, eps
+        self.reflect, self.dtype = reflect, dtype
+
+    @cached_property
+    def images(self) -> list[tuple[int, float]]:
+        """Sign and shift of every image of x that counts: x' = sign x + shift."""
+        if not self.reflect:
+            return [(1, 0.0)]
+        periods = math.ceil((REACH * math.sqrt(self.eps) / self.length + 1) / 2)
+        span = range(-periods, periods + 1)
+        # about 0: even images shift by 2kL, odd ones mirror at a face, -x + (2k + 1) L
+        return [(1, 2 * k * self.length) for k in span] + [
+            (-1, (2 * k + 1) * self.length) for k in range(-periods - 1, periods + 1)
+        ]
+
+    @cached_property
+    def origin(self) -> float:
+        """A point left of everything that counts: abscissae measured from it are positive."""
+        reach = max(abs(shift) for _, shift in self.images) + self.length
+        return -reach
+
+    def matrix(self, power: int = 0) -> NDArray[Any]:
+        """sum over images of k(x', y) (x' - origin)^power, as (x, y)."""
+        total = np.zeros((self.x.size, self.y.size))
+        for sign, shift in self.images:
+            image = sign * self.x + shift
+            with np.errstate(under="ignore"):
+                gibbs = np.exp(-((image[:, None] - self.y) ** 2) / (2 * self.eps))
+            total += gibbs * (image[:, None] - self.origin) ** power
+        return total.astype(self.dtype)
+
+    @cached_property
+    def gibbs(self) -> NDArray[Any]:
+        """The kernel itself, (x, y)."""
+        return self.matrix()
+
+    @cached_property
+    def padding(self) -> int:
+        """Cells by which lines are continued evenly on each side."""
+        if not self.reflect:
+            return 0
+        reach = max(REACH * math.sqrt(self.eps), self.length)
+        return self.x.size * math.ceil(reach / self.length)
+
+    @cached_property
+    def padded(self) -> Array:
+        """Abscissae of the continued lines."""
+        n, pad = self.x.size, self.padding
+        step = self.length / n
+        return np.asarray((np.arange(-pad, n + pad) + 0.5 - 0.5 * n) * step)
+
+    @cached_property
+    def table(self) -> NDArray[Any]:
+        """The factors of the tilt."""
+        scale = (self.length / self.x.size) * (self.length / self.y.size) / self.eps
+        inputs = self.padded.size // 2 + 1
+        outputs = min(HALF_BLOCK, max(1, self.y.size // 2))
+        out = np.empty((2 * outputs + 1, 2 * inputs + 1), self.dtype)
+        softmax.tilt_table(scale, outputs, inputs, LIMIT[self.dtype], out)
+        return out
+
+    def tilted(self, lines: Array, power: int = 0) -> Array:
+        """Log sums along the last axis of (lines, x), to (lines, y); thread-safe."""
+        weight = np.zeros(self.padded.size)
+        if power:
+            weight = power * np.log(self.padded - self.origin)
+        out = np.empty((lines.shape[0], self.y.size))
+        softmax.softmax_lines(
+            lines, self.padded, self.padding, weight, self.y, 1.0 / self.eps, self.table,
+            LIMIT[self.dtype], DEPTH[self.dtype], out,
+        )  # fmt: skip
+        return out
+
+
+class SeparableKernel:
+    """log sum exp(logs - |x - y|^2 / (2 eps)) over one side's cells, for every cell of the other.
+
+    Parameters
+    ----------
+    reduced : Reduced
+    eps : float
+        length^2, > 0.
+    reflect : bool
+        Sum over the images of the box reflected at its faces (the torus kernel of the doubled box)
+        instead of the plain kernel.
+    single : bool
+        Sums in single precision (relative error about 1e-6); logarithms stay double.
+    threads : int
+        Threads for the tilted sums; BLAS has settings of its own.
+    """
+
+    def __init__(
+        self,
+        reduced: Reduced,
+        eps: float,
+        *,
+        reflect: bool = False,
+        single: bool = False,
+        threads: int = 1,
+    ) -> None:
+        self.reduced, self.eps, self.reflect = reduced, float(eps), reflect
+        self.threads = threads
+        dtype = np.dtype(np.float32 if single else np.float64)
+        self._axes = [
+            tuple(
+                Axis(*pair, length, self.eps, reflect, dtype)
+                for *pair, length in zip(*sides, reduced.lengths, strict=True)
+            )
+            for sides in ((reduced.x, reduced.y), (reduced.y, reduced.x))
+        ]
+        self._dtype = dtype
+        self._tilts = [self._prefers_tilt(axes) for axes in self._axes]
+
+    def _prefers_tilt(self, axes: Sequence[Axis]) -> bool:
+        """Whether windows beat full lines; see the benchmark."""
+        work = sum(axis.x.size for axis in axes)
+        width = [2 * REACH * math.sqrt(self.eps) * axis.x.size / axis.length for axis in axes]
+        window = sum(min(w, axis.x.size) for w, axis in zip(width, axes, strict=True))
+        return TILT_LINE * len(axes) + TILT_TERM * window < PRODUCT_TERM * work
+
+    def to_target(self, logs: Array) -> Array:
+        """Sums over the source's cells: (source.shape) to (target.shape)."""
+        return self._sum(0, logs, (0,) * logs.ndim)
+
+    def to_source(self, logs: Array) -> Array:
+        """Sums over the target's cells: (target.shape) to (source.shape)."""
+        return self._sum(1, logs, (0,) * logs.ndim)
+
+    def mean_on_source(self, logs: Array) -> Array:
+        """E[y | x] for weights exp(logs) on the target's cells, reduced, (d, *source.shape)."""
+        return self._means(1, logs)
+
+    def mean_on_target(self, logs: Array) -> Array:
+        """E[x | y] for weights exp(logs) on the source's cells, reduced, (d, *target.shape)."""
+        return self._means(0, logs)
+
+    def covariance_on_source(self, logs: Array) -> Array:
+        """Cov[y | x] for weights exp(logs) on the target's cells, (d, d, *source.shape)."""
+        d = logs.ndim
+        total = self._sum(1, logs, (0,) * d)
+        means = self._relative_means(1, logs, total)
+        out = np.empty((d, d, *total.shape))
+        for i in range(d):
+            for k in range(i + 1):
+                powers = tuple(int(axis == i) + int(axis == k) for axis in range(d))
+                moment = np.exp(self._sum(1, logs, powers) - total)
+                out[i, k] = out[k, i] = moment - means[i] * means[k]
+        return out
+
+    def _relative_means(self, side: int, logs: Array, total: Array) -> Array:
+        """Means measured from the axes' origins."""
+        d = logs.ndim
+        unit = [tuple(int(axis == i) for axis in range(d)) for i in range(d)]
+        return np.stack([np.exp(self._sum(side, logs, powers) - total) for powers in unit])
+
+    def _means(self, side: int, logs: Array) -> Array:
+        """Means of the coordinates of the side summed over, given the other."""
+        relative = self._relative_means(side, logs, self._sum(side, logs, (0,) * logs.ndim))
+        origins = np.array([axis.origin for axis in self._axes[side]])
+        return np.asarray(relative + origins.reshape((-1,) + (1,) * logs.ndim))
+
+    def _sum(self, side: int, logs: Array, powers: tuple[int, ...]) -> Array:
+        """Sums over one side, weighted by powers of the coordinates."""
+        if not self._tilts[side]:
+            total = self._product(side, logs, powers)
+            if total is not None:
+                return total
+            # the next products will be no better
+            self._tilts[side] = True
+        return self._tilted(side, logs, powers)
+
+    def _product(self, side: int, logs: Array, powers: tuple[int, ...]) -> Array | None:
+        """By matrix products; None where underflow could matter."""
+        top = float(logs.max())
+        if top == -np.inf:
+            return None
+        values = np.exp(logs - top, dtype=np.float64).astype(self._dtype, copy=False)
+        for i, (axis, power) in enumerate(zip(self._axes[side], powers, strict=True)):
+            matrix = axis.matrix(power) if power else axis.gibbs
+            values = _apply(matrix, values, i)
+        if not float(values.min()) > MARGIN[self._dtype] * np.finfo(self._dtype).tiny:
+            return None
+        return np.asarray(np.log(values, dtype=np.float64) + top)
+
+    def _tilted(self, side: int, logs: Array, powers: tuple[int, ...]) -> Array:
+        """By tilted sums along the axes, one after the other."""
+        for i, (axis, power) in enumerate(zip(self._axes[side], powers, strict=True)):
+            moved = np.ascontiguousarray(np.moveaxis(logs, i, -1))
+            lines = moved.reshape(-1, moved.shape[-1])
+            sums = self._in_threads(axis, lines, power)
+            logs = np.moveaxis(sums.reshape(*moved.shape[:-1], -1), -1, i)
+        return np.ascontiguousarray(logs)
+
+    def _in_threads(self, axis: Axis, lines: Array, power: int) -> Array:
+        """Lines are independent: shares of them to threads."""
+        shares = min(self.threads, lines.shape[0] // LINES_PER_THREAD)
+        if shares < 2:
+            return axis.tilted(lines, power)
+        parts = np.array_split(lines, shares)
+        _ = axis.table  # made once, before the threads share it
+        with ThreadPoolExecutor(shares) as pool:
+            return np.concatenate(list(pool.map(lambda part: axis.tilted(part, power), parts)))
+
+
+def _apply(matrix: NDArray[Any], values: NDArray[Any], axis: int) -> NDArray[Any]:
+    """sum_i matrix[i, j] values[..., i, ...] along an axis, without moving axes about."""
+    shape = values.shape
+    outer, inner = math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
+    if inner == 1:
+        out = values.reshape(outer, -1) @ matrix
+    else:
+        out = np.matmul(matrix.T, values.reshape(outer, -1, inner))
+    return out.reshape(*shape[:axis], matrix.shape[1], *shape[axis + 1 :])
+
+
+# Nanoseconds a line's cell and axis: hull, exponential and logarithm; a term of a window; a term of
+# a BLAS product.
+TILT_LINE, TILT_TERM, PRODUCT_TERM = 38.0, 0.4, 0.045

@@ -1,0 +1,178 @@
+"""Over-relaxed Sinkhorn sweeps on one grid at one eps, with the factor found as they go.
+
+In logarithms F = f/eps, G = g/eps, one iteration is
+
+    G <- (1 - w) G + w G',  G' = -log sum_x a e^F k,    F <- (1 - w) F + w F',  F' = -log sum_y b e^G k.
+
+Plain sweeps (w = 1) contract by the factor lambda < 1 of the slowest mode.  Near the solution the
+iteration is successive over-relaxation of a two-cyclic matrix with that eigenvalue, for which
+
+    (rho + w - 1)^2 = rho w^2 lambda,    best at  w = 2 / (1 + sqrt(1 - lambda)),  rho = w - 1,
+
+(Young 1954), so that an observed contraction rho at any smaller w tells lambda (Hageman & Young
+1981, section 9).  Far from the solution too large a factor diverges (Thibault et al. 2021): errors
+that grow send it back.
+
+References
+----------
+Thibault, Chizat, Dossal, Papadakis (2021), Overrelaxed Sinkhorn-Knopp algorithm for regularized
+optimal transport, Algorithms 14(5), 143. doi:10.3390/a14050143
+Lehmann, von Renesse, Sambale, Uschmajew (2022), A note on overrelaxation in the Sinkhorn algorithm,
+Optim. Lett. 16, 2209-2220. doi:10.1007/s11590-021-01830-0
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.kernels import softmax
+from pma_grid.lattice import Array
+
+# Iterations between a change of the factor and the next observation, and over which contraction is
+# observed: at least so many, and this multiple of the 1 / (2 - w) that a transient lasts.
+WINDOW, SETTLING = 6, 1.0
+# Largest factor.  An error this much above the least so far, after the transient, lowers it.
+LARGEST, GROWTH = 1.99, 30.0
+
+
+@dataclass
+class Potentials:
+    """Logarithmic potentials of one grid and where their iteration stands.
+
+    Attributes
+    ----------
+    F, G : ndarray
+        f/eps and g/eps on the source's and on the target's grid.
+    omega : float
+        The relaxation factor that was last in use.
+    errors : dict
+        L1 errors of the plan's marginals, "source" and "target".
+    iterations : int
+    history : list of float
+        Sum of both errors, one an iteration.
+    converged : bool
+    """
+
+    F: Array
+    G: Array
+    omega: float = 1.0
+    errors: dict[str, float] = field(default_factory=dict)
+    iterations: int = 0
+    history: list[float] = field(default_factory=list)
+    converged: bool = False
+
+    @property
+    def error(self) -> float:
+        """Sum of both marginal errors."""
+        return sum(self.errors.values())
+
+
+class Factor:
+    """The relaxation factor, from the errors that it leads to."""
+
+    def __init__(self, start: float, fixed: float | None) -> None:
+        self.omega = start if fixed is None else fixed
+        self._fixed = fixed is not None
+        self._ceiling = LARGEST
+        self._since: list[float] = []
+        self._least = math.inf
+
+    def observe(self, error: float) -> bool:
+        """Take note of an error; False where the factor led astray and is lowered."""
+        self._since.append(error)
+        self._least = min(self._least, error)
+        window = max(WINDOW, round(SETTLING / (2 - self.omega)))
+        if self._fixed or len(self._since) <= 2 * window:
+            return True
+        stable = bool(error <= GROWTH * self._least)
+        if stable:
+            rate = (self._since[-1] / self._since[-1 - window]) ** (1 / window)
+            self._ceiling = 0.5 * (self._ceiling + LARGEST)
+            self.omega = max(self.omega, self._better(rate))
+        else:
+            self.omega = self._ceiling = 0.5 * (1 + self.omega)
+        self._since = []
+        return stable
+
+    def _better(self, rate: float) -> float:
+        """The best factor, if the rate is that of the slowest mode under the present one."""
+        w = self.omega
+        if not w - 1 < rate < 1:
+            return w
+        eigenvalue = min((rate + w - 1) ** 2 / (rate * w * w), 1 - 1e-6)
+        return min(2 / (1 + math.sqrt(1 - eigenvalue)), self._ceiling)
+
+
+def sweeps(
+    kernel: SeparableKernel,
+    at: Potentials,
+    *,
+    tol: float,
+    max_iterations: int,
+    omega: float | None = None,
+    report: Callable[[int, float], None] | None = None,
+) -> Potentials:
+    """Iterate until the sum of both marginal errors is at most ``tol``; the rows end exact.
+
+    Parameters
+    ----------
+    kernel : SeparableKernel
+    at : Potentials
+        Start; its F is used, G only for the first error.  Modified and returned.
+    tol : float
+        L1 error of the marginals.
+    max_iterations : int
+    omega : float, optional
+        Fixed relaxation factor; None adapts it.
+    report : callable, optional
+        Receives the iteration and the error.
+    """
+    reduced = kernel.reduced
+    a, b = reduced.a, reduced.b
+    with np.errstate(divide="ignore"):
+        log_a, log_b = np.log(a), np.log(b)
+    factor = Factor(at.omega, omega)
+    least, best = np.inf, at.F
+    first = True
+    for _ in range(max_iterations):
+        G = -kernel.to_target(log_a + at.F)
+        if first:
+            columns, at.G, first = softmax.relax(at.G.ravel(), G.ravel(), b.ravel(), 1.0), G, False
+        else:
+            columns = softmax.relax(at.G.ravel(), G.ravel(), b.ravel(), factor.omega)
+        F = -kernel.to_source(log_b + at.G)
+        rows = softmax.relax(at.F.ravel(), F.ravel(), a.ravel(), factor.omega)
+        at.iterations += 1
+        at.history.append(rows + columns)
+        if report is not None:
+            report(at.iterations, rows + columns)
+        if rows + columns <= tol:
+            at.F = F
+            if _measured(kernel, at, log_a).error <= tol:
+                at.converged = True
+                break
+        if rows + columns < 0.5 * least:
+            least, best = rows + columns, at.F.copy()
+        if not factor.observe(rows + columns):
+            at.F = best.copy()
+    else:
+        at.F = -kernel.to_source(log_b + at.G)
+        _measured(kernel, at, log_a)
+    at.omega = factor.omega
+    return at
+
+
+def _measured(kernel: SeparableKernel, at: Potentials, log_a: Array) -> Potentials:
+    """Errors of the plan of F and G, where F was made from G: its rows are exact."""
+    G = -kernel.to_target(log_a + at.F)
+    b = kernel.reduced.b
+    at.errors = {
+        "source": 0.0,
+        "target": float(softmax.relax(at.G.ravel().copy(), G.ravel(), b.ravel(), 1.0)),
+    }
+    return at

@@ -16,12 +16,14 @@ def legendre(
     Parameters
     ----------
     values : ndarray, one axis per entry of ``axes``
+        v, > -inf; +inf where x is not to be had.
     axes, slopes : tuples of 1-D sorted arrays
         Coordinates of the grid of x and of the grid of y.
 
     Returns
     -------
     conjugate : ndarray of shape (len(slopes[0]), ...)
+        -inf if every value is +inf.
     argmax : ndarray of int64, shape (d, len(slopes[0]), ...)
         Indices of a maximising x along each axis.
 

@@ -9,7 +9,7 @@ def conjugate_lines(x, values, y, out, argmax):
     """out[l, j] = max_i x_i y_j - values[l, i] and the i that attains it, for sorted x and y.
 
     The maximum runs along the lower convex hull of (x_i, values_i), which a merge with the sorted
-    slopes visits once.
+    slopes visits once.  Points of value +inf do not exist; a line without any gives -inf and 0.
     """
     n = x.size
     hull = np.empty(n, np.int64)
@@ -17,6 +17,8 @@ def conjugate_lines(x, values, y, out, argmax):
         v = values[line]
         top = 0
         for i in range(n):
+            if v[i] == np.inf:
+                continue
             while top > 1:
                 a, b = hull[top - 2], hull[top - 1]
                 # drop b where it lies on or above the chord from a to i
@@ -25,6 +27,10 @@ def conjugate_lines(x, values, y, out, argmax):
                 top -= 1
             hull[top] = i
             top += 1
+        if top == 0:
+            out[line] = -np.inf
+            argmax[line] = 0
+            continue
         k = 0
         for j in range(y.size):
             best = x[hull[k]] * y[j] - v[hull[k]]

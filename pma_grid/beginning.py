@@ -69,7 +69,8 @@ def _continues(state: State, problem: Problem, forcing: Forcing | None) -> bool:
     """Whether a state is one of this very flow: then all that its next step may reuse goes on."""
     operator = state.operator
     return (
-        operator.problem.source is problem.source
+        isinstance(operator, ParabolicOperator)
+        and operator.problem.source is problem.source
         and operator.problem.target is problem.target
         and operator.forcing is forcing
     )

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from pma_grid.beginning import begin
+from pma_grid.equilibrium import stationary_phi
 from pma_grid.errors import (
     ConvergenceError,
     EvolutionInterrupted,
@@ -219,7 +220,9 @@ def evolve(
             "record has 'bregman' with a forcing; a forced flow has no stationary potential to "
             "compare with: leave it out, or pass observables.bregman(reference)"
         )
-    recorder = Recorder(problem, method, repr(schedule), side, functions, keep)
+    recorder = Recorder(
+        problem, method, repr(schedule), side, functions, keep, stationary=stationary_phi
+    )
     states = iterate(
         problem, schedule=schedule, scheme=method, steps=steps, time=time, tol=tol, initial=initial,
         side=side, forcing=forcing,

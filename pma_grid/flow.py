@@ -13,9 +13,10 @@ import numpy as np
 from pma_grid import storage
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.lattice import Array
-from pma_grid.linsolve import Handle, Stencil
+from pma_grid.linsolve import Handle
+from pma_grid.mirrors import MirrorOperator, normalised
 from pma_grid.operator import Frame, split
-from pma_grid.parabolic import ParabolicOperator, normalised
+from pma_grid.parabolic import ParabolicOperator
 from pma_grid.problem import Problem
 from pma_grid.quadrature import Potential
 from pma_grid.transport import Transport, storable_pair, stored_pair
@@ -69,7 +70,8 @@ class State:
         error of h, which sits in the highest frequencies, where differences amplify it.
     gauge_rate : float
         The constant beside it: h = slope + gauge_rate up to that error.
-    operator : ParabolicOperator
+    operator : MirrorOperator
+        Of the flow: h, and the geometry that observables need.
     step : Step
         How the flow came here.
     order : int
@@ -87,7 +89,7 @@ class State:
     residual: Array
     slope: Array
     gauge_rate: float
-    operator: ParabolicOperator
+    operator: MirrorOperator
     step: Step
     order: int = 1
     older: Step | None = None
@@ -114,8 +116,9 @@ class State:
 
     @cached_property
     def excess(self) -> Array:
-        """rho / mu - 1 = e^hbar - 1, to full relative accuracy near equilibrium."""
-        return np.asarray(np.expm1(self.log_ratio))
+        """rho / mu - 1 = e^hbar - 1, to full relative accuracy near equilibrium; 0 where mu is."""
+        full = self.operator.masses > 0
+        return np.asarray(np.expm1(self.log_ratio if full.all() else self.log_ratio * full))
 
     @property
     def mass_constant(self) -> float:
@@ -128,11 +131,6 @@ class State:
         grids = self.operator.problem.source.grid, self.operator.problem.target.grid
         return Potential(self.phi, *grids).centred_gradient()
 
-    def linearised(self) -> Stencil:
-        """The derivative of h at this state; valid until the operator is evaluated elsewhere."""
-        self.operator.evaluate(self.phi, self.time)
-        return self.operator.linearise(self.residual, 0.0)
-
     @cached_property
     def symmetrised_kl(self) -> float:
         """S = KL(rho|mu) + KL(mu|rho) = sum mu (e^hbar - 1) hbar."""
@@ -140,8 +138,8 @@ class State:
 
     @cached_property
     def dissipation(self) -> float:
-        """I = int <grad h, A grad h> drho = sum over edges of rho w_e (difference of hbar)^2."""
-        return self.linearised().energy(self.log_ratio.ravel(), self.masses.ravel())
+        """I = int <grad h, A grad h> drho, A = (D2u)^{-1}: how fast S falls, d2J along h."""
+        return self.operator.dissipation(self.phi, self.time, self.log_ratio, self.masses)
 
     @cached_property
     def forward_divergence(self) -> float:

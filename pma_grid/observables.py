@@ -36,7 +36,7 @@ def symmetrised_kl(state: State) -> float:
 
 
 def dissipation(state: State) -> float:
-    """I = int <grad h, A grad h> drho, A the inverse Hessian, over the stencil's edges."""
+    """I = int <grad h, A grad h> drho, A the inverse Hessian: the curvature of J along h."""
     return state.dissipation
 
 
@@ -47,7 +47,7 @@ def tv(state: State) -> float:
 
 def chi2(state: State) -> float:
     """chi^2(rho|mu) = sum (rho - mu)^2 / mu."""
-    return float((state.operator.masses * state.excess**2).sum())
+    return float((state.operator.masses * state.excess * state.excess).sum())
 
 
 def max_h(state: State) -> float:
@@ -166,7 +166,7 @@ def map_error(exact: Callable[..., Array], where: Array | None = None) -> Observ
 
 def inverse_hessian(state: State) -> Array:
     """A = (D2u)^{-1} at every cell, (N, d, d), in physical units."""
-    return state.linearised().tensor(state.operator.problem.source.grid.spacing)
+    return state.operator.inverse_hessian(state.phi, state.time)
 
 
 NAMED: dict[str, Observable] = {

@@ -16,6 +16,7 @@ import numpy as np
 from pma_grid.errors import InvalidInputError
 from pma_grid.lattice import Array
 from pma_grid.linsolve import Stencil
+from pma_grid.mirrors import MirrorOperator
 from pma_grid.operator import Frame, MongeAmpere, positive
 from pma_grid.problem import Problem
 from pma_grid.quadrature import Potential, cell_integral
@@ -24,30 +25,28 @@ Forcing = Callable[[float], Array]
 
 # The rows of the linearisation are weighted by rho = mu e^h; far from equilibrium h is cut here.
 LARGEST_LOG_RATIO = 10.0
-# Gauss-Legendre nodes and weights on [0, 1] for divergences along segments.
-NODES, WEIGHTS = ((np.polynomial.legendre.leggauss(8)[k] + 1 - k) * 0.5 for k in (0, 1))
 
 
-class ParabolicOperator:
+class ParabolicOperator(MirrorOperator):
     """h and its linearisation for one problem, with the cell masses of the source.
+
+    The mirror is half the squared Wasserstein distance to nu.  A divergence comes out below 0 where
+    the grid does not resolve the target (log nu changes by more than 2 across the image of a cell).
 
     Attributes
     ----------
-    problem : Problem
     masses : ndarray, shape ``source.shape``
         Cell masses of the source (working floor included), which sum to 1.
     equation : MongeAmpere
     work : dict
         Newton and linear iterations and set-ups so far, those of refused steps included.
-    floors : dict
-        What the working floors change, by side; see `solve`.
     """
 
     def __init__(self, problem: Problem, forcing: Forcing | None = None) -> None:
         self.problem, self.forcing = problem, forcing
         self.equation = MongeAmpere.of(problem)
         masses, _, self.floors = positive(problem)
-        self.masses: Array = masses / masses.sum()
+        self.masses = masses / masses.sum()
         self.work = {"newton": 0, "linear": 0, "setups": 0}
         self._at: tuple[Array, float] | None = None
         self._residual = np.empty(0)
@@ -103,24 +102,17 @@ class ParabolicOperator:
             stencil.equilibration = np.sqrt(reaction / diagonal)
         return stencil
 
-    def divergence(self, a: Array, b: Array, time: float) -> float:
-        """D(a|b) = int_0^1 <w, rho_a - rho(a + s w)> ds, w = b - a: Bregman's divergence, >= 0.
+    def linearised(self, phi: Array, time: float) -> Stencil:
+        """The derivative of h at phi; valid until the operator is evaluated elsewhere."""
+        return self.linearise(self.evaluate(phi, time), 0.0)
 
-        Gauss-Legendre in s; no conjugate, hence no cancellation near a = b.  Below 0 where the grid
-        does not resolve the target (log nu changes by more than 2 across the image of a cell).
-        """
-        w = b - a
-        at_a, _, _ = normalised(self.masses, self.evaluate(a, time))
-        total = 0.0
-        for s, weight in zip(NODES, WEIGHTS, strict=True):
-            rho, _, _ = normalised(self.masses, self.evaluate(a + s * w, time))
-            total += weight * float((w * (at_a - rho)).sum())
-        return total
+    def dissipation(self, phi: Array, time: float, log_ratio: Array, rho: Array) -> float:
+        """I = int <grad h, A grad h> drho = sum over edges of rho w_e (difference of hbar)^2."""
+        return self.linearised(phi, time).energy(log_ratio.ravel(), rho.ravel())
 
-    def potential(self, phi: Array, offset: float) -> Array:
-        """u at the cell centres, length^2."""
-        u: Array = self.frame.quadratic() + phi + offset
-        return u
+    def inverse_hessian(self, phi: Array, time: float) -> Array:
+        """A = (D2u)^{-1} at every cell, (N, d, d): the diffusion tensors of the stencil."""
+        return self.linearised(phi, time).tensor(self.problem.source.grid.spacing)
 
     def conjugate(self, phi: Array, offset: float) -> tuple[Array, float]:
         """phi and offset of u* on the target's grid, by inverting the interpolated gradient."""
@@ -140,14 +132,3 @@ class ParabolicOperator:
         quadratic = Frame(target.grid, self.problem.source.grid).quadratic()
         masses = target.values * target.grid.cell_volume
         return cell_integral(psi + quadratic, masses) + mean
-
-
-def normalised(masses: Array, residual: Array) -> tuple[Array, Array, float]:
-    """rho = mu e^{h - alpha} (sums to 1), hbar = h - alpha, and alpha = log sum mu e^h."""
-    top = float(residual.max())
-    rho = np.exp(residual - top)  # without overflow
-    rho *= masses
-    total = float(rho.sum())
-    rho /= total
-    alpha = top + float(np.log(total))
-    return rho, residual - alpha, alpha

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
-from pma_grid.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.errors import InvalidInputError, Status
 from pma_grid.flow import Flow, Snapshot, State
 from pma_grid.kernels import CompileClock
 from pma_grid.lattice import Array
 from pma_grid.observables import Observable, bregman
 from pma_grid.problem import Problem
-from pma_grid.stationary import solve
-from pma_grid.stepping import Explicit, ImplicitEuler, Scheme, start
+from pma_grid.stepping import Explicit, Scheme
 from pma_grid.validation import is_number
-
-# The stationary potential of the divergences: `solve`, then one implicit step so long that only
-# h = const is left of its equation.
-REFERENCE_TOLERANCE = 1e-9
-REFERENCE_STEP = 1e6
-REFERENCE_RESIDUAL = 1e-12
 
 
 class Recorder:
-    """Takes states one by one; `flow` gives what was recorded up to now."""
+    """Takes states one by one; `flow` gives what was recorded up to now.
+
+    ``stationary`` gives phi of the potential that the flow of a state ends in; it is called if the
+    divergence to it is recorded.  ``facts`` go into the statistics as they are.
+    """
 
     def __init__(
         self,
@@ -38,8 +35,12 @@ class Recorder:
         side: str,
         record: Mapping[str, Observable | None],
         keep: int | Sequence[float],
+        *,
+        stationary: Callable[[State], Array],
+        facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.problem, self.scheme, self.side = problem, scheme, side
+        self._stationary, self._facts = stationary, dict(facts or {})
         self.clock = CompileClock()
         self.state: State | None = None
         self._first = 0
@@ -77,9 +78,9 @@ class Recorder:
         self.state = state
 
     def _resolve_reference(self, state: State) -> None:
-        """Solve for the stationary potential if the divergence to it is recorded."""
+        """Find the stationary potential if the divergence to it is recorded."""
         if "bregman" in self._record and self._record["bregman"] is None:
-            self._record["bregman"] = bregman(stationary_phi(state))
+            self._record["bregman"] = bregman(self._stationary(state))
 
     def _accumulate(self, old: State, new: State) -> None:
         """Counts and the weighted sums of densities and potentials."""
@@ -149,6 +150,7 @@ class Recorder:
             "weights": list(self.scheme.weights),
             "smoothing": float(getattr(self.scheme, "smoothing", 0.0)),
             "linear_solver": handle.name if handle is not None else "none",
+            **self._facts,
             "residual_norm": state.residual_norm,
             "mass_constant": state.mass_constant,
             **self._limits,
@@ -171,30 +173,6 @@ def _value(name: str, function: Observable | None, state: State) -> float:
             f"record has {name}, which returned {value!r} at step {state.index}; observables "
             "return one number: reduce it, for example with .max()"
         ) from None
-
-
-def stationary_phi(state: State) -> Array:
-    """phi of the discrete stationary solution: where h is constant to 1e-12.
-
-    Raises
-    ------
-    ConvergenceError
-        Where it cannot be found.
-    """
-    operator = state.operator
-    grid = operator.problem.source.grid
-    failure: ConvergenceError | None = None
-    try:
-        phi = solve(operator.problem, tol=REFERENCE_TOLERANCE).phi
-    except ConvergenceError as error:
-        # close to a solution, perhaps: the implicit step decides
-        failure, phi = error, error.result.phi
-    scheme = ImplicitEuler(rtol=0.0, atol=REFERENCE_RESIDUAL)
-    begin = start(operator, np.array(phi), 0.0, state.time)
-    polished = scheme.step(begin, REFERENCE_STEP * max(grid.lengths) ** 2)
-    if polished is None and failure is not None:
-        raise failure
-    return begin.phi if polished is None else polished.phi
 
 
 def _checked_keep(keep: int | Sequence[float]) -> tuple[int, list[float]]:

@@ -23,22 +23,27 @@ ROWS = (
     ("linsolve", "density"),
     ("problem", "conjugate"),
     ("operator", "certificate"),
-    ("quadrature",),  # the integrals of a potential that transport reports
-    # newton: the globalised step, used by stationary; parabolic: the operator in log form, with
-    # the masses and divergences that a State needs
+    # quadrature: the integrals of a potential that transport reports
+    # mirrors: what a flow must know of its mirror, with the divergences that a State needs
+    ("quadrature", "mirrors"),
+    # newton: the globalised step, used by stationary; parabolic: the operator in log form, a mirror
     ("transport", "newton", "parabolic"),
-    ("flow",),  # State and Flow carry a Transport and a parabolic operator
+    ("flow",),  # a State carries a mirror operator, a Flow gives a Transport
     # observables: functions of a State; oracles: flows in closed form, they return a Flow;
     # entropic: Sinkhorn's algorithm (a package named sinkhorn would hide the function)
     ("entropic", "stepping", "observables", "oracles"),
-    ("loading",),  # reads every kind of result, so it knows them all
+    # loading: reads every kind of result, so it knows them all
+    # peers: other packages' plans as entropic transports
+    ("loading", "peers"),
     ("cases",),  # closed forms come from oracles
     # beginning: where a flow starts; it makes the first State with stepping
     ("stationary", "beginning"),
-    ("recording",),  # the fold over states; solves for the stationary potential
+    # recording: the fold over states; equilibrium: the stationary potential, from stationary
+    ("recording", "equilibrium"),
     ("evolution",),  # a module named evolve would hide the function
     # precompile: compiles the kernels, nothing else
-    ("samples", "learning", "theory", "convergence", "compare", "pairwise", "precompile"),
+    # comparison: a module named compare would hide the function
+    ("samples", "learning", "theory", "convergence", "comparison", "pairwise", "precompile"),
     ("claims",),
     ("plotting",),  # draws claims too
     ("cli", "__init__"),
@@ -47,7 +52,10 @@ ROWS = (
 ROW = {name: row for row, names in enumerate(ROWS) for name in names}
 
 # Heavy libraries and the only place that may import them.
-CONFINED = {"numba": "kernels", "pyamg": "linsolve", "matplotlib": "plotting"}
+CONFINED = {
+    "numba": "kernels", "pyamg": "linsolve", "matplotlib": "plotting",
+    "ot": "peers", "ott": "peers", "jax": "peers", "geomloss": "peers", "torch": "peers",
+}  # fmt: skip
 VAGUE = {"utils.py", "helpers.py", "base.py", "misc.py"}
 MAX_MODULE_LINES = 400
 

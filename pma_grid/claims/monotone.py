@@ -17,7 +17,7 @@ from pma_grid.linsolve import AMG, LinearSolver
 from pma_grid.observables import CHEAP
 from pma_grid.problem import Problem
 from pma_grid.schedules import adaptive, constant
-from pma_grid.stepping import TRBDF2, ImplicitEuler
+from pma_grid.stepping import TRBDF2, ImplicitEuler, linearised
 
 FALLING = ("kl", "reverse_kl", "tv", "chi2", "max_h")
 RISING = ("min_h",)
@@ -55,7 +55,7 @@ def variation(problem: Problem) -> float:
     maximum principle is exact.
     """
     *_, state = iterate(problem, schedule=constant(1e3), steps=3)
-    stencil = state.linearised()
+    stencil = linearised(state)
     widths = np.diagonal(np.linalg.inv(stencil.tensor()), axis1=1, axis2=2)
     return float((0.5 * np.abs(stencil.drift) * widths).max())
 

@@ -2,6 +2,6 @@
 
 from pma_grid.stepping.explicit import Explicit
 from pma_grid.stepping.implicit import TRBDF2, ImplicitEuler
-from pma_grid.stepping.scheme import Scheme, start
+from pma_grid.stepping.scheme import Scheme, linearised, parabolic, start
 
-__all__ = ["TRBDF2", "Explicit", "ImplicitEuler", "Scheme", "start"]
+__all__ = ["TRBDF2", "Explicit", "ImplicitEuler", "Scheme", "linearised", "parabolic", "start"]

@@ -13,7 +13,7 @@ from pma_grid.errors import InvalidInputError, LostConvexityError
 from pma_grid.flow import State
 from pma_grid.lattice import Array
 from pma_grid.smoothing import helmholtz
-from pma_grid.stepping.scheme import advance
+from pma_grid.stepping.scheme import advance, linearised
 from pma_grid.validation import is_number
 
 # Share of a limit that capped steps keep.
@@ -117,7 +117,7 @@ def convexity_limit(state: State, direction: Array | None = None) -> float:
     D2(u + eta h) is positive definite up to it; inf where h is convex.  Centred differences of h,
     or of another ``direction``; A from the stencil.
     """
-    stencil = state.linearised()
+    stencil = linearised(state)
     lattice, n = stencil.lattice, stencil.lattice.size
     dim = lattice.dim
     padded = lattice.zeros()
@@ -143,7 +143,7 @@ def stability_limit(state: State, smoothing: float = 0.0) -> float:
 
     The sharp limit: above it some perturbation grows at each step.  P = 1 without ``smoothing``.
     """
-    stencil = state.linearised()
+    stencil = linearised(state)
     n, grid = stencil.lattice.size, state.operator.problem.source.grid
 
     def apply(x: Array) -> Array:
@@ -168,6 +168,6 @@ def stability_limit(state: State, smoothing: float = 0.0) -> float:
 
 def _gershgorin_limit(state: State) -> float:
     """A lower bound of the stability limit at the cost of one pass."""
-    stencil = state.linearised()
+    stencil = linearised(state)
     rows = 4.0 * stencil.total_weights() + np.abs(stencil.drift).sum(axis=1)
     return 2.0 / float(rows.max())

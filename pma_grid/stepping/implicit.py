@@ -12,7 +12,7 @@ from pma_grid.errors import InvalidInputError
 from pma_grid.flow import State
 from pma_grid.lattice import Array
 from pma_grid.linsolve import LinearSolver
-from pma_grid.stepping.scheme import advance
+from pma_grid.stepping.scheme import advance, parabolic
 from pma_grid.stepping.stage import StageSolver, default_linear_solver
 from pma_grid.validation import is_number
 
@@ -92,7 +92,7 @@ class ImplicitEuler(_Implicit):
     def step(self, state: State, step_size: float) -> State | None:
         """One step of size eta."""
         solved = self._stages.solve(
-            state.operator, state.phi, step_size, state.time + step_size,
+            parabolic(state), state.phi, step_size, state.time + step_size,
             guess=state.phi + step_size * _predicted(state, step_size), convex=state.phi,
             scale=_norm(state), handle=state.handle,
         )  # fmt: skip
@@ -136,7 +136,7 @@ class TRBDF2(_Implicit):
         phi0, h0, scale = state.phi, state.slope, _norm(state)
         base = phi0 + beta * h0
         first = self._stages.solve(
-            state.operator, base, beta, state.time + middle,
+            parabolic(state), base, beta, state.time + middle,
             guess=base + beta * _predicted(state, middle), convex=phi0, scale=scale,
             handle=state.handle,
         )  # fmt: skip
@@ -146,7 +146,7 @@ class TRBDF2(_Implicit):
         new, old = 1 / (GAMMA * (2 - GAMMA)), (1 - GAMMA) ** 2 / (GAMMA * (2 - GAMMA))
         base = new * first.phi - old * phi0
         second = self._stages.solve(
-            state.operator, base, beta, state.time + step_size,
+            parabolic(state), base, beta, state.time + step_size,
             guess=base + beta * (h1 + (1 / GAMMA - 1) * (h1 - h0)), convex=first.phi, scale=scale,
             handle=first.handle,
         )  # fmt: skip

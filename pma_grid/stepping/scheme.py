@@ -6,9 +6,11 @@ from typing import Protocol
 
 import numpy as np
 
+from pma_grid.errors import InvalidInputError
 from pma_grid.flow import State, Step
 from pma_grid.lattice import Array
-from pma_grid.linsolve import Handle
+from pma_grid.linsolve import Handle, Stencil
+from pma_grid.mirrors import MirrorOperator
 from pma_grid.parabolic import ParabolicOperator
 
 
@@ -40,7 +42,7 @@ class Scheme(Protocol):
 
 
 def start(
-    operator: ParabolicOperator, phi: Array, offset: float, time: float = 0.0, index: int = 0
+    operator: MirrorOperator, phi: Array, offset: float, time: float = 0.0, index: int = 0
 ) -> State:
     """The state that a flow starts from; h holds NaN where the potential is not convex."""
     residual = operator.evaluate(phi, time)
@@ -85,6 +87,28 @@ def advance(
         older=state.step if state.step.size else None,
         handle=handle,
     )
+
+
+def parabolic(state: State) -> ParabolicOperator:
+    """The operator of a state of the parabolic equation.
+
+    Raises
+    ------
+    InvalidInputError
+        The state is of another flow, whose h has no stencil.
+    """
+    operator = state.operator
+    if not isinstance(operator, ParabolicOperator):
+        raise InvalidInputError(
+            f"state has a {type(operator).__name__}; implicit steps and the limits of explicit "
+            "ones need one of the parabolic flow: begin it with iterate(problem, initial=state)"
+        )
+    return operator
+
+
+def linearised(state: State) -> Stencil:
+    """The derivative of h at a state; valid until its operator is evaluated elsewhere."""
+    return parabolic(state).linearised(state.phi, state.time)
 
 
 def _lock(*arrays: Array) -> None:

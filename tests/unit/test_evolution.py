@@ -769,14 +769,14 @@ def test_reference_that_cannot_be_found_is_an_error() -> None:
 @pytest.fixture
 def broken_solve(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`solve` that never succeeds and has no idea."""
-    from pma_grid import recording
+    from pma_grid import equilibrium
 
     def fail(problem: pma.Problem, **_: object) -> pma.Transport:
         u = ParabolicOperator(problem).frame.quadratic()
         result = pma.Transport.from_potential(problem, -u)
         raise pma.ConvergenceError("nothing found", result=result)
 
-    monkeypatch.setattr(recording, "solve", fail)
+    monkeypatch.setattr(equilibrium, "solve", fail)
     yield
 
 

@@ -1,0 +1,209 @@
+"""Which pairs of atoms may exchange mass: lists of pairs, from one level to the next finer one.
+
+A finer level inherits its candidates, children times children of the coarse pairs that carry mass.
+Before that the list is widened at tears: where neighbours go to places far apart, the tear may lie
+one cell further on the finer grid, so each of them needs the columns of the other too.  Without it
+a cell next to a tear knows one side only, and its potential is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pma_grid.entropic.chunks import Chunks
+from pma_grid.entropic.pyramid import Atoms, Level
+from pma_grid.errors import InvalidInputError
+from pma_grid.kernels import plans
+from pma_grid.lattice import Array
+
+# Images of neighbours further apart than so many cells are torn apart.
+JUMP = 3.0
+# Per entry: value, column, place in the aggregated matrix, and what its aggregates hold.
+BYTES_PER_ENTRY = 24
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """A list of pairs, compressed by rows.
+
+    Attributes
+    ----------
+    pointers : ndarray of int64, shape (rows + 1,)
+    indices : ndarray of int32
+        Columns of row i: indices[pointers[i]:pointers[i + 1]], in any order.
+    columns : int
+    """
+
+    pointers: Array
+    indices: Array
+    columns: int
+
+    @classmethod
+    def all(cls, rows: int, columns: int) -> Pairs:
+        """Everything with everything."""
+        return cls(
+            np.arange(rows + 1) * columns,
+            np.tile(np.arange(columns, dtype=np.int32), rows),
+            columns,
+        )
+
+    @property
+    def size(self) -> int:
+        """Number of pairs."""
+        return int(self.pointers[-1])
+
+    @cached_property
+    def transposed(self) -> Pairs:
+        """The same pairs by columns."""
+        pointers = np.zeros(self.columns + 1, np.int64)
+        indices = np.empty(self.size, np.int32)
+        plans.transpose(self.pointers, self.indices, pointers, indices)
+        return Pairs(pointers, indices, self.pointers.size - 1)
+
+    def united(self, other: Pairs) -> Pairs:
+        """The pairs of either list."""
+        return self._twice(
+            plans.unite, self.pointers, self.indices, other.pointers, other.indices
+        )
+
+    def widened(self, images: Array, atoms: Atoms, distance: float) -> Pairs:
+        """With the pairs of neighbours whose images lie further apart than ``distance``."""
+        return self._twice(
+            plans.widen, self.pointers, self.indices, images, atoms.cell, atoms.number, distance
+        )
+
+    def _twice(self, kernel: object, *arguments: object) -> Pairs:
+        """Count, then fill."""
+        pointers = np.empty_like(self.pointers)
+        indices = np.empty(0, np.int32)
+        for fill in (False, True):
+            mark = np.full(self.columns, -1, np.int64)
+            kernel(*arguments, mark, fill, pointers, indices)  # type: ignore[operator]
+            if not fill:
+                indices = np.empty(int(pointers[-1]), np.int32)
+        return Pairs(pointers, indices, self.columns)
+
+
+def widened(pairs: Pairs, level: Level, images: Array, preimages: Array) -> Pairs:
+    """Candidates of a solved level with those across its tears, seen from both sides."""
+    distance = JUMP * level.widest
+    there = pairs.widened(images, level.source, distance)
+    back = pairs.transposed.widened(preimages, level.target, distance)
+    if back.size == pairs.size:
+        return there
+    return there.united(back.transposed)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The pairs that a level may use: groups of atoms times groups of atoms.
+
+    Attributes
+    ----------
+    level : Level
+    pairs : Pairs
+        Of groups.
+    rows, columns : ndarray of int64
+        First atom of each group, and one past the last.
+    chunks : Chunks
+    """
+
+    level: Level
+    pairs: Pairs
+    rows: Array
+    columns: Array
+    chunks: Chunks
+
+    @classmethod
+    def all(cls, level: Level, chunks: Chunks) -> Candidates:
+        """Every pair."""
+        x, y = level.source, level.target
+        return cls(level, Pairs.all(x.size, y.size), x.single, y.single, chunks)
+
+    @classmethod
+    def children(cls, fine: Level, coarse: Level, pairs: Pairs, chunks: Chunks) -> Candidates:
+        """Children times children of coarse pairs."""
+        return cls(fine, pairs, coarse.source.children, coarse.target.children, chunks)
+
+    def source_transform(self, g: Array, eps: float) -> Array:
+        """f_i = -eps log sum_j b_j exp((g_j - c_ij)/eps) over the candidates: exact rows."""
+        x, y = self.level.source, self.level.target
+        return _soft(self.chunks, self.pairs, (self.rows, self.columns), (x, y), g, eps)
+
+    def target_transform(self, f: Array, eps: float) -> Array:
+        """g_j = -eps log sum_i a_i exp((f_i - c_ij)/eps) over the candidates: exact columns."""
+        x, y = self.level.source, self.level.target
+        return _soft(self.chunks, self.pairs.transposed, (self.columns, self.rows), (y, x), f, eps)
+
+    def thinned(self, f: Array, g: Array, eps: float, delta: float) -> tuple[Pairs, Array]:
+        """The pairs with P_ij > delta min(a_i, b_j), and P_ij / sqrt(a_i b_j).
+
+        Raises
+        ------
+        InvalidInputError
+            They would not fit into the memory that is free.
+        """
+        x, y = self.level.source, self.level.target
+        common = (
+            self.pairs.indices, self.rows, self.columns, x.position, y.position, f, g,
+            x.log_mass, y.log_mass, eps, math.log(delta),
+        )  # fmt: skip
+        counts = np.empty(x.size, np.int64)
+        self.chunks.rows(plans.count_pairs, self.pairs.pointers, *common, counts)
+        pointers = np.concatenate([[0], np.cumsum(counts)])
+        check_memory(int(pointers[-1]), self.level)
+        indices, values = np.empty(pointers[-1], np.int32), np.empty(pointers[-1])
+        self.chunks.rows(plans.fill_pairs, self.pairs.pointers, *common, pointers, indices, values)
+        return Pairs(pointers, indices, y.size), values
+
+
+def extended(coarse: Level, fine: Level, pairs: Pairs, g: Array, eps: float, chunks: Chunks) -> Array:
+    """f on the finer level: the soft transform of the coarse g over the row of the parent."""
+    groups = coarse.source.children, coarse.target.single
+    return _soft(chunks, pairs, groups, (fine.source, coarse.target), g, eps)
+
+
+def _soft(
+    chunks: Chunks,
+    pairs: Pairs,
+    groups: tuple[Array, Array],
+    atoms: tuple[Atoms, Atoms],
+    potential: Array,
+    eps: float,
+) -> Array:
+    """Soft transform of a potential on the second atoms to one on the first."""
+    out = np.empty(atoms[0].size)
+    chunks.rows(
+        plans.soft_transform, pairs.pointers, pairs.indices, *groups, atoms[0].position,
+        atoms[1].position, potential, atoms[1].log_mass, eps, out,
+    )  # fmt: skip
+    return out
+
+
+def check_memory(entries: int, level: Level) -> None:
+    """Raise before a plan is made that would not fit."""
+    needed, free = entries * BYTES_PER_ENTRY, free_memory()
+    if needed > free:
+        shapes = " and ".join("x".join(map(str, shape)) for shape in level.shapes)
+        raise InvalidInputError(
+            f"eps makes a plan of {entries} entries between grids of {shapes}, which needs "
+            f"{needed / 2**30:.1f} GiB of the {free / 2**30:.1f} GiB free; it must fit: pass a "
+            "smaller eps, coarser densities, or method='dense'"
+        )
+
+
+def free_memory() -> float:
+    """Bytes that this machine can still give; infinite where it does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return 1024.0 * int(line.split()[1])
+        return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_AVPHYS_PAGES"))
+    except (OSError, ValueError, AttributeError):
+        return math.inf

@@ -1,0 +1,71 @@
+"""Rows of a sparse matrix shared among threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from pma_grid.lattice import Array
+
+# Below so many pairs a thread costs more than it saves.
+WORTHWHILE = 200_000
+
+
+class Chunks:
+    """Runs kernels that take ranges of rows, ``kernel(lo, hi, *arguments)``, on some threads.
+
+    The kernels release the interpreter's lock.  Ranges hold about equally many entries, so that the
+    result depends on the number of threads by the rounding of column sums only.
+    """
+
+    def __init__(self, threads: int = 1) -> None:
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __enter__(self) -> Chunks:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def _ranges(self, pointers: Array) -> list[tuple[int, int]]:
+        entries = int(pointers[-1])
+        if self._pool is None or entries < WORTHWHILE:
+            return [(0, pointers.size - 1)]
+        marks = np.linspace(0, entries, self.threads + 1)[1:-1]
+        ends = [0, *np.searchsorted(pointers, marks).tolist(), pointers.size - 1]
+        return [(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True) if a < b]
+
+    def rows(self, kernel: Callable[..., Any], pointers: Array, *arguments: Any) -> None:
+        """A kernel whose rows are independent."""
+        ranges = self._ranges(pointers)
+        if self._pool is None or len(ranges) == 1:
+            for lo, hi in ranges:
+                kernel(lo, hi, pointers, *arguments)
+            return
+        for done in [self._pool.submit(kernel, lo, hi, pointers, *arguments) for lo, hi in ranges]:
+            done.result()
+
+    def columns(
+        self, kernel: Callable[..., Any], pointers: Array, *arguments: Any, out: Array
+    ) -> None:
+        """A kernel that adds into columns, its last argument; ``out`` receives the sums."""
+        ranges = self._ranges(pointers)
+        out[:] = 0
+        if self._pool is None or len(ranges) == 1:
+            for lo, hi in ranges:
+                kernel(lo, hi, pointers, *arguments, out)
+            return
+        parts = [out, *(np.zeros_like(out) for _ in ranges[1:])]
+        tasks = [
+            self._pool.submit(kernel, lo, hi, pointers, *arguments, part)
+            for (lo, hi), part in zip(ranges, parts, strict=True)
+        ]
+        for done in tasks:
+            done.result()
+        for part in parts[1:]:
+            out += part

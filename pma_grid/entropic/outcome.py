@@ -1,0 +1,154 @@
+"""What a multiscale plan amounts to: projections, potentials, values, in the user's coordinates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse as matrices
+
+from pma_grid.entropic.candidates import JUMP
+from pma_grid.entropic.hard import HardPair, hard_pairs, transform
+from pma_grid.entropic.pyramid import Atoms
+from pma_grid.entropic.reduction import Axes, Reduced, Return
+from pma_grid.entropic.refinement import Plan
+from pma_grid.entropic.transport import EntropicTransport, Projections
+from pma_grid.errors import Status
+from pma_grid.kernels import plans, sparse
+from pma_grid.lattice import Array
+from pma_grid.problem import Problem
+
+
+def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> EntropicTransport:
+    """The transport of a plan on the finest level."""
+    back = Return(problem)
+    source, target = plan.level.source, plan.level.target
+    # entropic potentials, moved so that f has mean zero under the source
+    shift = float(source.mass @ plan.f)
+    f = _spread(source, plan.f - shift, 0.0)
+    g = _spread(target, plan.g + shift, 0.0)
+    better, worse = hard_pairs(reduced, f, g)
+    images, preimages = plan.images(), plan.preimages()
+    forward = _filled(source, images, better.nearest[0], reduced.y)
+    backward = _filled(target, preimages, better.nearest[1], reduced.x)
+    matrix = _matrix(problem, plan)
+    stats = {
+        **_values(problem, back, plan, matrix, (f, g)),
+        **_duals(back, better, worse),
+        "eps": plan.eps,
+    }
+    u = back.potential(better.f)
+    return EntropicTransport(
+        problem,
+        u - float((u - _affine(back, u)).mean()),
+        projections=Projections(back.image(forward), back.preimage(backward)),
+        dual_potentials=(
+            back.kantorovich(_off_support(reduced, f, g, plan.eps)),
+            back.kantorovich(_off_support(reduced.swapped(), g, f, plan.eps), "target"),
+        ),
+        eps=plan.eps,
+        status=Status.ENTROPIC if plan.error < tol else Status.MAX_ITERATIONS,
+        stats=stats,
+        plan=matrix,
+        tears=_tears(plan, images),
+    )
+
+
+def _affine(back: Return, u: Array) -> Array:
+    """The potential of the affine map of box to box."""
+    return back.potential(np.zeros_like(u))
+
+
+def _spread(atoms: Atoms, values: Array, fill: float) -> Array:
+    """Values of the atoms on their grid."""
+    grid = np.full(atoms.shape, fill)
+    grid.ravel()[atoms.flat] = values
+    return grid
+
+
+def _filled(atoms: Atoms, means: Array, nearest: Array, others: Axes) -> Array:
+    """Conditional means on the support, the cells where the hard pair is tight off it."""
+    field = np.stack([axis[index] for axis, index in zip(others, nearest, strict=True)])
+    for k in range(field.shape[0]):
+        field[k].ravel()[atoms.flat] = means[:, k]
+    return field
+
+
+def _off_support(reduced: Reduced, f: Array, g: Array, eps: float) -> Array:
+    """f where there is no mass: the largest term of its soft transform, an error of O(eps)."""
+    empty = reduced.a == 0
+    if not empty.any():
+        return f
+    support = reduced.b > 0
+    weighted = g + eps * np.log(np.where(support, reduced.b, 1.0))
+    return np.where(empty, transform(weighted, support, reduced.y, reduced.x)[0], f)
+
+
+def _matrix(problem: Problem, plan: Plan) -> matrices.csr_array:
+    """The plan between all cells in C order, columns ascending in each row."""
+    pairs, values = plan.pairs, plan.values()
+    # transposed twice: sorts rows and columns in linear time
+    pointers, indices = pairs.pointers, pairs.indices
+    for atoms, density in ((plan.level.target, problem.target), (plan.level.source, problem.source)):
+        renamed = atoms.flat.astype(np.int32)[indices]
+        sorted_pointers = np.zeros(density.grid.size + 1, np.int64)
+        indices, sorted_values = np.empty(pairs.size, np.int32), np.empty(pairs.size)
+        plans.transpose_values(
+            pointers, renamed, values, sorted_pointers, indices, sorted_values
+        )
+        pointers, values = sorted_pointers, sorted_values
+    shape = problem.source.grid.size, problem.target.grid.size
+    if pairs.size < 2**31:
+        pointers = pointers.astype(np.int32)
+    matrix = matrices.csr_array((values, indices, pointers), shape=shape)
+    matrix.has_sorted_indices = True
+    return matrix
+
+
+def _values(
+    problem: Problem,
+    back: Return,
+    plan: Plan,
+    matrix: matrices.csr_array,
+    potentials: tuple[Array, Array],
+) -> dict[str, Any]:
+    """Values of the entropic problem, and how well the marginals are met."""
+    source, target = plan.level.source, plan.level.target
+    points = [
+        np.ascontiguousarray(d.grid.coordinates().reshape(d.dim, -1).T)
+        for d in (problem.source, problem.target)
+    ]
+    cost = sparse.squared_cost(matrix.indptr, matrix.indices, matrix.data, *points)
+    reduced_cost = 0.5 * sparse.squared_cost(
+        plan.pairs.pointers, plan.pairs.indices, plan.values(), source.position, target.position
+    )
+    f, g = (p.ravel() for p in potentials)
+    a, b = (_spread(s, s.mass, 0.0).ravel() for s in (source, target))
+    rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)
+    # eps KL(P | a x b) = sum P (f + g - c)
+    entropy = float(rows @ f + columns @ g) - reduced_cost
+    errors = {"source": float(np.abs(rows - a).sum()), "target": float(np.abs(columns - b).sum())}
+    dual = a @ back.kantorovich(potentials[0]).ravel()
+    dual += b @ back.kantorovich(potentials[1], "target").ravel()
+    return {
+        "primal": 0.5 * cost + entropy,
+        "dual": float(dual),
+        "transport_cost": cost,
+        "marginal_error": errors["source"] + errors["target"],
+        "marginal_errors": errors,
+        "entries": plan.pairs.size,
+    }
+
+
+def _duals(back: Return, better: HardPair, worse: HardPair) -> dict[str, float]:
+    """Lower bounds of W2^2, length^2."""
+    bounds = [max(0.0, back.squared_distance(pair.value)) for pair in (better, worse)]
+    return {"hard_dual": bounds[0], "hard_dual_other": bounds[1]}
+
+
+def _tears(plan: Plan, images: Array) -> Array:
+    """Cells whose image lies more than some cells from that of a neighbour."""
+    source = plan.level.source
+    out = np.zeros(source.size, np.bool_)
+    plans.torn(images, source.cell, source.number, JUMP * plan.level.widest, out)
+    return _spread(source, out, False).astype(bool)

@@ -1,0 +1,206 @@
+"""One level of the multiscale solver: scale, absorb the factors, thin the pairs anew, until done."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pma_grid.entropic.anderson import Anderson
+from pma_grid.entropic.candidates import Candidates, Pairs
+from pma_grid.entropic.pyramid import Level
+from pma_grid.entropic.scaling_levels import Scaling
+from pma_grid.kernels import sparse
+from pma_grid.lattice import Array
+
+# A thinned list is good for factors e^-3 .. e^3 only: beyond, pairs that it lacks would matter.
+# Thin lists also fall into parts whose masses do not match; their factors then drift until the
+# list, made anew from all the candidates, joins them.
+DRIFT = 3.0
+# Before a level is left: the pairs dropped must not matter for the factors it ends with either.
+FINAL_DRIFT = 1.5
+# A mixed iterate this much worse than the best so far has mixed the wrong things.
+WORSE = 4.0
+# The mixed logarithms stay this near to the plain ones.
+REACH = 20.0
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """What is known after one cycle; callbacks receive it.
+
+    Attributes
+    ----------
+    level : tuple of int
+        Shape of the source grid.
+    step : int
+        Cycles so far on this level.
+    residual : float
+        L1 error of the plan's column sums; its rows are exact.
+    eps : float
+        length^2.
+    """
+
+    level: tuple[int, ...]
+    step: int
+    residual: float
+    eps: float
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What to solve on a level: eps, length^2, to which L1 error, in at most how many cycles."""
+
+    eps: float
+    tol: float
+    limit: int
+    delta: float
+    last: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A solved level: P_ij = u_i R_ij v_j = a_i b_j exp((f_i + g_j - c_ij)/eps) on ``pairs``."""
+
+    level: Level
+    eps: float
+    f: Array
+    g: Array
+    scaling: Scaling
+    v: Array
+    error: float
+
+    @property
+    def pairs(self) -> Pairs:
+        """The pairs kept."""
+        return self.scaling.pairs
+
+    def values(self) -> Array:
+        """P_ij, pair by pair."""
+        out = np.empty(self.pairs.size)
+        sparse.plan_values(
+            self.pairs.pointers, self.pairs.indices, self.scaling.values, self.scaling.u, self.v,
+            out,
+        )  # fmt: skip
+        return out
+
+    def images(self) -> Array:
+        """E[y | x_i], reduced, shape (n, max(d, 2))."""
+        target = self.level.target
+        out = np.empty((self.level.source.size, target.position.shape[1]))
+        self.scaling.chunks.rows(
+            sparse.means, self.pairs.pointers, self.pairs.indices, self.scaling.values, self.v,
+            target.position, out,
+        )  # fmt: skip
+        return out
+
+    def preimages(self) -> Array:
+        """E[x | y_j], reduced; the atom itself where no row reaches it."""
+        source, target = self.level.source, self.level.target
+        moments = np.zeros((target.size, source.position.shape[1] + 1))
+        sparse.column_moments(
+            self.pairs.pointers, self.pairs.indices, self.scaling.values, self.scaling.u,
+            source.position, moments,
+        )  # fmt: skip
+        weight = moments[:, :1]
+        return np.divide(moments[:, 1:], weight, out=target.position.copy(), where=weight > 0)
+
+
+class Refinement:
+    """Solves one level, stage after stage, and keeps account.
+
+    Parameters
+    ----------
+    candidates : Candidates
+        Of the level.
+    levels : list of Level
+        The level and the coarser ones.
+    report : callable
+        Receives a `Cycle` after each.
+    """
+
+    def __init__(
+        self, candidates: Candidates, levels: list[Level], report: Callable[[Cycle], None]
+    ) -> None:
+        self.candidates, self.levels, self.report = candidates, levels, report
+        self.cycles = self.builds = 0
+        self._began = time.perf_counter()
+
+    def solve(self, f: Array, stages: Sequence[Stage]) -> Plan:
+        """The plan of the last stage, from a source potential."""
+        for stage in stages:
+            plan = self._settle(f, stage)
+            f = plan.f
+        return plan
+
+    def record(self, plan: Plan) -> dict[str, object]:
+        """Account of the level."""
+        return {
+            "shape": list(plan.level.source.shape), "target_shape": list(plan.level.target.shape),
+            "atoms": [plan.level.source.size, plan.level.target.size], "eps": plan.eps,
+            "candidates": self.candidates.pairs.size, "entries": plan.pairs.size,
+            "cycles": self.cycles, "builds": self.builds, "error": plan.error,
+            "seconds": time.perf_counter() - self._began,
+        }  # fmt: skip
+
+    def _settle(self, f: Array, stage: Stage) -> Plan:
+        """Thin and scale in turn."""
+        source, target = self.levels[0].source, self.levels[0].target
+        left = stage.limit
+        while True:
+            g = self.candidates.target_transform(f, stage.eps)
+            pairs, values = self.candidates.thinned(f, g, stage.eps, stage.delta)
+            scaling = Scaling(pairs, values, self.levels, self.candidates.chunks)
+            self.builds += 1
+            v, error, used, drift = self._scale(scaling, stage, left)
+            left -= used
+            # absorb: the factors go into the potentials
+            f = f + stage.eps * (np.log(scaling.u) - 0.5 * source.log_mass)
+            g = g + stage.eps * (np.log(v) - 0.5 * target.log_mass)
+            settled = error < stage.tol and not (stage.last and drift > FINAL_DRIFT)
+            if settled or left <= 0:
+                return Plan(self.levels[0], stage.eps, f, g, scaling, v, error)
+
+    def _scale(
+        self, scaling: Scaling, stage: Stage, limit: int
+    ) -> tuple[Array, float, int, float]:
+        """Cycles until the error is met, the limit, or the list is outworn.
+
+        Returns the column factors (the scaling holds the others), error, cycles and drift.
+        """
+        target = scaling.target
+        v = best = target.root_mass.copy()
+        least = np.inf
+        anderson = Anderson()
+        used = 0
+        while True:
+            scaling.scale_rows(v)
+            error = scaling.error(v)
+            used, self.cycles = used + 1, self.cycles + 1
+            self.report(Cycle(scaling.source.shape, self.cycles, error, stage.eps))
+            if error < least:
+                least, best = error, v
+            elif not error <= WORSE * least:
+                anderson.clear()
+            drift = _drift(scaling, v)
+            if error < stage.tol or used >= limit or (used > 2 and drift > DRIFT):
+                break
+            image = np.log(scaling.cycle(v))
+            mixed = anderson.mix(np.log(v), image)
+            if not np.isfinite(mixed).all():
+                anderson.clear()
+                mixed = image
+            v = np.exp(np.clip(mixed, image - REACH, image + REACH))
+        if used >= limit and least < error:
+            v, error = best, least
+            scaling.scale_rows(v)
+            drift = _drift(scaling, v)
+        return v, error, used, drift
+
+
+def _drift(scaling: Scaling, v: Array) -> float:
+    """Largest logarithm of the factors since the list was made."""
+    rows = np.abs(np.log(scaling.u / scaling.source.root_mass)).max()
+    return float(max(rows, np.abs(np.log(v / scaling.target.root_mass)).max()))

@@ -1,0 +1,111 @@
+"""Multilevel matrix scaling: find u, v > 0 with u R v of given marginals, R sparse and fixed.
+
+Sinkhorn's sweeps settle what neighbours exchange at once and what must cross the domain slowly.
+The latter is the business of coarser levels: the present plan is summed over groups of atoms, the
+sums are scaled to the marginals of the groups, recursively, and every atom takes the factor of its
+group.  No linear system is solved and everything stays positive.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pma_grid.entropic.candidates import Pairs
+from pma_grid.entropic.chunks import Chunks
+from pma_grid.entropic.pyramid import Level
+from pma_grid.kernels import sparse
+from pma_grid.lattice import Array
+
+# Sweeps of a cycle where nothing coarser is left: below other levels, and alone.
+COARSEST_SWEEPS = 30
+LONE_SWEEPS = 4
+# A group's factor beyond this is not believed.
+LARGEST_FACTOR = 1e3
+
+
+class Scaling:
+    """R and its aggregates.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    values : ndarray
+        R_ij = P_ij / sqrt(a_i b_j): with u = sqrt(a) and v = sqrt(b) the plan is P.
+    levels : list of Level
+        That of the pairs, and the coarser ones.
+    chunks : Chunks
+    """
+
+    def __init__(self, pairs: Pairs, values: Array, levels: list[Level], chunks: Chunks) -> None:
+        self.pairs, self.values, self.chunks = pairs, values, chunks
+        self.source, self.target = levels[0].source, levels[0].target
+        self.u, self.sums = np.empty(self.source.size), np.empty(self.target.size)
+        self.coarse: Scaling | None = None
+        if len(levels) > 1:
+            self._aggregate(levels[1:])
+
+    def _aggregate(self, coarser: list[Level]) -> None:
+        """The pattern of the sums over groups."""
+        self._groups = coarser[0].source, coarser[0].target
+        pointers = np.empty(self._groups[0].size + 1, np.int64)
+        indices = np.empty(self.pairs.size, np.int32)
+        self._place = np.empty(self.pairs.size, np.int32)
+        count = sparse.aggregate_pairs(
+            self.pairs.pointers, self.pairs.indices, self._groups[0].children, self.target.parent,
+            np.full(self._groups[1].size, -1, np.int64), pointers, indices, self._place,
+        )  # fmt: skip
+        pairs = Pairs(pointers, indices[:count].copy(), self._groups[1].size)
+        self.coarse = Scaling(pairs, np.empty(count), coarser, self.chunks)
+
+    def scale_rows(self, v: Array) -> None:
+        """u = a / (R v), and ``sums`` = R^T u: the plan's rows are exact, its columns v sums."""
+        self.chunks.columns(
+            sparse.sweep, self.pairs.pointers, self.pairs.indices, self.values, self.source.mass,
+            v, self.u, out=self.sums,
+        )  # fmt: skip
+
+    def error(self, v: Array) -> float:
+        """L1 distance of the plan's columns from the target's masses."""
+        return float(np.abs(v * self.sums - self.target.mass).sum())
+
+    def scaled_columns(self, v: Array) -> Array:
+        """b / (R^T u); a column without a row keeps its factor."""
+        return np.divide(self.target.mass, self.sums, out=v.copy(), where=self.sums > 0)
+
+    def cycle(self, v: Array) -> Array:
+        """A better v: a sweep and the correction of the groups; `scale_rows` came before."""
+        v = self.scaled_columns(v)
+        if self.coarse is None:
+            for _ in range(LONE_SWEEPS - 1):
+                self.scale_rows(v)
+                v = self.scaled_columns(v)
+            return v
+        self.scale_rows(v)
+        return v * self._correction(v)
+
+    def _correction(self, v: Array) -> Array:
+        """Factors of the groups of columns, for each column."""
+        assert self.coarse is not None
+        source, target = self._groups
+        parents = self.source.parent, self.target.parent
+        self.chunks.rows(
+            sparse.aggregate_values, self.coarse.pairs.pointers, self.pairs.pointers, self.pairs.indices,
+            self.values, self.u / source.root_mass[parents[0]], v / target.root_mass[parents[1]],
+            source.children, self._place, self.coarse.values,
+        )  # fmt: skip
+        factors = self.coarse.solve() / target.root_mass
+        return np.asarray(np.clip(factors, 1 / LARGEST_FACTOR, LARGEST_FACTOR)[parents[1]])
+
+    def solve(self) -> Array:
+        """v of this level's sums, approximately: one cycle and a sweep after it."""
+        v = self.target.root_mass.copy()
+        self.scale_rows(v)
+        if self.coarse is None:
+            for _ in range(COARSEST_SWEEPS):
+                v = self.scaled_columns(v)
+                self.scale_rows(v)
+            return v
+        v = self.cycle(v)
+        self.scale_rows(v)
+        return self.scaled_columns(v)
+

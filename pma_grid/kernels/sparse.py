@@ -1,0 +1,109 @@
+"""Matrix scaling: sweeps over a sparse positive matrix, its aggregation, moments of the plan.
+
+The plan is P_ij = u_i R_ij v_j, R compressed by rows.  Kernels that take ``lo, hi`` work on a range
+of rows; those that add into columns add into ``out``, so that ranges may run side by side with one
+``out`` each.
+"""
+
+from numba import njit
+
+FAST = {"reassoc", "contract", "nsz", "arcp", "nnan"}
+
+
+@njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)
+def sweep(lo, hi, ptr, idx, val, a, v, u, out):
+    """u = a / (R v), then out += R^T u, each row while it is at hand."""
+    for i in range(lo, hi):
+        total = 0.0
+        for k in range(ptr[i], ptr[i + 1]):
+            total += val[k] * v[idx[k]]
+        ui = a[i] / total
+        u[i] = ui
+        for k in range(ptr[i], ptr[i + 1]):
+            out[idx[k]] += ui * val[k]
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def aggregate_pairs(ptr, idx, rows, parent, mark, out_ptr, out_idx, place):
+    """Pairs of groups of rows and columns that hold an entry; place[k] = the pair of entry k.
+
+    ``rows[I]`` is the first row of group I, ``parent[j]`` the group of column j; ``mark`` holds -1
+    a group of columns; ``out_idx`` has room for every entry.  Returns the number of pairs.
+    """
+    count = 0
+    for I in range(rows.size - 1):
+        first = count
+        out_ptr[I] = first
+        for k in range(ptr[rows[I]], ptr[rows[I + 1]]):
+            J = parent[idx[k]]
+            if mark[J] < first:
+                mark[J] = count
+                out_idx[count] = J
+                count += 1
+            place[k] = mark[J]
+    out_ptr[rows.size - 1] = count
+    return count
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def aggregate_values(lo, hi, out_ptr, ptr, idx, val, u, v, rows, place, out):
+    """out = sums of u_i R_ij v_j over the entries of each pair of groups."""
+    for I in range(lo, hi):
+        for k in range(out_ptr[I], out_ptr[I + 1]):
+            out[k] = 0.0
+        for i in range(rows[I], rows[I + 1]):
+            ui = u[i]
+            for k in range(ptr[i], ptr[i + 1]):
+                out[place[k]] += ui * val[k] * v[idx[k]]
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def means(lo, hi, ptr, idx, val, v, y, out):
+    """out_i = sum_j P_ij y_j / sum_j P_ij."""
+    for i in range(lo, hi):
+        total = 0.0
+        for c in range(y.shape[1]):
+            out[i, c] = 0.0
+        for k in range(ptr[i], ptr[i + 1]):
+            p = val[k] * v[idx[k]]
+            total += p
+            for c in range(y.shape[1]):
+                out[i, c] += p * y[idx[k], c]
+        for c in range(y.shape[1]):
+            out[i, c] /= total
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def column_moments(ptr, idx, val, u, x, out):
+    """out_j += sum_i u_i R_ij (1, x_i): weight and moments; the column's v_j drops out of means."""
+    for i in range(u.size):
+        for k in range(ptr[i], ptr[i + 1]):
+            p = u[i] * val[k]
+            j = idx[k]
+            out[j, 0] += p
+            for c in range(x.shape[1]):
+                out[j, c + 1] += p * x[i, c]
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def squared_cost(ptr, idx, plan, x, y):
+    """sum_ij P_ij |x_i - y_j|^2, summed row by row."""
+    total = 0.0
+    for i in range(ptr.size - 1):
+        line = 0.0
+        for k in range(ptr[i], ptr[i + 1]):
+            d = 0.0
+            for c in range(x.shape[1]):
+                e = x[i, c] - y[idx[k], c]
+                d += e * e
+            line += plan[k] * d
+        total += line
+    return total
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def plan_values(ptr, idx, val, u, v, out):
+    """Entries u_i R_ij v_j."""
+    for i in range(u.size):
+        for k in range(ptr[i], ptr[i + 1]):
+            out[k] = u[i] * val[k] * v[idx[k]]

@@ -40,6 +40,7 @@ ROWS = (
     ("stationary", "beginning"),
     # recording: the fold over states; equilibrium: the stationary potential, from stationary
     ("recording", "equilibrium"),
+    ("marching",),  # the time loop of all flows; it feeds a recorder
     ("evolution",),  # a module named evolve would hide the function
     # precompile: compiles the kernels, nothing else
     # comparison: a module named compare would hide the function

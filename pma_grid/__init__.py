@@ -20,6 +20,7 @@ _EXPORTS = {
     "LostConvexityError": "errors",
     "State": "flow",
     "TRBDF2": "stepping",
+    "compare": "comparison",
     "evolve": "evolution",
     "iterate": "evolution",
     "Auto": "linsolve",
@@ -39,7 +40,8 @@ _EXPORTS = {
     "warmup": "precompile",
 }
 _MODULES = (
-    "cases", "claims", "convergence", "observables", "oracles", "plotting", "schedules", "theory",
+    "cases", "claims", "convergence", "observables", "oracles", "peers", "plotting", "schedules",
+    "theory",
 )  # fmt: skip
 __all__ = ["__version__", *sorted([*_EXPORTS, *_MODULES])]
 

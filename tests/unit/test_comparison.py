@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import comparison
-from pma_grid.comparison import Comparison, compare, push_forward_error
+from pma_grid import comparison, pushforward
+from pma_grid.comparison import Comparison, compare
 from pma_grid.errors import InvalidInputError, Status
+from pma_grid.pushforward import push_forward_error
 
 
 def _problem(n: int = 32) -> pma.Problem:
@@ -170,8 +171,8 @@ def test_the_exact_map_has_a_small_error_of_second_order(dim: int, sizes: tuple[
 
 def test_slabs_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, pair: Any) -> None:
     before = [push_forward_error(t) for t in pair]
-    monkeypatch.setattr(comparison, "SLAB", 1)
-    monkeypatch.setattr(comparison, "PAIRS", 100)
+    monkeypatch.setattr(pushforward, "SLAB", 1)
+    monkeypatch.setattr(pushforward, "PAIRS", 100)
     np.testing.assert_allclose([push_forward_error(t) for t in pair], before, rtol=1e-12)
 
 

@@ -34,7 +34,8 @@ ROWS = (
     ("entropic", "stepping", "observables", "oracles"),
     # loading: reads every kind of result, so it knows them all
     # peers: other packages' plans as entropic transports
-    ("loading", "peers"),
+    # pushforward: what a map makes of the source, on bins
+    ("loading", "peers", "pushforward"),
     ("cases",),  # closed forms come from oracles
     # beginning: where a flow starts; it makes the first State with stepping
     ("stationary", "beginning"),

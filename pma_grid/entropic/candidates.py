@@ -162,6 +162,28 @@ class Candidates:
         return Pairs(pointers, indices, y.size), values
 
 
+    def links(
+        self, f: Array, g: Array, eps: float, labels: tuple[Array, Array], count: int
+    ) -> tuple[Array, Array, Array]:
+        """log of the mass between each row and every component of columns but its own.
+
+        Returns pointers by rows, components and logs.
+        """
+        x, y = self.level.source, self.level.target
+        arguments = (
+            self.pairs.pointers, self.pairs.indices, self.rows, self.columns, x.position,
+            y.position, f, g, x.log_mass, y.log_mass, eps, *labels, count,
+        )  # fmt: skip
+        pointers = np.zeros(x.size + 1, np.int64)
+        groups = self.rows.size - 1
+        plans.links(0, groups, *arguments, False, pointers, np.empty(0, np.int32), np.empty(0))
+        np.cumsum(pointers, out=pointers)
+        check_memory(int(pointers[-1]), self.level)
+        found, logs = np.empty(pointers[-1], np.int32), np.empty(pointers[-1])
+        plans.links(0, groups, *arguments, True, pointers, found, logs)
+        return pointers, found, logs
+
+
 def extended(coarse: Level, fine: Level, pairs: Pairs, g: Array, eps: float, chunks: Chunks) -> Array:
     """f on the finer level: the soft transform of the coarse g over the row of the parent."""
     groups = coarse.source.children, coarse.target.single

@@ -1,4 +1,4 @@
-"""Sinkhorn's algorithm with separable kernels, from coarse grids and large eps to the ones asked for.
+"""Sinkhorn's algorithm with separable kernels: coarse grids and large eps first.
 
 Potentials of a coarse grid extend to every point by their soft conjugate,
 
@@ -27,7 +27,7 @@ COARSEST_AXIS = 8
 # On the coarsest grid eps starts at this share of the squared diagonal and falls by this factor.
 FIRST_EPS, FALL = 0.25, 0.25
 # Coarse grids only start finer ones; their errors against the tolerance of the finest.
-COARSE_TOLERANCE, COARSE_ITERATIONS = 1e-3, 200
+COARSE_TOLERANCE, COARSE_ITERATIONS = 1e-4, 200
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def solve_dense(
 
 
 def _levels(reduced: Reduced, eps: float) -> list[Reduced]:
-    """Grids from coarse to fine; none coarser than the kernel needs."""
+    """Grids from coarse to fine."""
     levels = [reduced]
     while True:
         shapes = tuple(

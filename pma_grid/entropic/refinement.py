@@ -10,6 +10,7 @@ import numpy as np
 
 from pma_grid.entropic.anderson import Anderson
 from pma_grid.entropic.candidates import Candidates, Pairs
+from pma_grid.entropic.components import Components
 from pma_grid.entropic.pyramid import Level
 from pma_grid.entropic.scaling_levels import Scaling
 from pma_grid.kernels import sparse
@@ -25,6 +26,8 @@ FINAL_DRIFT = 1.5
 WORSE = 4.0
 # The mixed logarithms stay this near to the plain ones.
 REACH = 20.0
+# So many cycles must reduce the error below this share, or the list stalls.
+PATIENCE, STALLED = 6, 0.8
 
 
 @dataclass(frozen=True)
@@ -79,12 +82,7 @@ class Plan:
 
     def values(self) -> Array:
         """P_ij, pair by pair."""
-        out = np.empty(self.pairs.size)
-        sparse.plan_values(
-            self.pairs.pointers, self.pairs.indices, self.scaling.values, self.scaling.u, self.v,
-            out,
-        )  # fmt: skip
-        return out
+        return self.scaling.plan(self.v)
 
     def images(self) -> Array:
         """E[y | x_i], reduced, shape (n, max(d, 2))."""
@@ -147,34 +145,32 @@ class Refinement:
 
     def _settle(self, f: Array, stage: Stage) -> Plan:
         """Thin and scale in turn."""
-        source, target = self.levels[0].source, self.levels[0].target
+        level = self.levels[0]
         left = stage.limit
         while True:
             g = self.candidates.target_transform(f, stage.eps)
             pairs, values = self.candidates.thinned(f, g, stage.eps, stage.delta)
             scaling = Scaling(pairs, values, self.levels, self.candidates.chunks)
             self.builds += 1
-            v, error, used, drift = self._scale(scaling, stage, left)
-            left -= used
+            run = self._scale(scaling, stage, left)
+            left -= run.cycles
             # absorb: the factors go into the potentials
-            f = f + stage.eps * (np.log(scaling.u) - 0.5 * source.log_mass)
-            g = g + stage.eps * (np.log(v) - 0.5 * target.log_mass)
-            settled = error < stage.tol and not (stage.last and drift > FINAL_DRIFT)
+            f = f + stage.eps * (np.log(scaling.u) - 0.5 * level.source.log_mass)
+            g = g + stage.eps * (np.log(run.v) - 0.5 * level.target.log_mass)
+            settled = run.error < stage.tol and not (stage.last and run.drift > FINAL_DRIFT)
             if settled or left <= 0:
-                return Plan(self.levels[0], stage.eps, f, g, scaling, v, error)
+                return Plan(level, stage.eps, f, g, scaling, run.v, run.error)
+            if run.stalled:
+                parts = Components.behind(scaling, level, run.v, run.error)
+                if parts is not None:
+                    f = f + stage.eps * parts.offsets(self.candidates, f, g, stage.eps)
 
-    def _scale(
-        self, scaling: Scaling, stage: Stage, limit: int
-    ) -> tuple[Array, float, int, float]:
-        """Cycles until the error is met, the limit, or the list is outworn.
-
-        Returns the column factors (the scaling holds the others), error, cycles and drift.
-        """
-        target = scaling.target
-        v = best = target.root_mass.copy()
-        least = np.inf
+    def _scale(self, scaling: Scaling, stage: Stage, limit: int) -> _Run:
+        """Cycles until the error is met, the limit, or the list is outworn or stalls."""
+        v = best = scaling.target.root_mass.copy()
+        least = mark = np.inf
         anderson = Anderson()
-        used = 0
+        used, stalled = 0, False
         while True:
             scaling.scale_rows(v)
             error = scaling.error(v)
@@ -185,7 +181,9 @@ class Refinement:
             elif not error <= WORSE * least:
                 anderson.clear()
             drift = _drift(scaling, v)
-            if error < stage.tol or used >= limit or (used > 2 and drift > DRIFT):
+            if used % PATIENCE == 0:
+                stalled, mark = least > STALLED * mark, least
+            if error < stage.tol or used >= limit or stalled or (used > 2 and drift > DRIFT):
                 break
             image = np.log(scaling.cycle(v))
             mixed = anderson.mix(np.log(v), image)
@@ -193,11 +191,22 @@ class Refinement:
                 anderson.clear()
                 mixed = image
             v = np.exp(np.clip(mixed, image - REACH, image + REACH))
-        if used >= limit and least < error:
+        if (used >= limit or stalled) and least < error:
             v, error = best, least
             scaling.scale_rows(v)
             drift = _drift(scaling, v)
-        return v, error, used, drift
+        return _Run(v, error, used, drift, stalled)
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """How scaling on one list ended; the scaling itself holds the row factors."""
+
+    v: Array
+    error: float
+    cycles: int
+    drift: float
+    stalled: bool
 
 
 def _drift(scaling: Scaling, v: Array) -> float:

@@ -2,7 +2,8 @@
 
 In logarithms F = f/eps, G = g/eps, one iteration is
 
-    G <- (1 - w) G + w G',  G' = -log sum_x a e^F k,    F <- (1 - w) F + w F',  F' = -log sum_y b e^G k.
+    G <- (1 - w) G + w G',    G' = -log sum_x a e^F k,
+    F <- (1 - w) F + w F',    F' = -log sum_y b e^G k.
 
 Plain sweeps (w = 1) contract by the factor lambda < 1 of the slowest mode.  Near the solution the
 iteration is successive over-relaxation of a two-cyclic matrix with that eigenvalue, for which

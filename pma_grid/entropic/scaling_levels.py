@@ -68,6 +68,12 @@ class Scaling:
         """L1 distance of the plan's columns from the target's masses."""
         return float(np.abs(v * self.sums - self.target.mass).sum())
 
+    def plan(self, v: Array) -> Array:
+        """u_i R_ij v_j, pair by pair."""
+        out = np.empty(self.pairs.size)
+        sparse.plan_values(self.pairs.pointers, self.pairs.indices, self.values, self.u, v, out)
+        return out
+
     def scaled_columns(self, v: Array) -> Array:
         """b / (R^T u); a column without a row keeps its factor."""
         return np.divide(self.target.mass, self.sums, out=v.copy(), where=self.sums > 0)

@@ -144,6 +144,49 @@ def fill_pairs(
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
+def links(
+    lo, hi, ptr, idx, rows, cols, x, y, f, g, log_a, log_b, eps, row_label, col_label, labels,
+    fill, out_ptr, out_label, out
+):
+    """log of the mass P that row i would send to each component of columns but its own.
+
+    First call, ``fill`` False: out_ptr[i + 1] receives the number of components; second call: their
+    labels and logs.
+    """
+    width = _width(lo, hi, ptr, idx, cols)
+    which, z = np.empty(width, np.int32), np.empty((y.shape[1], width))
+    w, s = np.empty(width), np.empty(width)
+    logs = log_b + g / eps
+    owner, place = np.full(labels, -1, np.int64), np.empty(labels, np.int64)
+    for I in range(lo, hi):
+        m = _gather(I, ptr, idx, cols, y, logs, which, z, w)
+        for i in range(rows[I], rows[I + 1]):
+            if fill:
+                _exponents(x, i, m, z, w, 0.5 / eps, s)
+            shift = log_a[i] + f[i] / eps
+            p = out_ptr[i] if fill else 0
+            for k in range(m):
+                d = col_label[which[k]]
+                if d == row_label[i]:
+                    continue
+                new = owner[d] != i
+                if new:
+                    owner[d] = i
+                    place[d] = p
+                    p += 1
+                if not fill:
+                    continue
+                q, value = place[d], s[k] + shift
+                if new:
+                    out_label[q], out[q] = d, value
+                else:
+                    top = max(out[q], value)
+                    out[q] = top + math.log1p(math.exp(min(out[q], value) - top))
+            if not fill:
+                out_ptr[i + 1] = p
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
 def transpose(ptr, idx, out_ptr, out_idx):
     """The list by columns; within one, rows ascend.  ``out_ptr`` is zero on entry."""
     n, m = ptr.size - 1, out_ptr.size - 1

@@ -5,6 +5,9 @@ of rows; those that add into columns add into ``out``, so that ranges may run si
 ``out`` each.
 """
 
+import math
+
+import numpy as np
 from numba import njit
 
 FAST = {"reassoc", "contract", "nsz", "arcp", "nnan"}
@@ -107,3 +110,49 @@ def plan_values(ptr, idx, val, u, v, out):
     for i in range(u.size):
         for k in range(ptr[i], ptr[i + 1]):
             out[k] = u[i] * val[k] * v[idx[k]]
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def _log_sum(c, ptr, idx, logs, sign, offsets):
+    """log sum_d W_cd exp(sign o_d) over the row of c; -inf if it is empty."""
+    top = -np.inf
+    for k in range(ptr[c], ptr[c + 1]):
+        top = max(top, logs[k] + sign * offsets[idx[k]])
+    if top == -np.inf:
+        return top
+    total = 0.0
+    for k in range(ptr[c], ptr[c + 1]):
+        total += math.exp(logs[k] + sign * offsets[idx[k]] - top)
+    return top + math.log(total)
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
+def join(ptr, idx, logs, back_ptr, back_idx, back_logs, surplus, passes, out):
+    """Offsets o with sum_d W_cd e^(o_c - o_d) - sum_d W_dc e^(o_d - o_c) = surplus_c.
+
+    One component after the other, X e^o - Y e^-o = m: o = asinh(m / (2 sqrt(X Y))) + log(Y / X)/2.
+    A component that cannot send (X = 0) or receive (Y = 0) keeps its offset.
+    """
+    n = surplus.size
+    for t in range(passes):
+        change = 0.0
+        for r in range(n):
+            c = r if t % 2 == 0 else n - 1 - r
+            x = _log_sum(c, ptr, idx, logs, -1.0, out)
+            y = _log_sum(c, back_ptr, back_idx, back_logs, 1.0, out)
+            if x == -np.inf or y == -np.inf:
+                continue
+            m = surplus[c]
+            half = 0.5 * (x + y)
+            # asinh of a ratio that may overflow: log of twice it, for large ratios
+            if m == 0.0:
+                turn = 0.0
+            elif math.log(abs(m)) - half > 30.0:
+                turn = math.copysign(math.log(abs(m)) - half, m)
+            else:
+                turn = math.asinh(0.5 * m * math.exp(-half))
+            new = turn + 0.5 * (y - x)
+            change = max(change, abs(new - out[c]))
+            out[c] = new
+        if change < 0.01:
+            break

@@ -1,0 +1,102 @@
+"""Parts of a plan that hardly exchange anything, and the offsets that make them.
+
+At small eps the pairs kept fall into components, or into parts joined by pairs that carry next to
+nothing.  Within one, potentials of the rows may rise and those of the columns fall by the same
+offset without any effect, so that scaling hardly moves the surplus A_c - B_c of a part's rows over
+its columns: its factors creep for ever.  The pairs between parts can, once the offsets make them
+large enough: with W_cd the mass that they carry now,
+
+    sum_d W_cd exp(o_c - o_d) - sum_d W_dc exp(o_d - o_c) = A_c - B_c,
+
+the optimality of a convex problem, whose coordinates solve quadratic equations.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse as matrices
+from scipy.sparse import csgraph
+
+from pma_grid.entropic.candidates import Candidates, Pairs
+from pma_grid.entropic.pyramid import Level
+from pma_grid.entropic.scaling_levels import Scaling
+from pma_grid.kernels import sparse
+from pma_grid.lattice import Array
+
+# Pairs that carry less than this share of the smaller mass join nothing, the weakest tried first.
+THRESHOLDS = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
+# Share of the error that components must explain.
+MOST = 0.5
+# Passes over the components, there and back.
+PASSES = 200
+
+
+class Components:
+    """The connected components of a plan without its smallest entries.
+
+    Parameters
+    ----------
+    pairs : Pairs
+    kept : ndarray of bool
+        Which pairs join.
+    level : Level
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int32
+        Component of each row and column.
+    surplus : ndarray
+        Mass of each component's rows less that of its columns.
+    """
+
+    def __init__(self, pairs: Pairs, kept: Array, level: Level) -> None:
+        n, m = level.source.size, level.target.size
+        rows = np.repeat(np.arange(n, dtype=np.int32), np.diff(pairs.pointers))[kept]
+        graph = matrices.coo_array(
+            (np.ones(rows.size, np.int8), (rows, pairs.indices[kept] + np.int32(n))),
+            shape=(n + m, n + m),
+        )
+        self.count, label = csgraph.connected_components(graph, directed=False)
+        self.rows, self.columns = label[:n], label[n:]
+        self.surplus = np.bincount(self.rows, level.source.mass, self.count) - np.bincount(
+            self.columns, level.target.mass, self.count
+        )
+
+    @classmethod
+    def behind(cls, scaling: Scaling, level: Level, v: Array, error: float) -> Components | None:
+        """The components whose net imbalance makes up most of the plan's error, if any do."""
+        pairs, plan = scaling.pairs, scaling.plan(v)
+        rows = np.repeat(level.source.mass, np.diff(pairs.pointers))
+        share = plan / np.minimum(rows, level.target.mass[pairs.indices])
+        excess = v * scaling.sums - level.target.mass
+        for threshold in THRESHOLDS:
+            components = cls(pairs, share > threshold, level)
+            imbalance = np.bincount(components.columns, excess, components.count)
+            if np.abs(imbalance).sum() > MOST * error:
+                return components
+        return None
+
+    def offsets(self, candidates: Candidates, f: Array, g: Array, eps: float) -> Array:
+        """o_c for every row: o_c eps belongs into its potential."""
+        labels = self.rows, self.columns
+        pointers, others, logs = candidates.links(f, g, eps, labels, self.count)
+        own = np.repeat(self.rows, np.diff(pointers))
+        out = np.zeros(self.count)
+        sparse.join(
+            *_summed(own, others, logs, self.count), *_summed(others, own, logs, self.count),
+            self.surplus, PASSES, out,
+        )  # fmt: skip
+        return out[self.rows]
+
+
+def _summed(rows: Array, columns: Array, logs: Array, count: int) -> tuple[Array, Array, Array]:
+    """Compressed rows of log sum exp over equal pairs."""
+    key = rows.astype(np.int64) * count + columns
+    order = np.argsort(key, kind="stable")
+    key, logs = key[order], logs[order]
+    first = np.flatnonzero(np.diff(key, prepend=-1))
+    if first.size == 0:
+        return np.zeros(count + 1, np.int64), np.empty(0, np.int64), logs
+    pairs = key[first]
+    pointers = np.searchsorted(pairs // count, np.arange(count + 1))
+    return pointers, pairs % count, np.logaddexp.reduceat(logs, first)

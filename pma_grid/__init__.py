@@ -36,6 +36,8 @@ _EXPORTS = {
     "Status": "errors",
     "Transport": "transport",
     "load": "loading",
+    "sinkhorn": "entropic.solving",
+    "sinkhorn_flow": "entropic_flow",
     "solve": "stationary",
     "warmup": "precompile",
 }

@@ -83,14 +83,18 @@ class Potential:
             out[axis] = affine.reshape(shape) + difference / (2 * h)
         return out
 
-    def inverse(self, y: Array) -> tuple[Array, Array]:
-        """Points x with grad u(x) = y, and phi there, for points (m, d) of the target box."""
+    def starts(self) -> Array:
+        """Indices of the source cell that maximises <x, y> - u(x) at each target centre."""
         if self._starts is None:
             centres = np.stack(np.meshgrid(*self.source.axes, indexing="ij"), axis=-1)
             u = self.phi + self.quadratic(centres)
             self._starts = legendre(u, self.source.axes, self.target.axes)[1]
+        return self._starts
+
+    def inverse(self, y: Array) -> tuple[Array, Array]:
+        """Points x with grad u(x) = y, and phi there, for points (m, d) of the target box."""
         cells = self.target.cell_index(y)
-        positions = np.ascontiguousarray(self._starts[(slice(None), *cells.T)].T, float)
+        positions = np.ascontiguousarray(self.starts()[(slice(None), *cells.T)].T, float)
         values = np.empty(len(y))
         slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
         invert(
@@ -125,10 +129,14 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
     D = u - |x|^2/2.  Written with displacements, so that nearly equal densities lose no digits.
     """
     y = target.grid.coordinates().reshape(target.dim, -1).T
-    x, phi = potential.inverse(y)
-    lowest = 0.5 * ((x - y) ** 2).sum(axis=1) + phi + _shift(potential, x)
     centres = source.grid.coordinates().reshape(source.dim, -1).T
     shift = potential.phi + _shift(potential, centres).reshape(source.shape)
+    x, phi = potential.inverse(y)
+    lowest = 0.5 * ((x - y) ** 2).sum(axis=1) + phi + _shift(potential, x)
+    # where Newton's method finds no minimum, as at a kink of u, the best cell centre is one
+    nearest = np.ravel_multi_index(tuple(potential.starts().reshape(source.dim, -1)), source.shape)
+    at_centres = 0.5 * ((centres[nearest] - y) ** 2).sum(axis=1) + shift.ravel()[nearest]
+    lowest = np.minimum(lowest, at_centres)
     masses = [d.values * d.grid.cell_volume for d in (source, target)]
     value = cell_integral(lowest.reshape(target.shape), masses[1]) - cell_integral(shift, masses[0])
     # no coupling does better than to move the means, whatever the potential

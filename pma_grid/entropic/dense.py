@@ -82,35 +82,64 @@ def solve_dense(
     initial : ndarray, optional
         Reduced f to start from on the grid itself.
     """
-    levels = [reduced]
+    stages = [Stage(reduced, eps, settings.tol, settings.max_iterations)]
     if initial is None and settings.scaling:
-        levels = _levels(reduced, eps)
-    records: list[dict[str, Any]] = []
-    at = Potentials(np.zeros(levels[0].a.shape), np.zeros(levels[0].b.shape))
+        stages = _stages(reduced, eps, settings)
+    first = stages[0].grids
+    at = Potentials(np.zeros(first.a.shape), np.zeros(first.b.shape))
     if initial is not None:
         at.F = initial / eps
-    elif settings.scaling:
-        at = _annealed(levels[0], _level_eps(levels[0], eps), at, settings, records)
-    for k, level in enumerate(levels):
-        now = _level_eps(level, eps) if level is not reduced else eps
-        last = level is reduced
+    records: list[dict[str, Any]] = []
+    for k, stage in enumerate(stages):
+        if k:
+            at = _handed_on(stages[k - 1], stage, at, settings)
         begun = perf_counter()
-        kernel = settings.kernel(level, now)
-        at.iterations, at.history = 0, []
+        last = k == len(stages) - 1
         sweeps(
-            kernel, at, omega=settings.omega, report=report if last else None,
-            tol=settings.tol if last else max(settings.tol, COARSE_TOLERANCE),
-            max_iterations=settings.max_iterations if last else COARSE_ITERATIONS,
+            settings.kernel(stage.grids, stage.eps), at, tol=stage.tol,
+            max_iterations=stage.max_iterations, omega=settings.omega,
+            report=report if last else None,
         )  # fmt: skip
-        records.append(_record(level, now, at, begun))
-        if not last:
-            at = _extended(level, levels[k + 1], now, at, settings)
-            at.F *= now / max(eps, _level_eps(levels[k + 1], eps))
+        records.append(
+            {
+                "shape": list(stage.grids.a.shape),
+                "eps": stage.eps,
+                "iterations": at.iterations,
+                "error": at.error,
+                "omega": at.omega,
+                "seconds": perf_counter() - begun,
+            }
+        )
     return at, records
 
 
-def _levels(reduced: Reduced, eps: float) -> list[Reduced]:
-    """Grids from coarse to fine."""
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """A pair of grids, its eps, and how well it is to be solved."""
+
+    grids: Reduced
+    eps: float
+    tol: float
+    max_iterations: int
+
+
+def _stages(reduced: Reduced, eps: float, settings: Settings) -> list[Stage]:
+    """Grids from coarse to fine with eps of at least a cell; the coarsest from a large eps on."""
+    levels = _levels(reduced)
+    smallest = [max(eps, level.cell) for level in levels]
+    steps = [(levels[0], FIRST_EPS * float((reduced.lengths**2).sum()))]
+    while FALL * steps[-1][1] > smallest[0]:
+        steps.append((levels[0], FALL * steps[-1][1]))
+    steps += list(zip(levels, smallest, strict=True))
+    if steps[-1][1] > eps * (1 + 1e-9):  # a cell squared is often what was asked for
+        steps.append((reduced, eps))
+    tol = max(settings.tol, COARSE_TOLERANCE)
+    coarse = [Stage(level, now, tol, COARSE_ITERATIONS) for level, now in steps[:-1]]
+    return [*coarse, Stage(reduced, eps, settings.tol, settings.max_iterations)]
+
+
+def _levels(reduced: Reduced) -> list[Reduced]:
+    """Grids from coarse to fine, every axis halved down to the coarsest size."""
     levels = [reduced]
     while True:
         shapes = tuple(
@@ -122,26 +151,15 @@ def _levels(reduced: Reduced, eps: float) -> list[Reduced]:
         levels.insert(0, levels[0].coarsened((shapes[0], shapes[1])))
 
 
-def _level_eps(level: Reduced, eps: float) -> float:
-    """The eps of a coarse grid: the one asked for, or a cell squared."""
-    return max(eps, level.cell)
-
-
-def _annealed(
-    level: Reduced, eps: float, at: Potentials, settings: Settings, records: list[dict[str, Any]]
-) -> Potentials:
-    """A start on the coarsest grid through falling eps."""
-    now = FIRST_EPS * float((level.lengths**2).sum())
-    while now > eps:
-        begun = perf_counter()
-        at.iterations, at.history = 0, []
-        sweeps(settings.kernel(level, now), at, tol=COARSE_TOLERANCE, max_iterations=20, omega=1.0)
-        records.append(_record(level, now, at, begun))
-        fallen = max(FALL * now, eps)
-        at.F *= now / fallen
-        at.G *= now / fallen
-        now = fallen
-    return at
+def _handed_on(before: Stage, stage: Stage, at: Potentials, settings: Settings) -> Potentials:
+    """The start of a stage: potentials on its grids, in units of its eps."""
+    if before.grids is stage.grids:
+        new = Potentials(at.F, at.G, omega=at.omega)
+    else:
+        new = _extended(before.grids, stage.grids, before.eps, at, settings)
+    new.F = new.F * (before.eps / stage.eps)
+    new.G = new.G * (before.eps / stage.eps)
+    return new
 
 
 def _extended(
@@ -155,15 +173,3 @@ def _extended(
     return Potentials(
         F=-up.to_source(logs[1] + at.G), G=-down.to_target(logs[0] + at.F), omega=at.omega
     )
-
-
-def _record(level: Reduced, eps: float, at: Potentials, begun: float) -> dict[str, Any]:
-    """What was done on a grid, for the statistics."""
-    return {
-        "shape": list(level.a.shape),
-        "eps": eps,
-        "iterations": at.iterations,
-        "error": at.error,
-        "omega": at.omega,
-        "seconds": perf_counter() - begun,
-    }

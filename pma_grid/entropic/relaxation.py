@@ -83,14 +83,18 @@ class Factor:
         self._since: list[float] = []
         self._least = math.inf
 
-    def observe(self, error: float) -> bool:
-        """Take note of an error; False where the factor led astray and is lowered."""
-        self._since.append(error)
-        self._least = min(self._least, error)
+    def observe(self, distance: float) -> bool:
+        """Take note of what a sweep changes; False where the factor led astray and is lowered.
+
+        The change of the logarithms, not the error of the marginals: far from the solution that
+        is exponential in it.
+        """
+        self._since.append(distance)
+        self._least = min(self._least, distance)
         window = max(WINDOW, round(SETTLING / (2 - self.omega)))
         if self._fixed or len(self._since) <= 2 * window:
             return True
-        stable = bool(error <= GROWTH * self._least)
+        stable = bool(distance <= GROWTH * self._least)
         if stable:
             rate = (self._since[-1] / self._since[-1 - window]) ** (1 / window)
             self._ceiling = 0.5 * (self._ceiling + LARGEST)
@@ -139,15 +143,14 @@ def sweeps(
         log_a, log_b = np.log(a), np.log(b)
     factor = Factor(at.omega, omega)
     least, best = np.inf, at.F
-    first = True
-    for _ in range(max_iterations):
+    for sweep in range(max_iterations):
         G = -kernel.to_target(log_a + at.F)
-        if first:
-            columns, at.G, first = softmax.relax(at.G.ravel(), G.ravel(), b.ravel(), 1.0), G, False
-        else:
-            columns = softmax.relax(at.G.ravel(), G.ravel(), b.ravel(), factor.omega)
+        # the first G only starts the others: a potential of its own need not fit F
+        columns, moved = softmax.relax(
+            at.G.ravel(), G.ravel(), b.ravel(), factor.omega if sweep else 1.0
+        )
         F = -kernel.to_source(log_b + at.G)
-        rows = softmax.relax(at.F.ravel(), F.ravel(), a.ravel(), factor.omega)
+        rows, also = softmax.relax(at.F.ravel(), F.ravel(), a.ravel(), factor.omega)
         at.iterations += 1
         at.history.append(rows + columns)
         if report is not None:
@@ -157,9 +160,9 @@ def sweeps(
             if _measured(kernel, at, log_a).error <= tol:
                 at.converged = True
                 break
-        if rows + columns < 0.5 * least:
-            least, best = rows + columns, at.F.copy()
-        if not factor.observe(rows + columns):
+        if moved + also < 0.5 * least:
+            least, best = moved + also, at.F.copy()
+        if not factor.observe(moved + also):
             at.F = best.copy()
     else:
         at.F = -kernel.to_source(log_b + at.G)
@@ -174,6 +177,6 @@ def _measured(kernel: SeparableKernel, at: Potentials, log_a: Array) -> Potentia
     b = kernel.reduced.b
     at.errors = {
         "source": 0.0,
-        "target": float(softmax.relax(at.G.ravel().copy(), G.ravel(), b.ravel(), 1.0)),
+        "target": float(softmax.relax(at.G.ravel().copy(), G.ravel(), b.ravel(), 1.0)[0]),
     }
     return at

@@ -142,11 +142,13 @@ def softmax_lines(lines, x, pad, weight, y, slope, table, limit, depth, out):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def relax(old, new, masses, omega):
-    """old += omega (new - old); returns sum_i masses_i |exp(old_i - new_i) - 1| of the old ones."""
-    error = 0.0
+    """old += omega (new - old); returns of the old ones
+    sum_i masses_i |exp(old_i - new_i) - 1|, and sum_i masses_i |old_i - new_i|."""
+    error = distance = 0.0
     for i in range(old.size):
         change = new[i] - old[i]
         if masses[i] > 0.0:
             error += masses[i] * abs(np.expm1(-change))
+            distance += masses[i] * abs(change)
         old[i] += omega * change
-    return error
+    return error, distance

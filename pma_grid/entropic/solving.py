@@ -1,0 +1,365 @@
+"""`sinkhorn`: entropic optimal transport between two densities on grids."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any, Literal
+
+import numpy as np
+
+from pma_grid.entropic.dense import Settings, solve_dense
+from pma_grid.entropic.reduction import Reduced, Return
+from pma_grid.entropic.relaxation import Potentials
+from pma_grid.entropic.symmetric import self_potential
+from pma_grid.entropic.transport import EntropicTransport, Projections
+from pma_grid.errors import InvalidInputError, Status
+from pma_grid.kernels import CompileClock
+from pma_grid.lattice import Array
+from pma_grid.problem import Problem
+from pma_grid.progress import reporter
+from pma_grid.transport import Transport
+from pma_grid.validation import is_number
+
+METHODS = ("dense", "multiscale")
+KERNELS = ("plain", "reflect")
+MAPS = ("barycentric", "debiased")
+DTYPES = ("float64", "float32")
+# Tolerances of `tol=None`, by method and precision.
+DENSE_TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
+MULTISCALE_TOLERANCE = 1e-4
+# Below this eps, relative to the square of the longest side, c/eps has no digits left.
+SMALLEST_EPS = 1e-12
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a callback receives, one an iteration: ``residual`` is the L1 marginal error."""
+
+    level: tuple[int, ...]
+    step: int
+    residual: float
+
+
+def sinkhorn(
+    problem: Problem,
+    eps: float | None = None,
+    *,
+    tol: float | None = None,
+    max_iterations: int = 10_000,
+    initial: Transport | Array | None = None,
+    method: Literal["dense", "multiscale"] = "dense",
+    kernel: Literal["plain", "reflect"] = "plain",
+    map: Literal["barycentric", "debiased"] = "barycentric",
+    relaxation: float | None = None,
+    scaling: bool = True,
+    dtype: Literal["float64", "float32"] = "float64",
+    threads: int | None = None,
+    progress: bool = False,
+    callback: Callable[[Sweep], None] | None = None,
+) -> EntropicTransport:
+    """Entropic optimal transport, min E|x - y|^2/2 + eps KL(P | mu x nu), by Sinkhorn's algorithm.
+
+    The plan is dP = exp((f(x) + g(y) - |x - y|^2/2) / eps) dmu dnu over the cells of both grids,
+    atoms at their centres; u = |x|^2/2 - f is the eps-approximation of the Brenier potential.
+
+    Parameters
+    ----------
+    problem : Problem
+        The grids may differ in shape and in box.  Exact zeros carry no mass; no floor is applied.
+    eps : float, optional
+        length^2, for the cost |x - y|^2/2; default h^2 (dense), h^2/2 (multiscale), h^2 the product
+        of the two grids' spacings, its geometric mean over the axes.  POT's ``reg`` and OTT's
+        ``epsilon`` (cost |x - y|^2) are 2 eps, GeomLoss's ``blur`` (p = 2) is sqrt(eps).
+    tol : float, optional
+        L1 error of the plan's marginals; default 1e-9 (dense; 1e-5 in float32), 1e-4 (multiscale).
+    max_iterations : int
+        Iterations allowed on the finest grid.
+    initial : Transport or array_like of shape ``source.shape``, optional
+        u to start from, on the grids and at the eps asked for at once.
+    method : {"dense", "multiscale"}
+        "dense": all pairs of cells through separable kernels, any eps down to about h^2/4.
+        "multiscale": only the pairs that carry mass, coarse to fine, for small eps (4 h^2 to
+        0.03 h^2), exact zeros and torn maps; the potential is then the hard (unregularised) one.
+    kernel : {"plain", "reflect"}
+        "reflect" sums the Gibbs kernel over the images of the box reflected at its faces: the map
+        then is first order in eps up to the faces, where the plain one is off by sqrt(eps).  Dense
+        only.
+    map : {"barycentric", "debiased"}
+        What ``gradient`` is: E[y | x], or the gradient of the debiased potential
+        |x|^2/2 - (f - f_mu), f_mu that of mu to itself, second order in eps in the interior.  Dense
+        only.
+    relaxation : float in (0, 2), optional
+        Over-relaxation factor; None finds it, 1 gives Sinkhorn's sweeps.
+    scaling : bool
+        Begin on coarse grids and at large eps.
+    dtype : {"float64", "float32"}
+        Precision of the kernel sums: with float32 their relative error is about 1e-6, the marginal
+        error cannot fall much below that, and f and g are right to about 1e-6 eps.
+    threads : int, optional
+        Default: the cores available.  Matrix products follow the settings of BLAS.
+    progress : bool
+        Show a progress line on standard error.
+    callback : callable, optional
+        Receives a `Sweep` an iteration.
+
+    Returns
+    -------
+    EntropicTransport
+        ``status`` ENTROPIC, NARROW_KERNEL where sqrt(eps) is less than a cell, MAX_ITERATIONS with
+        what there is.  ``stats`` holds "primal" and "dual" (cost |x - y|^2/2), "transport_cost"
+        E|x - y|^2, "marginal_errors", "iterations", "history", "levels", "divergence" (debiased).
+
+    Raises
+    ------
+    InvalidInputError
+        An argument is out of its range.
+
+    Notes
+    -----
+    Potentials are in logarithms; kernel products that could underflow are replaced by sums in
+    windows, so that no eps is too small.  An iteration costs O(n^{d+1}), with small eps
+    O(n^d sqrt(eps)/h).  ``primal`` is evaluated on the plan as it is, whose target marginal misses
+    nu by ``marginal_error``.
+
+    References
+    ----------
+    Cuturi (2013), Sinkhorn distances, arXiv:1306.0895.  Schmitzer (2019), Stabilized sparse scaling
+    algorithms for entropy regularized transport problems, SIAM J. Sci. Comput. 41, A1443.
+    doi:10.1137/16M1106018.  Feydy et al. (2019), Interpolating between optimal transport and MMD
+    using Sinkhorn divergences, arXiv:1810.08278.
+
+    Examples
+    --------
+    >>> import numpy as np, pma_grid as pma
+    >>> x = (np.arange(64) + 0.5) / 64
+    >>> sk = pma.sinkhorn(pma.Problem(np.ones(64), 2 * x), eps=1e-3)
+    >>> str(sk.status), round(sk.w2_squared, 3)   # W2^2 = 1/30
+    ('entropic', 0.033)
+    """
+    _check_choices(method=method, kernel=kernel, map=map, dtype=dtype)
+    _check_numbers(problem, eps, tol, max_iterations, relaxation, threads)
+    count = threads or len(os.sched_getaffinity(0))
+    with reporter(progress, callback) as show:
+        if method == "multiscale":
+            if kernel != "plain" or map != "barycentric":
+                raise InvalidInputError(
+                    f"kernel is {kernel!r} and map {map!r} with method='multiscale', which has the "
+                    "plain kernel and the barycentric map only; take method='dense'"
+                )
+            from pma_grid.entropic.multiscale import solve_multiscale
+
+            return solve_multiscale(
+                problem, eps, tol=tol or MULTISCALE_TOLERANCE, max_cycles=min(max_iterations, 200),
+                initial=initial, threads=count, callback=show,
+            )  # fmt: skip
+        settings = Settings(
+            tol or DENSE_TOLERANCE[dtype], max_iterations, omega=relaxation, threads=count,
+            reflect=kernel == "reflect", single=dtype == "float32", scaling=scaling,
+        )  # fmt: skip
+        return _dense(problem, eps, settings, initial, map, show)
+
+
+def _dense(
+    problem: Problem,
+    eps: float | None,
+    settings: Settings,
+    initial: Transport | Array | None,
+    map: str,
+    show: Callable[[Any], None],
+) -> EntropicTransport:
+    """Solve with separable kernels and put the result together."""
+    started = time.perf_counter()
+    reduced = Reduced.of(problem)
+    value = reduced.cell if eps is None else float(eps)
+
+    def report(step: int, error: float) -> None:
+        show(Sweep(problem.source.shape, step, error))
+
+    with CompileClock() as clock:
+        start = None if initial is None else reduced_start(problem, initial)
+        at, levels = solve_dense(reduced, value, settings, initial=start, report=report)
+        solved = _Solved(problem, reduced, value, at, settings)
+        debiased = map == "debiased"
+        if debiased:
+            solved.debias()
+    stats = solved.statistics() | {
+        "method": "dense",
+        "map": map,
+        "levels": levels,
+        "seconds": time.perf_counter() - started - clock.seconds,
+        "compile_seconds": clock.seconds,
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in ("numpy", "scipy", "numba")},
+    }
+    return solved.transport(stats)
+
+
+def reduced_start(problem: Problem, initial: Transport | Array) -> Array:
+    """Reduced f of a potential to start from."""
+    if isinstance(initial, EntropicTransport) and initial.problem.source.shape == (
+        problem.source.shape
+    ):
+        square = (problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+        potential = square - initial.source_potential
+    elif isinstance(initial, Transport):
+        potential = initial.potential
+    else:
+        potential = Transport.from_potential(problem, initial).potential
+    if potential.shape != problem.source.shape:
+        raise InvalidInputError(
+            f"initial has shape {potential.shape}, the source grid {problem.source.shape}; "
+            "they must agree: interpolate the potential to the source grid"
+        )
+    return Return(problem).reduce(potential)
+
+
+class _Solved:
+    """The results of the dense iteration, in the problem's own coordinates."""
+
+    def __init__(
+        self, problem: Problem, reduced: Reduced, eps: float, at: Potentials, settings: Settings
+    ) -> None:
+        self.problem, self.reduced, self.eps, self.at = problem, reduced, eps, at
+        self.settings = settings
+        self.back = Return(problem)
+        kernel = settings.kernel(reduced, eps)
+        with np.errstate(divide="ignore"):
+            logs = np.log(reduced.a) + at.F, np.log(reduced.b) + at.G
+        self._reduced_map = kernel.mean_on_source(logs[1])
+        self.forward = self.back.image(self._reduced_map)
+        self.backward = self.back.preimage(kernel.mean_on_target(logs[0]))
+        self.columns = reduced.b * np.exp(at.G + kernel.to_target(logs[0]))
+        self.f = self.back.kantorovich(eps * at.F)
+        self.g = self.back.kantorovich(eps * at.G, "target")
+        self.extra: dict[str, Any] = {}
+        self.shift = np.zeros(problem.source.shape)
+
+    def debias(self) -> None:
+        """Take the self-transports out of the potential and of both maps."""
+        pair = (self.problem.source, self.problem.target)
+        errors, costs = {}, []
+        for name, density in zip(("source", "target"), pair, strict=True):
+            own = Reduced.of(Problem(density, density))
+            f, mean, errors[name] = self_potential(own, self.eps, self.settings)
+            costs.append(2 * float((own.a * f).sum()))
+            bias = np.stack(np.meshgrid(*own.x, indexing="ij")) - mean
+            if name == "source":
+                self.shift = f
+                self.forward = self.forward + bias
+            else:
+                self.backward = self.backward + bias
+        self.extra["self_errors"] = errors
+        self.extra["self_costs"] = costs
+
+    def statistics(self) -> dict[str, Any]:
+        """Values and counts; see `EntropicTransport.stats`."""
+        a, b, at = self.reduced.a, self.reduced.b, self.at
+        rows = float((a * at.F).sum())
+        dual = self.eps * (rows + float((b * at.G).sum()))
+        primal = self.eps * (rows + float((self.columns * at.G).sum()))
+        stats = {
+            "eps": self.eps,
+            "cell": self.reduced.cell,
+            "eps_over_h2": self.eps / self.reduced.cell,
+            "primal": 0.5 * self.back.squared_distance(primal),
+            "dual": 0.5 * self.back.squared_distance(dual),
+            "transport_cost": self._transport_cost(),
+            "marginal_error": at.error,
+            "marginal_errors": at.errors,
+            "tol": self.settings.tol,
+            "iterations": at.iterations,
+            "omega": at.omega,
+            "history": at.history,
+        }
+        if self.extra:
+            stats |= self.extra
+            stats["divergence"] = stats["dual"] - 0.5 * sum(self.extra["self_costs"])
+        return stats
+
+    def _transport_cost(self) -> float:
+        """E|x - y|^2 under the plan, images of the reflecting kernel where they are."""
+        means = np.array(self._reduced_map)
+        total = 0.0
+        for i, (x, y) in enumerate(zip(self.reduced.x, self.reduced.y, strict=True)):
+            others = tuple(k for k in range(self.reduced.dim) if k != i)
+            lines = self.reduced.a.sum(axis=others), self.columns.sum(axis=others)
+            shape = [-1 if k == i else 1 for k in range(self.reduced.dim)]
+            product = float((self.reduced.a * x.reshape(shape) * means[i]).sum())
+            total += 0.5 * float(lines[0] @ x**2 + lines[1] @ y**2) - product
+        return self.back.squared_distance(total)
+
+    def transport(self, stats: dict[str, Any]) -> EntropicTransport:
+        """The result."""
+        status = Status.ENTROPIC
+        if not self.at.converged:
+            status = Status.MAX_ITERATIONS
+        elif self.eps < self.reduced.cell * (1 - 1e-9):
+            status = Status.NARROW_KERNEL
+        square = (self.problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+        return EntropicTransport(
+            self.problem,
+            square - self.f + self.shift,
+            projections=Projections(self.forward, self.backward),
+            dual_potentials=(self.f, self.g),
+            eps=self.eps,
+            kernel="reflect" if self.settings.reflect else "plain",
+            status=status,
+            stats=stats,
+        )
+
+
+def _check_choices(**chosen: Any) -> None:
+    """Words must be among those known."""
+    known = {"method": METHODS, "kernel": KERNELS, "map": MAPS, "dtype": DTYPES}
+    for name, value in chosen.items():
+        if value not in known[name]:
+            raise InvalidInputError(
+                f"{name} is {value!r}; it must be one of {', '.join(map(repr, known[name]))}"
+            )
+
+
+def check_eps(problem: Problem, eps: Any) -> None:
+    """Refuse an eps that is no positive number or lost in the rounding of the cost."""
+    if not (is_number(eps) and math.isfinite(eps) and eps > 0):
+        raise InvalidInputError(
+            f"eps is {eps!r}; it must be a positive number, in length^2: for example 1e-2 times "
+            "the squared side of the box"
+        )
+    longest = float((Reduced.of(problem).lengths ** 2).max())
+    if eps < SMALLEST_EPS * longest:
+        raise InvalidInputError(
+            f"eps is {eps!r}, less than {SMALLEST_EPS:g} of the squared side of the box; the cost "
+            "over eps would have no digits left: take a larger eps, or solve for eps = 0"
+        )
+
+
+def _check_numbers(
+    problem: Any, eps: Any, tol: Any, max_iterations: Any, relaxation: Any, threads: Any
+) -> None:
+    """Kinds and ranges of the numbers."""
+    if not isinstance(problem, Problem):
+        raise InvalidInputError(
+            f"problem is of type {type(problem).__name__}; it must be a Problem: pass "
+            "pma.Problem(source, target)"
+        )
+    if eps is not None:
+        check_eps(problem, eps)
+    if tol is not None and not (is_number(tol) and math.isfinite(tol) and tol > 0):
+        raise InvalidInputError(
+            f"tol is {tol!r}; it must be a positive number, the L1 error of the marginals: for "
+            "example 1e-6"
+        )
+    if relaxation is not None and not (is_number(relaxation) and 0 < relaxation < 2):
+        raise InvalidInputError(
+            f"relaxation is {relaxation!r}; it must lie in (0, 2): 1 gives Sinkhorn's sweeps"
+        )
+    for name, value in (("max_iterations", max_iterations), ("threads", threads)):
+        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if value is not None and not (whole and value >= 1):
+            raise InvalidInputError(f"{name} is {value!r}; it must be an integer >= 1")

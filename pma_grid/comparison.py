@@ -246,11 +246,14 @@ def _default_names(transports: tuple[Transport, ...]) -> tuple[str, ...]:
 def _kind(transport: Transport) -> str:
     """The method and its eps, as far as the statistics tell."""
     stats = transport.stats
-    if "eps" in stats:
-        method = str(stats.get("peer", "sinkhorn"))
-        debiased = " debiased" if stats.get("debiased") else ""
-        return f"{method} eps={stats['eps']:g}{debiased}"
-    if "scheme" in stats:
+    methods = {"dense": "sinkhorn", "multiscale": "multiscale"}
+    method = stats.get("peer") or methods.get(str(stats.get("method")))
+    if method is not None:
+        words = [str(method), f"eps={stats['eps']:g}"]
+        words += ["debiased"] if stats.get("debiased") or stats.get("map") == "debiased" else []
+        words += ["reflect"] if getattr(transport, "kernel", "plain") == "reflect" else []
+        return " ".join(words)
+    if "scheme" in stats or "schedule" in stats:
         return "flow"
     return "solve" if "levels" in stats else "potential"
 

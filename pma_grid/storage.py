@@ -114,6 +114,15 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     return {key.removesuffix(".npy"): array for key, array in arrays.items()}, meta
 
 
+def is_stored(path: str | os.PathLike[str]) -> bool:
+    """Whether a file was written by `save`: other .npz files have no metadata."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return f"{META}.npy" in archive.namelist()
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
 def _checked_array(name: str, array: NDArray[Any]) -> NDArray[Any]:
     """An array that can be written without pickling, under a name that can be a file name."""
     plain = name.replace("_", "").replace("-", "").replace(".", "")

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from pma_grid import __version__
+from pma_grid.cli.comparing import compare
 from pma_grid.cli.flows import evolve
 from pma_grid.cli.outcome import DONE
 from pma_grid.cli.results import info, plot
@@ -21,7 +22,12 @@ from pma_grid.cli.validation import validate
 
 # Options with several values, and what a further value looks like.  Names of series have no dot
 # and no slash, which every input file has.
-SEVERAL = {"--sizes": re.compile(r"-*\d+"), "--record": re.compile(r"[a-z][a-z0-9_-]*")}
+SEVERAL = {
+    "--sizes": re.compile(r"-*\d+"),
+    "--record": re.compile(r"[a-z][a-z0-9_-]*"),
+    "--eps": re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?"),
+    "--peer": re.compile(r"pot|ott|geomloss"),
+}
 
 
 class Group(click.Group):
@@ -52,12 +58,13 @@ def cli() -> None:
     pma-grid demo                              two photographs, demo.npz and demo.png
     pma-grid solve a.npy b.npy -o ot.npz       your own densities
     pma-grid evolve a.npy b.npy -o flow.npz    the parabolic flow to the same solution
+    pma-grid compare a.npy b.npy --eps 0.01    with Sinkhorn, and with other packages
     pma-grid plot ot.npz -o ot.png             a picture of a result
     pma-grid validate                          the claims of the theory, checked with numbers
     """
 
 
-for command in (demo, solve, evolve, study, validate, plot, info):
+for command in (demo, solve, evolve, compare, study, validate, plot, info):
     cli.add_command(command)
 
 

@@ -43,9 +43,12 @@ def _box(_: click.Context, parameter: click.Parameter, value: str | None) -> Any
 
 def two_densities(command: Command) -> Command:
     """The arguments SOURCE and TARGET with their boxes and floors; see `read_problem`."""
+    return click.argument("source")(click.argument("target")(boxes_and_floors(command)))
+
+
+def boxes_and_floors(command: Command) -> Command:
+    """The options that say where two densities live and how small they may be."""
     decorators = (
-        click.argument("source"),
-        click.argument("target"),
         click.option("--floor-source", type=float, help="Floor of the source, relative to its "
                      "mean."),
         click.option("--floor-target", type=float, help="Floor of the target, relative to its "

@@ -16,12 +16,24 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.peers.geomloss import solve_geomloss
-from pma_grid.peers.ott import solve_ott
-from pma_grid.peers.pot import solve_pot
+from pma_grid.errors import InvalidInputError
+from pma_grid.peers.geomloss import check_geomloss, solve_geomloss
+from pma_grid.peers.ott import check_ott, solve_ott
+from pma_grid.peers.pot import check_pot, solve_pot
+from pma_grid.problem import Problem
 
 PEERS: dict[str, Callable[..., EntropicTransport]] = {
     "pot": solve_pot, "ott": solve_ott, "geomloss": solve_geomloss,
 }  # fmt: skip
 
-__all__ = ["PEERS", "solve_geomloss", "solve_ott", "solve_pot"]
+_CHECKS = {"pot": check_pot, "ott": check_ott, "geomloss": check_geomloss}
+
+
+def check(name: str, problem: Problem) -> None:
+    """Raise InvalidInputError if a peer is not installed or cannot solve the problem."""
+    if name not in PEERS:
+        raise InvalidInputError(f"peer {name!r} is not known; the peers are {', '.join(PEERS)}")
+    _CHECKS[name](problem)
+
+
+__all__ = ["PEERS", "check", "solve_geomloss", "solve_ott", "solve_pot"]

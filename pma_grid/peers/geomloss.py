@@ -73,6 +73,7 @@ def solve_geomloss(
     and KeOps; it is not used here.
     """
     request = Request(eps, tol, max_iterations, debiased)
+    check_geomloss(problem)
     torch = imported("geomloss", "torch", "geomloss")
     geomloss = imported("geomloss", "geomloss", "geomloss")
 
@@ -103,6 +104,12 @@ def solve_geomloss(
         return found
 
     return transport("geomloss", "geomloss", problem, request, run)
+
+
+def check_geomloss(problem: Problem) -> None:
+    """Refuse at once what GeomLoss cannot solve."""
+    imported("geomloss", "geomloss", "geomloss")
+    check_pairs("geomloss", Reduced.of(problem))
 
 
 def _schedules(reduced: Reduced, eps: float) -> Iterator[tuple[float, float, int]]:

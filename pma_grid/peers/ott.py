@@ -54,12 +54,7 @@ def solve_ott(
         The kernel underflows: displacement^2 / eps is above some 1400.
     """
     request = Request(eps, tol, max_iterations, debiased)
-    shapes = problem.source.shape, problem.target.shape
-    if shapes[0] != shapes[1]:
-        raise InvalidInputError(
-            f"peer ott needs source and target of one shape, here {shapes[0]} and {shapes[1]}: "
-            "resample one of them"
-        )
+    check_ott(problem)
     jax = imported("ott", "jax", "ott-jax")
     grid = imported("ott", "ott.geometry.grid", "ott-jax")
     linear = imported("ott", "ott.problems.linear.linear_problem", "ott-jax")
@@ -88,3 +83,14 @@ def solve_ott(
         return Scaling(found, int(count), seconds[1], max(0.0, seconds[0] - seconds[1]))
 
     return transport("ott", "ott-jax", problem, request, run)
+
+
+def check_ott(problem: Problem) -> None:
+    """Refuse at once what OTT cannot solve on a grid."""
+    shapes = problem.source.shape, problem.target.shape
+    if shapes[0] != shapes[1]:
+        raise InvalidInputError(
+            f"peer ott needs source and target of one shape, here {shapes[0]} and {shapes[1]}: "
+            "resample one of them"
+        )
+    imported("ott", "ott", "ott-jax")

@@ -47,6 +47,7 @@ def solve_pot(
         POT is not installed, the matrices would not fit, or an argument is out of range.
     """
     request = Request(eps, tol, max_iterations, debiased)
+    check_pot(problem)
     ot = imported("pot", "ot", "POT")
 
     def run(reduced: Reduced) -> Scaling:
@@ -64,3 +65,9 @@ def solve_pot(
         return Scaling(on_cells(log["log_v"], reduced.b), int(log["niter"]) + 1, seconds)
 
     return transport("pot", "POT", problem, request, run)
+
+
+def check_pot(problem: Problem) -> None:
+    """Refuse at once what POT cannot solve."""
+    imported("pot", "ot", "POT")
+    check_pairs("pot", Reduced.of(problem))

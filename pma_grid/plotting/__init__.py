@@ -6,6 +6,7 @@ shown and no global state is touched, so the functions work without a display.
 
 from pma_grid.plotting.canvas import save
 from pma_grid.plotting.claims import claim
+from pma_grid.plotting.comparisons import comparison
 from pma_grid.plotting.densities import density
 from pma_grid.plotting.films import animation
 from pma_grid.plotting.flows import flow
@@ -13,6 +14,6 @@ from pma_grid.plotting.histories import history
 from pma_grid.plotting.transports import convergence, interpolation, map, transport
 
 __all__ = [
-    "animation", "claim", "convergence", "density", "flow", "history", "interpolation", "map",
-    "save", "transport",
+    "animation", "claim", "comparison", "convergence", "density", "flow", "history",
+    "interpolation", "map", "save", "transport",
 ]  # fmt: skip

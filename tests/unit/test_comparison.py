@@ -83,11 +83,13 @@ def test_marginal_errors_and_names_come_from_the_statistics() -> None:
     problem = _problem(8)
     still = _identity(problem)
     stats = [
-        {"eps": 0.01, "marginal_error": 2e-7, "iterations": 12},
+        {"eps": 0.01, "method": "dense", "marginal_error": 2e-7, "iterations": 12},
         {"eps": 0.01, "peer": "pot"},
         {"eps": 0.01, "peer": "pot"},
         {"eps": 0.02, "peer": "ott", "debiased": True},
-        {"scheme": "explicit"},
+        {"eps": 0.02, "method": "dense", "map": "debiased"},
+        {"eps": 0.02, "method": "multiscale"},
+        {"eps": 0.02, "schedule": "constant(0.02)"},
     ]
     others = [
         pma.Transport(problem, still.potential, status=Status.ENTROPIC, stats=s) for s in stats
@@ -95,7 +97,7 @@ def test_marginal_errors_and_names_come_from_the_statistics() -> None:
     out = compare(still, *others)
     assert out.names == (
         "potential", "sinkhorn eps=0.01", "pot eps=0.01", "pot eps=0.01 (2)",
-        "ott eps=0.02 debiased", "flow",
+        "ott eps=0.02 debiased", "sinkhorn eps=0.02 debiased", "multiscale eps=0.02", "flow",
     )  # fmt: skip
     assert out.rows[1].marginal_error == 2e-7
     assert math.isnan(out.rows[2].marginal_error)

@@ -1,0 +1,247 @@
+"""`pma-grid compare`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pma_grid.cli import inputs
+from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
+from pma_grid.errors import ConvergenceError, InvalidInputError, Status
+
+if TYPE_CHECKING:
+    from pma_grid.problem import Problem
+    from pma_grid.transport import Transport
+
+PEERS = ("pot", "ott", "geomloss")
+# The benchmark problems of the docs: the case and what it takes, and cells an axis by default.
+CASES: dict[str, tuple[str, tuple[int, ...], int]] = {
+    "P1": ("gaussian_mixtures", (), 64),
+    "P2": ("manufactured", (2,), 64),
+    "P3": ("photographs", (), 64),
+    "P4": ("concentrated", (), 64),
+    "P5": ("manufactured", (3,), 24),
+}
+# eps where none is given, in units of the square of the box's length.
+DEFAULT_EPS = (1e-2, 1e-3)
+# L1 marginal errors asked for where none is given.
+TOLERANCE = {"dense": 1e-6, "multiscale": 1e-4}
+
+
+@dataclass(frozen=True)
+class Entropic:
+    """What is asked of every entropic solver."""
+
+    eps: tuple[float, ...]
+    tol: float | None
+    max_iterations: int
+    method: str
+    kernel: str
+    debiased: bool
+    peers: tuple[str, ...]
+
+    @property
+    def tolerance(self) -> float:
+        """Of the marginals."""
+        return TOLERANCE[self.method] if self.tol is None else self.tol
+
+
+@click.command()
+@click.argument("files", metavar="[SOURCE TARGET | RESULT ...]", nargs=-1)
+@click.option("--case", type=click.Choice(tuple(CASES)), help="A built-in problem instead of "
+              "files: P1 Gaussian mixtures, P2 manufactured, P3 photographs, P4 concentrated, P5 "
+              "manufactured in 3-D.")  # fmt: skip
+@click.option("--size", type=click.IntRange(2, 4096), help="Cells an axis of --case  [default: 64; "
+              "P5 24]")  # fmt: skip
+@click.option("--eps", multiple=True, type=float, metavar="E E ...", help="Of the entropic "
+              "solvers, length^2, cost |x - y|^2/2  [default: 0.01 0.001 of the box's length "
+              "squared]")  # fmt: skip
+@click.option("--peer", "peers", multiple=True, type=click.Choice(PEERS), metavar="NAME ...",
+              help="Other packages to run at each eps: pot, ott, geomloss.")  # fmt: skip
+@click.option("--method", type=click.Choice(tuple(TOLERANCE)), default="dense", show_default=True,
+              help="Of sinkhorn: multiscale for eps near the square of a cell.")  # fmt: skip
+@click.option(
+    "--kernel",
+    type=click.Choice(("plain", "reflect")),
+    default="plain",
+    help="Of sinkhorn: reflect has no layer at the faces.",
+    show_default=True,
+)
+@click.option("--debiased", is_flag=True, help="Maps of debiased potentials.")
+@click.option("--tol", type=float, help="L1 marginal error  [default: 1e-6, multiscale 1e-4]")
+@click.option("--max-iterations", type=click.IntRange(1), default=10_000, show_default=True,
+              help="Sweeps allowed.")  # fmt: skip
+@inputs.boxes_and_floors
+@click.option("--plot", "picture", metavar="FILE", help="Picture to write as well.")
+@inputs.as_json
+@inputs.quiet
+def compare(
+    files: tuple[str, ...], case: str | None, size: int | None, eps: tuple[float, ...],
+    peers: tuple[str, ...], method: str, kernel: str, debiased: bool, tol: float | None,
+    max_iterations: int, floor_source: float | None, floor_target: float | None, box_source: Any,
+    box_target: Any, picture: str | None, as_json: bool, quiet: bool,
+) -> int:  # fmt: skip
+    """Compare solve with sinkhorn, and with other packages, on one problem.
+
+    Prints W2 and its gap, the distances of the maps (L2 weighted by the source, and largest), the
+    error of the push-forward, the error of the plan's marginals, iterations and seconds.  The
+    first row is the reference.  Instead of two densities give RESULT files of one problem, as
+    solve wrote them: then nothing is solved.
+
+    \b
+    pma-grid compare a.npy b.npy --eps 0.01 0.001 --plot compared.png
+    pma-grid compare --case P1 --size 128 --eps 0.001 --debiased --peer ott pot
+    pma-grid compare one.npz two.npz
+    """
+    drawn = inputs.check_picture(picture) if picture else None
+    inputs.check_inputs(files, (drawn,))
+    asked = Entropic(
+        eps, tol, max_iterations, method, kernel, debiased, tuple(dict.fromkeys(peers))
+    )
+    _check_options(asked)
+    names = None
+    if case is None and files and _are_results(files):
+        _nothing_to_solve(asked, size)
+        names, transports = _saved(files)
+    else:
+        boxes, floors = (box_source, box_target), (floor_source, floor_target)
+        problem = _problem(files, case, size, boxes, floors)
+        transports = list(_solved(problem, asked, not quiet and sys.stderr.isatty()))
+    return _report(transports, names, drawn, as_json)
+
+
+def _check_options(asked: Entropic) -> None:
+    """What only fits together, before anything is computed."""
+    if asked.method == "multiscale" and (asked.kernel != "plain" or asked.debiased):
+        raise InvalidInputError(
+            "--method multiscale has no --kernel reflect and no --debiased; use --method dense"
+        )
+    for value in asked.eps:
+        if not 0 < value < float("inf"):
+            raise InvalidInputError(f"--eps is {value}; it must be a positive finite number")
+    if asked.tol is not None and not 0 < asked.tol < float("inf"):
+        raise InvalidInputError(f"--tol is {asked.tol}; it must be a positive finite number")
+
+
+def _are_results(files: tuple[str, ...]) -> bool:
+    """Whether all files are results; some only is an error."""
+    from pma_grid import storage
+
+    stored = [storage.is_stored(file) for file in files]
+    if any(stored) and not all(stored):
+        other = files[stored.index(False)]
+        raise InvalidInputError(
+            f"{other} is no result, as others are; give two densities, or results of one problem"
+        )
+    return all(stored)
+
+
+def _nothing_to_solve(asked: Entropic, size: int | None) -> None:
+    given = [("--eps", asked.eps), ("--peer", asked.peers), ("--size", size)]
+    for option, value in given:
+        if value:
+            raise InvalidInputError(
+                f"{option} is for problems that are solved; these are results: omit it"
+            )
+
+
+def _saved(files: tuple[str, ...]) -> tuple[list[str], list[Transport]]:
+    """Results by the names of their files."""
+    from pma_grid.flow import Flow
+    from pma_grid.loading import load
+
+    found = [load(file) for file in files]
+    return list(files), [r.transport if isinstance(r, Flow) else r for r in found]
+
+
+def _problem(
+    files: tuple[str, ...], case: str | None, size: int | None, boxes: Any, floors: Any
+) -> Problem:
+    """That of two files, or a built-in one."""
+    if case is None:
+        if size is not None:
+            raise InvalidInputError("--size is for --case; a file's cells are its own: omit it")
+        if len(files) != 2:
+            raise InvalidInputError(
+                f"{len(files)} files are given; two densities are needed, or --case, or results "
+                "that solve wrote"
+            )
+        return inputs.read_problem(files[0], files[1], boxes=boxes, floors=floors)
+    if files or any(value is not None for value in (*boxes, *floors)):
+        raise InvalidInputError("--case is a problem of its own; omit files, boxes and floors")
+    from pma_grid import cases
+
+    name, arguments, default = CASES[case]
+    made = getattr(cases, name)(*arguments)
+    problem: Problem = made.problem((size or default,) * made.dim)
+    return problem
+
+
+def _solved(problem: Problem, asked: Entropic, progress: bool) -> Iterator[Transport]:
+    """solve, then at each eps sinkhorn and the peers; peers that cannot are refused at once."""
+    from pma_grid import peers
+    from pma_grid.stationary import solve
+
+    for name in asked.peers:
+        peers.check(name, problem)
+    try:
+        yield solve(problem, progress=progress)
+    except ConvergenceError as error:
+        yield error.result
+    for eps in asked.eps or _default_eps(problem):
+        yield _sinkhorn(problem, eps, asked, progress)
+        for name in asked.peers:
+            try:
+                yield peers.PEERS[name](
+                    problem, eps, asked.tolerance, asked.max_iterations, debiased=asked.debiased
+                )
+            except ConvergenceError as error:
+                say(f"did not converge: {error}; it has no row.")
+
+
+def _sinkhorn(problem: Problem, eps: float, asked: Entropic, progress: bool) -> Transport:
+    """Ours."""
+    from pma_grid.entropic.solving import sinkhorn
+
+    return sinkhorn(
+        problem, eps, tol=asked.tolerance, max_iterations=asked.max_iterations,
+        method=asked.method, kernel=asked.kernel,  # type: ignore[arg-type]
+        map="debiased" if asked.debiased else "barycentric", progress=progress,
+    )  # fmt: skip
+
+
+def _default_eps(problem: Problem) -> tuple[float, ...]:
+    """Shares of the square of the boxes' length, the geometric mean over both and all axes."""
+    volumes = problem.source.grid.volume * problem.target.grid.volume
+    return tuple(share * volumes ** (1 / problem.dim) for share in DEFAULT_EPS)
+
+
+def _report(
+    transports: list[Transport], names: list[str] | None, picture: str | None, as_json: bool
+) -> int:
+    """Print the table; the exit status says whether every row converged."""
+    from pma_grid.comparison import compare as run
+
+    found = run(*transports, names=names)
+    if picture is not None:
+        from pma_grid import plotting
+
+        plotting.save(plotting.comparison(found), picture)
+    files = [picture] if picture else []
+    if as_json:
+        click.echo(json.dumps(found.to_dict() | {"files": files}))
+    else:
+        click.echo(found.table() + (f"\nfiles  {', '.join(files)}" if files else ""))
+    missed = [
+        row.name
+        for row, transport in zip(found.rows, transports, strict=True)
+        if not (transport.status.succeeded or transport.status is Status.NOT_SOLVED)
+    ]
+    if missed:
+        say(f"did not converge: {', '.join(missed)}.")
+    return NOT_CONVERGED if missed else DONE

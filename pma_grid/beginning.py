@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pma_grid.density import Density
+from pma_grid.entropic.mirror import EntropicOperator
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow, State
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array, Transfer
+from pma_grid.mirrors import MirrorOperator
 from pma_grid.operator import split
 from pma_grid.parabolic import Forcing, ParabolicOperator
 from pma_grid.problem import Problem
@@ -65,15 +67,60 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
     raise _not_convex(state)
 
 
+def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -> State:
+    """The first state of Sinkhorn's flow; its time is always index times eps.
+
+    Raises
+    ------
+    InvalidInputError
+        ``initial`` has the wrong shape or is not finite.
+    """
+    operator = EntropicOperator(problem, eps, kernel=kernel)
+    index = 0
+    if isinstance(initial, State):
+        phi, offset = initial.phi, initial.offset
+        theirs = initial.operator
+        if isinstance(theirs, EntropicOperator) and (theirs.eps, theirs.kernel) == (eps, kernel):
+            if _is(theirs.problem, problem):
+                return initial
+            index = initial.index if _of(theirs.problem, problem) else 0
+    elif initial is None:
+        phi, offset = np.zeros(problem.source.shape), 0.0
+    else:
+        given = initial.transport if isinstance(initial, Flow) else initial
+        phi, offset = _candidates(problem, given)[0]
+    if isinstance(initial, Flow) and _is_sinkhorn(initial, eps, kernel):
+        index = initial.first + len(initial) if _of(initial.problem, problem) else 0
+    _check_shape(operator, phi)
+    state = start(operator, phi, offset, index * eps, index)
+    if not np.isfinite(state.residual).all():
+        raise InvalidInputError(
+            f"initial has values up to {np.abs(phi).max():.1e}, which over eps = {eps:g} are no "
+            "numbers: give a potential of the size of the box squared"
+        )
+    return state
+
+
+def _is_sinkhorn(flow: Flow, eps: float, kernel: str) -> bool:
+    """Whether a flow is of Sinkhorn's iteration with this very eps and kernel."""
+    return (flow.scheme, flow.stats.get("eps"), flow.stats.get("kernel")) == (
+        "sinkhorn", eps, kernel,
+    )  # fmt: skip
+
+
 def _continues(state: State, problem: Problem, forcing: Forcing | None) -> bool:
     """Whether a state is one of this very flow: then all that its next step may reuse goes on."""
     operator = state.operator
     return (
         isinstance(operator, ParabolicOperator)
-        and operator.problem.source is problem.source
-        and operator.problem.target is problem.target
+        and _is(operator.problem, problem)
         and operator.forcing is forcing
     )
+
+
+def _is(theirs: Problem, mine: Problem) -> bool:
+    """Whether two problems share their densities."""
+    return theirs.source is mine.source and theirs.target is mine.target
 
 
 def _of(theirs: Problem | None, mine: Problem) -> bool:
@@ -122,7 +169,7 @@ def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
     return [(values - values.mean(), mean + float(values.mean())) for values in finer]
 
 
-def _check_shape(operator: ParabolicOperator, phi: Array) -> None:
+def _check_shape(operator: MirrorOperator, phi: Array) -> None:
     shape = operator.problem.source.shape
     if phi.shape != shape:
         raise InvalidInputError(

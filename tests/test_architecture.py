@@ -42,7 +42,8 @@ ROWS = (
     # recording: the fold over states; equilibrium: the stationary potential, from stationary
     ("recording", "equilibrium"),
     ("marching",),  # the time loop of all flows; it feeds a recorder
-    ("evolution",),  # a module named evolve would hide the function
+    # modules named evolve and sinkhorn_flow would hide the functions
+    ("evolution", "entropic_flow"),
     # precompile: compiles the kernels, nothing else
     # comparison: a module named compare would hide the function
     ("samples", "learning", "theory", "convergence", "comparison", "pairwise", "precompile"),

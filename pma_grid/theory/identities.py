@@ -27,11 +27,12 @@ def evi_residual(flow: Flow) -> Array:
         D_{k+1} - D_k = -eta_k S_{k+1} - D(rho_{k+1} | rho_k),
 
     exactly in space; on a grid, with the divergences taken along segments, up to order 2 in h.
+    Sinkhorn's sweeps are explicit steps that satisfy it to rounding on every grid.
 
     Parameters
     ----------
     flow : Flow
-        Of `Explicit` or `ImplicitEuler`, with the series `SERIES`; with smoothing also
+        Of `Explicit`, `ImplicitEuler` or Sinkhorn's sweeps, with the series `SERIES`; with smoothing also
         `pma_grid.observables.smoothed_kl` of its length, which then is S.
     Returns
     -------

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from pma_grid.density import Density
+from pma_grid.entropic.mirror import EntropicOperator
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow
 from pma_grid.lattice import Array
+from pma_grid.mirrors import MirrorOperator
 from pma_grid.operator import positive, split
 from pma_grid.parabolic import ParabolicOperator
 from pma_grid.theory.bounds import master_bound
@@ -106,10 +108,11 @@ def mixture(flow: Flow) -> Density:
 def mixture_divergences(flow: Flow) -> tuple[float, float]:
     """KL(average|mu) and KL(mu|average): by convexity at most the averages of KL along the flow."""
     problem = flow.oriented
-    # as along the flow: zeros of the source raised to the working floor
-    values = positive(problem)[0]
-    log_ratio = np.log(mixture(flow).values / values)
-    masses = values * problem.source.grid.cell_volume
+    # as along the flow: zeros of the source raised to the working floor, kept by Sinkhorn's sweeps
+    values = problem.source.values if flow.scheme == "sinkhorn" else positive(problem)[0]
+    full = values > 0
+    log_ratio = np.log(mixture(flow).values[full] / values[full])
+    masses = values[full] * problem.source.grid.cell_volume
     ratio = np.exp(log_ratio)
     return (
         float((masses * (ratio * log_ratio - np.expm1(log_ratio))).sum()),
@@ -125,7 +128,8 @@ def average_divergence(flow: Flow, stationary: Transport) -> float:
     flow : Flow
         Of at least one step, solved on the source's side.
     stationary : Transport
-        The solution of its problem, `pma_grid.solve` to a small tolerance.
+        The solution of its problem, `pma_grid.solve` to a small tolerance; of Sinkhorn's flow the
+        entropic one of the same eps and kernel.
     """
     if flow.average_potential is None or flow.side != "source":
         raise InvalidInputError(
@@ -134,4 +138,11 @@ def average_divergence(flow: Flow, stationary: Transport) -> float:
         )
     problem = flow.oriented
     phi, _ = split(problem, flow.average_potential)
-    return ParabolicOperator(problem).divergence(np.array(stationary.phi), phi, 0.0)
+    return _mirror(flow).divergence(np.array(stationary.phi), phi, 0.0)
+
+
+def _mirror(flow: Flow) -> MirrorOperator:
+    """The mirror that a flow descends in."""
+    if flow.scheme == "sinkhorn":
+        return EntropicOperator(flow.oriented, flow.stats["eps"], kernel=flow.stats["kernel"])
+    return ParabolicOperator(flow.oriented)

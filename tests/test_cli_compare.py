@@ -159,3 +159,18 @@ def test_help_imports_no_numerics(cli: Any, tmp_path: Path) -> None:
     lines = cli.process(tmp_path, ["-c", code]).out.splitlines()
     assert lines[-1] == "0"
     assert any("pma-grid compare --case P1" in line for line in lines)
+
+
+def test_a_peer_that_fails_has_no_row(
+    cli: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pma_grid import peers
+
+    def fails(*_: Any, **__: Any) -> Any:
+        raise pma.ConvergenceError("its kernel underflows")
+
+    monkeypatch.setitem(peers.PEERS, "pot", fails)
+    done = cli.run(folder, "compare", "a.npy", "b.npy", "--eps", "0.05", "--peer", "pot")
+    assert done.status == 1
+    assert len(done.out.splitlines()) == 3
+    assert done.err == "pma-grid: did not converge: its kernel underflows; it has no row.\n"

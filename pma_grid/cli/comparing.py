@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -104,15 +103,18 @@ def compare(
         eps, tol, max_iterations, method, kernel, debiased, tuple(dict.fromkeys(peers))
     )
     _check_options(asked)
-    names = None
+    names, failures = None, []
     if case is None and files and _are_results(files):
         _nothing_to_solve(asked, size)
         names, transports = _saved(files)
     else:
         boxes, floors = (box_source, box_target), (floor_source, floor_target)
         problem = _problem(files, case, size, boxes, floors)
-        transports = list(_solved(problem, asked, not quiet and sys.stderr.isatty()))
-    return _report(transports, names, drawn, as_json)
+        transports, failures = _solved(problem, asked, not quiet and sys.stderr.isatty())
+    status = _report(transports, names, drawn, as_json)
+    for failure in failures:
+        say(f"did not converge: {failure}; it has no row.")
+    return NOT_CONVERGED if failures else status
 
 
 def _check_options(asked: Entropic) -> None:
@@ -182,26 +184,33 @@ def _problem(
     return problem
 
 
-def _solved(problem: Problem, asked: Entropic, progress: bool) -> Iterator[Transport]:
-    """solve, then at each eps sinkhorn and the peers; peers that cannot are refused at once."""
+def _solved(problem: Problem, asked: Entropic, progress: bool) -> tuple[list[Transport], list[str]]:
+    """solve, then at each eps sinkhorn and the peers; and why some peers gave nothing.
+
+    Peers that are not installed or cannot solve the problem are refused before anything is solved.
+    """
     from pma_grid import peers
     from pma_grid.stationary import solve
 
     for name in asked.peers:
         peers.check(name, problem)
     try:
-        yield solve(problem, progress=progress)
+        transports = [solve(problem, progress=progress)]
     except ConvergenceError as error:
-        yield error.result
+        transports = [error.result]
+    failures = []
     for eps in asked.eps or _default_eps(problem):
-        yield _sinkhorn(problem, eps, asked, progress)
+        transports.append(_sinkhorn(problem, eps, asked, progress))
         for name in asked.peers:
+            run = peers.PEERS[name]
             try:
-                yield peers.PEERS[name](
-                    problem, eps, asked.tolerance, asked.max_iterations, debiased=asked.debiased
-                )
+                transports.append(
+                    run(problem, eps, asked.tolerance, asked.max_iterations,
+                        debiased=asked.debiased)
+                )  # fmt: skip
             except ConvergenceError as error:
-                say(f"did not converge: {error}; it has no row.")
+                failures.append(str(error))
+    return transports, failures
 
 
 def _sinkhorn(problem: Problem, eps: float, asked: Entropic, progress: bool) -> Transport:

@@ -103,7 +103,8 @@ def compare(
         eps, tol, max_iterations, method, kernel, debiased, tuple(dict.fromkeys(peers))
     )
     _check_options(asked)
-    names, failures = None, []
+    names: list[str] | None = None
+    failures: list[str] = []
     if case is None and files and _are_results(files):
         _nothing_to_solve(asked, size)
         names, transports = _saved(files)

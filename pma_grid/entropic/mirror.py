@@ -31,6 +31,8 @@ KEPT = 3
 # and those after which the size of the exponents is looked at again.
 FIXED_POINT, ROUNDINGS = 1e-13, 8.0
 MOST_SWEEPS, SWEEPS_AT_ONCE = 200_000, 1000
+# Rounding of a variance, in that of the squared box.
+VARIANCE = 16.0
 # Series up to this size, and their terms; beyond, the closed forms lose no digits that count.
 SERIES, TERMS = 0.3, 16
 
@@ -141,11 +143,13 @@ class EntropicOperator(MirrorOperator):
         hessian = np.moveaxis(covariance.reshape(dim, dim, -1), -1, 0) / self.eps
         single = [i for i, n in enumerate(self.problem.target.shape) if n == 1]
         hessian[:, single, single] = 1.0
-        # a kernel narrower than a cell sees one point: keep what rounding leaves of it invertible
-        least = np.finfo(float).eps * self.reduced.lengths**2 / self.eps
-        hessian[:, range(dim), range(dim)] += least
+        # a kernel narrower than a cell sees one point: what is left of its variance is rounding
+        least = VARIANCE * np.finfo(float).eps * float(np.square(self.reduced.lengths).max())
+        values, vectors = np.linalg.eigh(hessian)
+        values = np.maximum(values, min(1.0, least / self.eps))
+        inverse = (vectors / values[:, None, :]) @ np.swapaxes(vectors, 1, 2)
         root = np.sqrt(self.frame.stretch)
-        return np.asarray(np.linalg.inv(hessian) / (root[:, None] * root))
+        return np.asarray(inverse / (root[:, None] * root))
 
     def conjugate(self, phi: Array, offset: float) -> tuple[Array, float]:
         """psi and offset of the soft conjugate v on the target's grid."""
@@ -208,7 +212,9 @@ class EntropicOperator(MirrorOperator):
         ConvergenceError
             After 200 000 sweeps.
         """
-        at = Potentials(-phi / self.eps, self._sweep(phi).dual.copy())
+        # from one sweep later: phi off the support may be anything, its image is determined
+        sweep = self._sweep(phi)
+        at = Potentials(-sweep.image, sweep.dual.copy())
         while not at.converged and at.iterations < MOST_SWEEPS:
             size = float(np.ptp(at.F[self.masses > 0]))
             tol = max(FIXED_POINT, ROUNDINGS * np.finfo(float).eps * size)

@@ -15,6 +15,7 @@ from pma_grid.entropic.mirror import EntropicOperator
 from pma_grid.entropic_flow import iterate_sinkhorn
 from pma_grid.flow import State
 from pma_grid.mirrors import normalised
+from pma_grid.observables import NAMES
 from pma_grid.operator import split
 
 Array = np.ndarray
@@ -102,14 +103,17 @@ def test_evi_and_regret(name: str) -> None:
     flow = pma.sinkhorn_flow(steps=STEPS, record=theory.SERIES, **_start(name))
     worth = _worth(flow["symmetrised_kl"][:-1])
     assert worth[:2].all()
-    states = _states(name)
-    rounding = _rounding(name, *(state.phi for state in states))
+    phis = [state.phi for state in _states(name)]
+    operator = _states(name, 0)[0].operator
+    assert isinstance(operator, EntropicOperator)
+    phis.append(operator.fixed_point(phis[-1]))
+    rounding = _rounding(name, *phis)
     assert np.abs(theory.evi_residual(flow)[worth]).max() < 10 * rounding
     assert np.abs(theory.regret_residual(flow)).max() < rounding
     assert (flow["forward_divergence"][1:][worth] > 0).all()
     assert (flow["backward_divergence"][1:][worth] > 0).all()
     assert (np.diff(flow["bregman"]) <= 0).all()
-    exponents = 1 + max(np.ptp(state.phi) for state in states) / CASES[name][1]
+    exponents = 1 + max(np.ptp(phi) for phi in phis) / CASES[name][1]
     assert np.abs(flow["mass_constant"]).max() < 2e-15 * exponents
 
 
@@ -182,7 +186,8 @@ def test_what_falls_with_every_step(name: str) -> None:
     """KL both ways, total variation, chi^2, max h and -min h; and the last iterate's bound."""
     record = ("kl", "reverse_kl", "tv", "chi2", "max_h", "min_h", "bregman")
     flow = pma.sinkhorn_flow(steps=40, record=record, **_start(name))
-    for series, sign in {"kl": 1, "reverse_kl": 1, "tv": 1, "max_h": 1, "min_h": -1}.items():
+    signs = {"kl": 1, "reverse_kl": 1, "tv": 1, "chi2": 1, "max_h": 1, "min_h": -1}
+    for series, sign in signs.items():
         values = sign * flow[series]
         # off the support the first h is that of a potential which nothing determines
         first = 1 if series.endswith("_h") else 0
@@ -209,6 +214,38 @@ def test_sweeps_keep_order_distance_and_constants(name: str) -> None:
     for a, b, lifted in zip(*runs, strict=True):
         assert (b - a).min() >= -1e-14
         np.testing.assert_allclose(lifted, a + 0.7, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("seed", range(24))
+def test_random_problems_of_any_kind(seed: int) -> None:
+    """Shapes with axes of one cell, masses over decades, zeros, any eps, starts from noise."""
+    rng = np.random.default_rng(seed)
+    dim = 1 + seed % 3
+    shapes = [tuple(rng.integers(1, (30, 8, 4)[dim - 1] + 1, dim)) for _ in range(2)]
+    fields = [rng.lognormal(0.0, rng.uniform(0, 4), shape) for shape in shapes]
+    for field in fields:
+        field[rng.uniform(size=field.shape) < 0.4 * (seed % 2)] = 0.0
+        field.ravel()[0] = 1.0
+    eps = 10 ** rng.uniform(-5, 1)
+    u = rng.normal(0.0, 10 ** rng.uniform(-3, 0), shapes[0])
+    kernel: Any = ("plain", "reflect")[int(rng.integers(2))]
+    problem = pma.Problem(*fields)
+    flow = pma.sinkhorn_flow(problem, eps, steps=12, initial=u, kernel=kernel, record=NAMES)
+    assert flow.potential is not None
+    assert all(np.isfinite(values).all() for values in flow.series.values())
+    # logarithms of masses, and potentials over eps: what exponentials are taken of
+    size = np.ptp(u) + np.ptp(split(problem, flow.potential)[0])
+    rounding = float(np.finfo(float).eps) * (30 + size / eps)
+    for series in ("kl", "reverse_kl", "tv", "chi2", "max_h", "min_h", "semidual", "bregman"):
+        values = flow[series] * (-1 if series == "min_h" else 1)
+        # off the support the first h is that of a potential which nothing determines
+        values = values[1:] if series.endswith("_h") else values
+        assert np.diff(values).max() <= 4 * rounding * (1 + np.abs(values[0])), series
+    largest = max(flow["max_h"][1:].max(), -flow["min_h"][1:].min())
+    for series in ("forward_divergence", "backward_divergence"):
+        assert flow[series][2:].min() >= -rounding * eps * (1 + largest) ** 2, series
+    assert flow["bregman"].min() >= -rounding * (eps + size) and flow["dissipation"].min() >= 0
+    assert np.abs(flow["mass_constant"]).max() < 4 * rounding
 
 
 def test_gaussians_stay_gaussians() -> None:

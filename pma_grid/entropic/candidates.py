@@ -67,9 +67,7 @@ class Pairs:
 
     def united(self, other: Pairs) -> Pairs:
         """The pairs of either list."""
-        return self._twice(
-            plans.unite, self.pointers, self.indices, other.pointers, other.indices
-        )
+        return self._twice(plans.unite, self.pointers, self.indices, other.pointers, other.indices)
 
     def widened(self, images: Array, atoms: Atoms, distance: float) -> Pairs:
         """With the pairs of neighbours whose images lie further apart than ``distance``."""
@@ -161,7 +159,6 @@ class Candidates:
         self.chunks.rows(plans.fill_pairs, self.pairs.pointers, *common, pointers, indices, values)
         return Pairs(pointers, indices, y.size), values
 
-
     def links(
         self, f: Array, g: Array, eps: float, labels: tuple[Array, Array], count: int
     ) -> tuple[Array, Array, Array]:
@@ -184,7 +181,9 @@ class Candidates:
         return pointers, found, logs
 
 
-def extended(coarse: Level, fine: Level, pairs: Pairs, g: Array, eps: float, chunks: Chunks) -> Array:
+def extended(
+    coarse: Level, fine: Level, pairs: Pairs, g: Array, eps: float, chunks: Chunks
+) -> Array:
     """f on the finer level: the soft transform of the coarse g over the row of the parent."""
     groups = coarse.source.children, coarse.target.single
     return _soft(chunks, pairs, groups, (fine.source, coarse.target), g, eps)

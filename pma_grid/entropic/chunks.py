@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Chunks:
             return [(0, pointers.size - 1)]
         marks = np.linspace(0, entries, self.threads + 1)[1:-1]
         ends = [0, *np.searchsorted(pointers, marks).tolist(), pointers.size - 1]
-        return [(a, b) for a, b in zip(ends[:-1], ends[1:], strict=True) if a < b]
+        return [(a, b) for a, b in pairwise(ends) if a < b]
 
     def rows(self, kernel: Callable[..., Any], pointers: Array, *arguments: Any) -> None:
         """A kernel whose rows are independent."""

@@ -69,8 +69,10 @@ class Components:
         rows = np.repeat(level.source.mass, np.diff(pairs.pointers))
         share = plan / np.minimum(rows, level.target.mass[pairs.indices])
         excess = v * scaling.sums - level.target.mass
-        for threshold in THRESHOLDS:
-            components = cls(pairs, share > threshold, level)
+        kept = [share > threshold for threshold in THRESHOLDS]
+        # a light atom may send all it has to two parts that it does not join for all that
+        for joined in kept + [plan > threshold * error for threshold in THRESHOLDS[1:]]:
+            components = cls(pairs, joined, level)
             imbalance = np.bincount(components.columns, excess, components.count)
             if np.abs(imbalance).sum() > MOST * error:
                 return components
@@ -86,7 +88,7 @@ class Components:
             *_summed(own, others, logs, self.count), *_summed(others, own, logs, self.count),
             self.surplus, PASSES, out,
         )  # fmt: skip
-        return out[self.rows]
+        return np.asarray(out[self.rows])
 
 
 def _summed(rows: Array, columns: Array, logs: Array, count: int) -> tuple[Array, Array, Array]:

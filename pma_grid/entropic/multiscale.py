@@ -1,4 +1,4 @@
-"""`solve_multiscale`: sparse entropic transport from coarse to fine, exact zeros and tears included.
+"""`solve_multiscale`: sparse entropic transport, coarse to fine, with exact zeros and tears.
 
 Only cells with mass take part: no floor, no lift.  Both sides are summed to coarser grids, the
 coarsest pair is solved between all its atoms, and each finer one between the children of the pairs
@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def solve_multiscale(
     eps: float | None = None,
     *,
     tol: float = 1e-4,
-    max_cycles: int = 200,
+    max_cycles: int = 500,
     initial: Transport | Array | None = None,
     threads: int | None = None,
     callback: Callable[[Cycle], None] | None = None,
@@ -189,16 +190,14 @@ class _Descent:
 
 def _diagonal(level: Level) -> float:
     """Largest squared distance of two cells, length^2."""
-    side = np.maximum(
-        *(s.spacing * (np.array(s.shape) - 1) for s in (level.source, level.target))
-    )
+    side = np.maximum(*(s.spacing * (np.array(s.shape) - 1) for s in (level.source, level.target)))
     return float((side**2).sum())
 
 
 def _restricted(levels: list[Level], initial: Array) -> list[Array]:
     """A potential on the source's grid, averaged by mass on every level."""
     values = [initial.ravel()[levels[0].source.flat]]
-    for fine, coarse in zip(levels[:-1], levels[1:], strict=True):
+    for fine, coarse in pairwise(levels):
         share = fine.source.mass / coarse.source.mass[fine.source.parent]
         values.append(np.bincount(fine.source.parent, share * values[-1]))
     return values

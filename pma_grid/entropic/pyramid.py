@@ -76,7 +76,7 @@ class Atoms:
     @property
     def flat(self) -> Array:
         """Index of each atom's cell in C order."""
-        return np.ravel_multi_index(tuple(self.cell.T[: len(self.shape)]), self.shape)
+        return np.asarray(np.ravel_multi_index(tuple(self.cell.T[: len(self.shape)]), self.shape))
 
     def take(self, order: Array) -> None:
         """Renumber the atoms."""
@@ -182,9 +182,9 @@ def _order(fine: Atoms, coarse: Atoms) -> None:
 
     The parents were given in C order of the coarse cells; `coarse` may have been renumbered since.
     """
-    rank = np.empty(coarse.size, np.int32)
-    rank[np.argsort(coarse.flat)] = np.arange(coarse.size)
     sequence = np.argsort(coarse.flat)
     fine.parent = sequence.astype(np.int32)[fine.parent]
     fine.take(np.argsort(fine.parent, kind="stable"))
-    coarse.children = np.concatenate([[0], np.cumsum(np.bincount(fine.parent, minlength=coarse.size))])
+    coarse.children = np.concatenate(
+        [[0], np.cumsum(np.bincount(fine.parent, minlength=coarse.size))]
+    )

@@ -1,4 +1,4 @@
-"""One level of the multiscale solver: scale, absorb the factors, thin the pairs anew, until done."""
+"""One level of the multiscale solver: scale, absorb the factors, thin the pairs anew, and again."""
 
 from __future__ import annotations
 
@@ -20,12 +20,15 @@ from pma_grid.lattice import Array
 # Thin lists also fall into parts whose masses do not match; their factors then drift until the
 # list, made anew from all the candidates, joins them.
 DRIFT = 3.0
-# Before a level is left: the pairs dropped must not matter for the factors it ends with either.
-FINAL_DRIFT = 1.5
-# A mixed iterate this much worse than the best so far has mixed the wrong things.
+# Factors beyond the inverse of delta at the very start: the list knows nothing of such places.
+FAR = 12.0
+# At the end the pairs dropped must not matter either: as many new lists as may be made for that,
+# since factors of atoms that weigh nothing may go on drifting.
+FINAL_DRIFT, FINAL_LISTS = 1.5, 3
+# An iterate this much worse than the best so far is given up for plain sweeps from that one.
 WORSE = 4.0
 # The mixed logarithms stay this near to the plain ones.
-REACH = 20.0
+REACH = 3.0
 # So many cycles must reduce the error below this share, or the list stalls.
 PATIENCE, STALLED = 6, 0.8
 
@@ -103,7 +106,8 @@ class Plan:
             source.position, moments,
         )  # fmt: skip
         weight = moments[:, :1]
-        return np.divide(moments[:, 1:], weight, out=target.position.copy(), where=weight > 0)
+        out = target.position.copy()
+        return np.asarray(np.divide(moments[:, 1:], weight, out=out, where=weight > 0))
 
 
 class Refinement:
@@ -146,67 +150,98 @@ class Refinement:
     def _settle(self, f: Array, stage: Stage) -> Plan:
         """Thin and scale in turn."""
         level = self.levels[0]
-        left = stage.limit
+        left, watch, again = stage.limit, _Watch(), FINAL_LISTS if stage.last else 0
         while True:
             g = self.candidates.target_transform(f, stage.eps)
             pairs, values = self.candidates.thinned(f, g, stage.eps, stage.delta)
             scaling = Scaling(pairs, values, self.levels, self.candidates.chunks)
             self.builds += 1
-            run = self._scale(scaling, stage, left)
+            run = self._scale(scaling, stage, left, watch)
             left -= run.cycles
-            # absorb: the factors go into the potentials
-            f = f + stage.eps * (np.log(scaling.u) - 0.5 * level.source.log_mass)
-            g = g + stage.eps * (np.log(run.v) - 0.5 * level.target.log_mass)
-            settled = run.error < stage.tol and not (stage.last and run.drift > FINAL_DRIFT)
-            if settled or left <= 0:
+            f, g = self._absorbed(f, g, stage, run)
+            met = run.error < stage.tol
+            if left <= 0 or (met and (again == 0 or run.drift <= FINAL_DRIFT)):
                 return Plan(level, stage.eps, f, g, scaling, run.v, run.error)
-            if run.stalled:
+            again -= met
+            if watch.stalled:
                 parts = Components.behind(scaling, level, run.v, run.error)
                 if parts is not None:
                     f = f + stage.eps * parts.offsets(self.candidates, f, g, stage.eps)
+                watch.restart(useful=parts is not None)
 
-    def _scale(self, scaling: Scaling, stage: Stage, limit: int) -> _Run:
+    def _absorbed(self, f: Array, g: Array, stage: Stage, run: _Run) -> tuple[Array, Array]:
+        """Potentials with the factors taken in."""
+        level = self.levels[0]
+        return (
+            f + stage.eps * (np.log(run.u) - 0.5 * level.source.log_mass),
+            g + stage.eps * (np.log(run.v) - 0.5 * level.target.log_mass),
+        )
+
+    def _scale(self, scaling: Scaling, stage: Stage, limit: int, watch: _Watch) -> _Run:
         """Cycles until the error is met, the limit, or the list is outworn or stalls."""
         v = best = scaling.target.root_mass.copy()
-        least = mark = np.inf
+        least = np.inf
         anderson = Anderson()
-        used, stalled = 0, False
+        used = 0
         while True:
             scaling.scale_rows(v)
             error = scaling.error(v)
             used, self.cycles = used + 1, self.cycles + 1
             self.report(Cycle(scaling.source.shape, self.cycles, error, stage.eps))
+            careful = not error <= WORSE * least
             if error < least:
                 least, best = error, v
-            elif not error <= WORSE * least:
+            elif careful:
                 anderson.clear()
+                v, error = best, least
+                scaling.scale_rows(v)
+            watch.note(least)
             drift = _drift(scaling, v)
-            if used % PATIENCE == 0:
-                stalled, mark = least > STALLED * mark, least
-            if error < stage.tol or used >= limit or stalled or (used > 2 and drift > DRIFT):
+            outworn = drift > (DRIFT if used > 2 else FAR)
+            if error < stage.tol or used >= limit or watch.stalled or outworn:
                 break
-            image = np.log(scaling.cycle(v))
+            image = np.log(scaling.sweeps(v) if careful else scaling.cycle(v))
             mixed = anderson.mix(np.log(v), image)
-            if not np.isfinite(mixed).all():
-                anderson.clear()
-                mixed = image
             v = np.exp(np.clip(mixed, image - REACH, image + REACH))
-        if (used >= limit or stalled) and least < error:
+        if (used >= limit or watch.stalled) and least < error:
             v, error = best, least
             scaling.scale_rows(v)
-            drift = _drift(scaling, v)
-        return _Run(v, error, used, drift, stalled)
+        return _Run(scaling.u, v, error, used, _drift(scaling, v))
+
+
+class _Watch:
+    """Whether the error still falls, over all the lists of a stage."""
+
+    def __init__(self) -> None:
+        self.patience = PATIENCE
+        self._since, self._mark = 0, np.inf
+
+    def note(self, error: float) -> None:
+        """One cycle."""
+        if error < STALLED * self._mark:
+            self._since, self._mark = 0, error
+        self._since += 1
+
+    @property
+    def stalled(self) -> bool:
+        """Too many cycles without a smaller error."""
+        return self._since > self.patience
+
+    def restart(self, *, useful: bool) -> None:
+        """Wait again, longer where nothing could be done."""
+        self._since, self._mark = 0, np.inf
+        self.patience = PATIENCE if useful else 2 * self.patience
 
 
 @dataclass(frozen=True, eq=False)
 class _Run:
-    """How scaling on one list ended; the scaling itself holds the row factors."""
+    """How scaling on one list ended."""
 
+    u: Array
     v: Array
     error: float
     cycles: int
     drift: float
-    stalled: bool
 
 
 def _drift(scaling: Scaling, v: Array) -> float:

@@ -76,28 +76,34 @@ class Scaling:
 
     def scaled_columns(self, v: Array) -> Array:
         """b / (R^T u); a column without a row keeps its factor."""
-        return np.divide(self.target.mass, self.sums, out=v.copy(), where=self.sums > 0)
+        factors = np.divide(self.target.mass, self.sums, out=v.copy(), where=self.sums > 0)
+        return np.asarray(np.clip(factors, sparse.SMALLEST, sparse.LARGEST))
 
     def cycle(self, v: Array) -> Array:
         """A better v: a sweep and the correction of the groups; `scale_rows` came before."""
-        v = self.scaled_columns(v)
         if self.coarse is None:
-            for _ in range(LONE_SWEEPS - 1):
-                self.scale_rows(v)
-                v = self.scaled_columns(v)
-            return v
+            return self.sweeps(v)
+        v = self.scaled_columns(v)
         self.scale_rows(v)
-        return v * self._correction(v)
+        return np.asarray(v * self._correction(v))
+
+    def sweeps(self, v: Array) -> Array:
+        """Some of Sinkhorn's sweeps; `scale_rows` came before."""
+        for _ in range(LONE_SWEEPS - 1):
+            v = self.scaled_columns(v)
+            self.scale_rows(v)
+        return self.scaled_columns(v)
 
     def _correction(self, v: Array) -> Array:
         """Factors of the groups of columns, for each column."""
         assert self.coarse is not None
         source, target = self._groups
         parents = self.source.parent, self.target.parent
+        u = self.u / source.root_mass[parents[0]]
+        w = v / target.root_mass[parents[1]]
         self.chunks.rows(
-            sparse.aggregate_values, self.coarse.pairs.pointers, self.pairs.pointers, self.pairs.indices,
-            self.values, self.u / source.root_mass[parents[0]], v / target.root_mass[parents[1]],
-            source.children, self._place, self.coarse.values,
+            sparse.aggregate_values, self.coarse.pairs.pointers, self.pairs.pointers,
+            self.pairs.indices, self.values, u, w, source.children, self._place, self.coarse.values,
         )  # fmt: skip
         factors = self.coarse.solve() / target.root_mass
         return np.asarray(np.clip(factors, 1 / LARGEST_FACTOR, LARGEST_FACTOR)[parents[1]])
@@ -114,4 +120,3 @@ class Scaling:
         v = self.cycle(v)
         self.scale_rows(v)
         return self.scaled_columns(v)
-

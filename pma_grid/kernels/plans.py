@@ -145,8 +145,26 @@ def fill_pairs(
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def links(
-    lo, hi, ptr, idx, rows, cols, x, y, f, g, log_a, log_b, eps, row_label, col_label, labels,
-    fill, out_ptr, out_label, out
+    lo,
+    hi,
+    ptr,
+    idx,
+    rows,
+    cols,
+    x,
+    y,
+    f,
+    g,
+    log_a,
+    log_b,
+    eps,
+    row_label,
+    col_label,
+    labels,
+    fill,
+    out_ptr,
+    out_label,
+    out,
 ):
     """log of the mass P that row i would send to each component of columns but its own.
 

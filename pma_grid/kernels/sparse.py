@@ -10,7 +10,10 @@ import math
 import numpy as np
 from numba import njit
 
+# No NaN occurs here, and the order of sums is free: the compiler may use vectors.
 FAST = {"reassoc", "contract", "nsz", "arcp", "nnan"}
+# Factors stay in this range: what lies beyond is reached by absorbing them first.
+SMALLEST, LARGEST = 1e-280, 1e280
 
 
 @njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)
@@ -20,7 +23,7 @@ def sweep(lo, hi, ptr, idx, val, a, v, u, out):
         total = 0.0
         for k in range(ptr[i], ptr[i + 1]):
             total += val[k] * v[idx[k]]
-        ui = a[i] / total
+        ui = min(max(a[i] / total, SMALLEST), LARGEST)
         u[i] = ui
         for k in range(ptr[i], ptr[i + 1]):
             out[idx[k]] += ui * val[k]
@@ -131,7 +134,8 @@ def join(ptr, idx, logs, back_ptr, back_idx, back_logs, surplus, passes, out):
     """Offsets o with sum_d W_cd e^(o_c - o_d) - sum_d W_dc e^(o_d - o_c) = surplus_c.
 
     One component after the other, X e^o - Y e^-o = m: o = asinh(m / (2 sqrt(X Y))) + log(Y / X)/2.
-    A component that cannot send (X = 0) or receive (Y = 0) keeps its offset.
+    A component of rows only (Y = 0) is scaled to its mass, one of columns only (X = 0) too; one
+    that nothing reaches keeps its offset.
     """
     n = surplus.size
     for t in range(passes):
@@ -140,9 +144,13 @@ def join(ptr, idx, logs, back_ptr, back_idx, back_logs, surplus, passes, out):
             c = r if t % 2 == 0 else n - 1 - r
             x = _log_sum(c, ptr, idx, logs, -1.0, out)
             y = _log_sum(c, back_ptr, back_idx, back_logs, 1.0, out)
-            if x == -np.inf or y == -np.inf:
-                continue
             m = surplus[c]
+            if x == -np.inf or y == -np.inf:
+                if m > 0.0 and x > -np.inf:
+                    out[c] = math.log(m) - x
+                elif m < 0.0 and y > -np.inf:
+                    out[c] = y - math.log(-m)
+                continue
             half = 0.5 * (x + y)
             # asinh of a ratio that may overflow: log of twice it, for large ratios
             if m == 0.0:

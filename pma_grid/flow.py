@@ -180,7 +180,7 @@ class Flow:
     problem : Problem or None
         As given; None for flows that live on no grid (closed forms).
     scheme : str
-        "implicit_euler", "trbdf2", "explicit", ...
+        "implicit_euler", "trbdf2", "explicit", "sinkhorn", ...
     times : ndarray, shape (steps + 1,)
     step_sizes : ndarray, shape (steps,)
     series : mapping of str to ndarray, shape (steps + 1,)

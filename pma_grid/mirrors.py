@@ -1,9 +1,9 @@
 """`MirrorOperator`: what a flow of potentials must know of its mirror.
 
-Both flows of this package are mirror flows: h(u) = log(rho_u / mu) is minus the derivative of a
-convex functional J(u) = int u dmu + int u* dnu with respect to mu.  In the Monge-Ampère flow u* is
-the convex conjugate and rho_u the pullback of nu; in Sinkhorn's iteration u* is the soft conjugate
-and rho_u the marginal of the entropic plan.  States, observables and recorders know this alone.
+Both flows of this package are mirror flows du/dt = h(u) = log(rho_u / mu), where mu - rho_u is the
+derivative of the convex J(u) = int u dmu + int u* dnu.  In the Monge-Ampère flow u* is the convex
+conjugate and rho_u the pullback of nu; in Sinkhorn's iteration u* is the soft conjugate and rho_u
+the source's marginal of the plan.  States, observables and recorders know this alone.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ Two ways to the same sums, chosen for every product by what floating point allow
 - *products*: dense matrices of one axis, by BLAS, after the largest exponent is taken out.  A
   product is thrown away where its smallest sum comes near the smallest number there is, so that
   what underflowed could matter.
+  In single precision, if asked for, as long as that range holds, else in double.
 - *tilted* sums (`pma_grid.kernels.softmax`): windows that follow the mass, in logarithms; no eps is
   too small for them.
 """
@@ -25,9 +26,8 @@ from pma_grid.kernels import softmax
 from pma_grid.lattice import Array
 
 # Terms this far (natural logarithm) below the largest are left out of tilted sums, and exponents
-# within a block stay below ``LIMIT``: 2 LIMIT + DEPTH must not underflow.  Double, single.
-DEPTH = {np.dtype(np.float64): 40.0, np.dtype(np.float32): 19.0}
-LIMIT = {np.dtype(np.float64): 300.0, np.dtype(np.float32): 30.0}
+# within a block stay below ``LIMIT``: 2 LIMIT + DEPTH must not underflow.
+DEPTH, LIMIT = 40.0, 300.0
 # A product is trusted where its smallest sum exceeds the smallest number by this much: what
 # underflowed (at most that number, N times) is then below rounding.
 MARGIN = {np.dtype(np.float64): 1e22, np.dtype(np.float32): 1e13}
@@ -42,11 +42,10 @@ LINES_PER_THREAD = 64
 class Axis:
     """One factor of the kernel, from abscissae x to y, both equally spaced in one box."""
 
-    def __init__(
-        self, x: Array, y: Array, length: float, eps: float, reflect: bool, dtype: np.dtype[Any]
-    ) -> None:
+    def __init__(self, x: Array, y: Array, length: float, eps: float, reflect: bool) -> None:
         self.x, self.y, self.length, self.eps = x, y, length, eps
-        self.reflect, self.dtype = reflect, dtype
+        self.reflect = reflect
+        self._matrices: dict[np.dtype[Any], NDArray[Any]] = {}
 
     @cached_property
     def images(self) -> list[tuple[int, float]]:
@@ -66,7 +65,7 @@ class Axis:
         reach = max(abs(shift) for _, shift in self.images) + self.length
         return -reach
 
-    def matrix(self, power: int = 0) -> NDArray[Any]:
+    def matrix(self, power: int = 0) -> Array:
         """sum over images of k(x', y) (x' - origin)^power, as (x, y)."""
         total = np.zeros((self.x.size, self.y.size))
         for sign, shift in self.images:
@@ -74,12 +73,13 @@ class Axis:
             with np.errstate(under="ignore"):
                 gibbs = np.exp(-((image[:, None] - self.y) ** 2) / (2 * self.eps))
             total += gibbs * (image[:, None] - self.origin) ** power
-        return total.astype(self.dtype)
+        return total
 
-    @cached_property
-    def gibbs(self) -> NDArray[Any]:
-        """The kernel itself, (x, y)."""
-        return self.matrix()
+    def gibbs(self, dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The kernel itself, (x, y), in a precision."""
+        if dtype not in self._matrices:
+            self._matrices[dtype] = self.matrix().astype(dtype)
+        return self._matrices[dtype]
 
     @cached_property
     def padding(self) -> int:
@@ -102,8 +102,8 @@ class Axis:
         scale = (self.length / self.x.size) * (self.length / self.y.size) / self.eps
         inputs = self.padded.size // 2 + 1
         outputs = min(HALF_BLOCK, max(1, self.y.size // 2))
-        out = np.empty((2 * outputs + 1, 2 * inputs + 1), self.dtype)
-        softmax.tilt_table(scale, outputs, inputs, LIMIT[self.dtype], out)
+        out = np.empty((2 * outputs + 1, 2 * inputs + 1))
+        softmax.tilt_table(scale, outputs, inputs, LIMIT, out)
         return out
 
     def tilted(self, lines: Array, power: int = 0) -> Array:
@@ -114,7 +114,7 @@ class Axis:
         out = np.empty((lines.shape[0], self.y.size))
         softmax.softmax_lines(
             lines, self.padded, self.padding, weight, self.y, 1.0 / self.eps, self.table,
-            LIMIT[self.dtype], DEPTH[self.dtype], out,
+            LIMIT, DEPTH, out,
         )  # fmt: skip
         return out
 
@@ -131,7 +131,7 @@ class SeparableKernel:
         Sum over the images of the box reflected at its faces (the torus kernel of the doubled box)
         instead of the plain kernel.
     single : bool
-        Sums in single precision (relative error about 1e-6); logarithms stay double.
+        Products in single precision (relative error about 1e-6) while its range holds.
     threads : int
         Threads for the tilted sums; BLAS has settings of its own.
     """
@@ -147,16 +147,23 @@ class SeparableKernel:
     ) -> None:
         self.reduced, self.eps, self.reflect = reduced, float(eps), reflect
         self.threads = threads
-        dtype = np.dtype(np.float32 if single else np.float64)
         self._axes = [
             tuple(
-                Axis(*pair, length, self.eps, reflect, dtype)
-                for *pair, length in zip(*sides, reduced.lengths, strict=True)
+                Axis(x, y, float(length), self.eps, reflect)
+                for x, y, length in zip(*sides, reduced.lengths, strict=True)
             )
             for sides in ((reduced.x, reduced.y), (reduced.y, reduced.x))
         ]
-        self._dtype = dtype
-        self._tilts = [self._prefers_tilt(axes) for axes in self._axes]
+        # what products are tried in, by side; none left means tilted sums
+        precisions = [np.dtype(np.float32)] * single + [np.dtype(np.float64)]
+        self._precisions = [
+            [] if self._prefers_tilt(axes) else list(precisions) for axes in self._axes
+        ]
+
+    @property
+    def by_products(self) -> bool:
+        """Whether matrix products have held up to now, both ways."""
+        return all(self._precisions)
 
     def _prefers_tilt(self, axes: Sequence[Axis]) -> bool:
         """Whether windows beat full lines; see the benchmark."""
@@ -206,28 +213,36 @@ class SeparableKernel:
         origins = np.array([axis.origin for axis in self._axes[side]])
         return np.asarray(relative + origins.reshape((-1,) + (1,) * logs.ndim))
 
-    def _sum(self, side: int, logs: Array, powers: tuple[int, ...]) -> Array:
-        """Sums over one side, weighted by powers of the coordinates."""
-        if not self._tilts[side]:
-            total = self._product(side, logs, powers)
-            if total is not None:
-                return total
-            # the next products will be no better
-            self._tilts[side] = True
-        return self._tilted(side, logs, powers)
+    def product(
+        self, side: int, values: Array, powers: tuple[int, ...] | None = None
+    ) -> Array | None:
+        """Kernel sums of values >= 0 themselves; None where underflow could matter.
 
-    def _product(self, side: int, logs: Array, powers: tuple[int, ...]) -> Array | None:
-        """By matrix products; None where underflow could matter."""
+        What failed once is not tried again.
+        """
+        precisions = self._precisions[side]
+        while precisions:
+            dtype = precisions[0]
+            top = float(values.max())
+            sums = (values / top).astype(dtype) if dtype == np.float32 else values
+            for i, axis in enumerate(self._axes[side]):
+                power = powers[i] if powers else 0
+                matrix = axis.matrix(power).astype(dtype) if power else axis.gibbs(dtype)
+                sums = _apply(matrix, sums, i)
+            scale = 1.0 if dtype == np.float32 else top
+            if float(sums.min()) > MARGIN[dtype] * np.finfo(dtype).tiny * scale:
+                return sums.astype(np.float64) * top if dtype == np.float32 else sums
+            precisions.pop(0)
+        return None
+
+    def _sum(self, side: int, logs: Array, powers: tuple[int, ...]) -> Array:
+        """Logarithms of sums over one side, weighted by powers of the coordinates."""
         top = float(logs.max())
-        if top == -np.inf:
-            return None
-        values = np.exp(logs - top, dtype=np.float64).astype(self._dtype, copy=False)
-        for i, (axis, power) in enumerate(zip(self._axes[side], powers, strict=True)):
-            matrix = axis.matrix(power) if power else axis.gibbs
-            values = _apply(matrix, values, i)
-        if not float(values.min()) > MARGIN[self._dtype] * np.finfo(self._dtype).tiny:
-            return None
-        return np.asarray(np.log(values, dtype=np.float64) + top)
+        if self._precisions[side] and top > -np.inf:
+            sums = self.product(side, np.exp(logs - top), powers)
+            if sums is not None:
+                return np.asarray(np.log(sums) + top)
+        return self._tilted(side, logs, powers)
 
     def _tilted(self, side: int, logs: Array, powers: tuple[int, ...]) -> Array:
         """By tilted sums along the axes, one after the other."""
@@ -257,7 +272,7 @@ def _apply(matrix: NDArray[Any], values: NDArray[Any], axis: int) -> NDArray[Any
         out = values.reshape(outer, -1) @ matrix
     else:
         out = np.matmul(matrix.T, values.reshape(outer, -1, inner))
-    return out.reshape(*shape[:axis], matrix.shape[1], *shape[axis + 1 :])
+    return np.asarray(out.reshape(*shape[:axis], matrix.shape[1], *shape[axis + 1 :]))
 
 
 # Nanoseconds a line's cell and axis: hull, exponential and logarithm; a term of a window; a term of

@@ -30,8 +30,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from pma_grid.entropic.forms import Logarithms, Scalings
 from pma_grid.entropic.kernel import SeparableKernel
-from pma_grid.kernels import softmax
 from pma_grid.lattice import Array
 
 # Iterations between a change of the factor and the next observation, and over which contraction is
@@ -137,46 +137,40 @@ def sweeps(
     report : callable, optional
         Receives the iteration and the error.
     """
-    reduced = kernel.reduced
-    a, b = reduced.a, reduced.b
-    with np.errstate(divide="ignore"):
-        log_a, log_b = np.log(a), np.log(b)
+    form: Scalings | Logarithms = (Scalings if kernel.by_products else Logarithms)(
+        kernel, at.F, at.G
+    )
     factor = Factor(at.omega, omega)
-    least, best = np.inf, at.F
+    least, best = np.inf, form
     for sweep in range(max_iterations):
-        G = -kernel.to_target(log_a + at.F)
-        # the first G only starts the others: a potential of its own need not fit F
-        columns, moved = softmax.relax(
-            at.G.ravel(), G.ravel(), b.ravel(), factor.omega if sweep else 1.0
-        )
-        F = -kernel.to_source(log_b + at.G)
-        rows, also = softmax.relax(at.F.ravel(), F.ravel(), a.ravel(), factor.omega)
+        # the first G only starts the others: the one that was handed over need not fit F
+        omegas = factor.omega if sweep else 1.0, factor.omega
+        found = form.sweep(omegas)
+        if found is None:
+            form = form.logarithms()
+            found = form.sweep(omegas)
+        error, moved = found
         at.iterations += 1
-        at.history.append(rows + columns)
+        at.history.append(error)
         if report is not None:
-            report(at.iterations, rows + columns)
-        if rows + columns <= tol:
-            at.F = F
-            if _measured(kernel, at, log_a).error <= tol:
-                at.converged = True
+            report(at.iterations, error)
+        if error <= tol:
+            at.converged = _finish(form, at) <= tol
+            if at.converged:
                 break
-        if moved + also < 0.5 * least:
-            least, best = moved + also, at.F.copy()
-        if not factor.observe(moved + also):
-            at.F = best.copy()
+        if moved < 0.5 * least:
+            least, best = moved, form.copy()
+        if not factor.observe(moved):
+            form = best.copy()
     else:
-        at.F = -kernel.to_source(log_b + at.G)
-        _measured(kernel, at, log_a)
+        _finish(form, at)
     at.omega = factor.omega
     return at
 
 
-def _measured(kernel: SeparableKernel, at: Potentials, log_a: Array) -> Potentials:
-    """Errors of the plan of F and G, where F was made from G: its rows are exact."""
-    G = -kernel.to_target(log_a + at.F)
-    b = kernel.reduced.b
-    at.errors = {
-        "source": 0.0,
-        "target": float(softmax.relax(at.G.ravel().copy(), G.ravel(), b.ravel(), 1.0)[0]),
-    }
-    return at
+def _finish(form: Scalings | Logarithms, at: Potentials) -> float:
+    """Potentials of a form, F made from G so that the rows are exact, and the columns' error."""
+    logarithms = form.logarithms()
+    at.F, at.G, error = logarithms.finish()
+    at.errors = {"source": 0.0, "target": error}
+    return error

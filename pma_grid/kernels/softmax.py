@@ -140,15 +140,15 @@ def softmax_lines(lines, x, pad, weight, y, slope, table, limit, depth, out):
             start = end
 
 
-@njit(error_model="numpy", cache=True, nogil=True)
-def relax(old, new, masses, omega):
-    """old += omega (new - old); returns of the old ones
-    sum_i masses_i |exp(old_i - new_i) - 1|, and sum_i masses_i |old_i - new_i|."""
-    error = distance = 0.0
-    for i in range(old.size):
-        change = new[i] - old[i]
-        if masses[i] > 0.0:
-            error += masses[i] * abs(np.expm1(-change))
-            distance += masses[i] * abs(change)
-        old[i] += omega * change
-    return error, distance
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=FAST)
+def balance(scaling, sums, masses, out):
+    """out = masses / sums; returns sum |scaling sums - masses|, and the least and largest of out."""
+    error = 0.0
+    least, largest = np.inf, 0.0
+    for i in range(masses.size):
+        error += abs(scaling[i] * sums[i] - masses[i])
+        new = masses[i] / sums[i]
+        out[i] = new
+        least = min(least, new)
+        largest = max(largest, new)
+    return error, least, largest

@@ -51,13 +51,19 @@ def chi2(state: State) -> float:
 
 
 def max_h(state: State) -> float:
-    """Largest h over the cells, before normalisation: falls by the maximum principle."""
-    return float(state.residual.max())
+    """Largest h over the cells with mass, before normalisation: falls by the maximum principle."""
+    return float(_supported(state).max())
 
 
 def min_h(state: State) -> float:
-    """Smallest h over the cells: rises."""
-    return float(state.residual.min())
+    """Smallest h over the cells with mass: rises."""
+    return float(_supported(state).min())
+
+
+def _supported(state: State) -> Array:
+    """h where it is log(rho / mu) of something."""
+    masses = state.operator.masses
+    return state.residual if masses.all() else state.residual[masses > 0]
 
 
 def mass_defect(state: State) -> float:

@@ -1,0 +1,172 @@
+"""The parabolic Monge-Ampère flow at given times, far sharper than the grid that it is read on.
+
+The flow runs on the grid itself and on three times the cells an axis with a third of the step.
+Every third centre of the finer grid is a centre of the coarser one, so that nothing has to be
+interpolated; the errors, of second order in the spacing and in the step, are a ninth of each other,
+and
+
+    u = (9 u_fine - u_coarse) / 8
+
+is free of both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from pma_grid import observables
+from pma_grid.density import Density
+from pma_grid.errors import InvalidInputError
+from pma_grid.evolution import iterate
+from pma_grid.flow import State
+from pma_grid.grid import Grid
+from pma_grid.lattice import Array
+from pma_grid.operator import LogSpline, log_centre_values
+from pma_grid.problem import Problem
+from pma_grid.schedules import constant
+from pma_grid.stepping import TRBDF2
+
+# Cells of the finer grid along a cell of the coarser one; odd, so that centres coincide.
+FINER = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """u_t and grad u_t at the cell centres of a grid, one a time.
+
+    Attributes
+    ----------
+    times : tuple of float
+        length^2.
+    potentials : tuple of ndarray, shape ``source.shape``
+        Gauge included, length^2.
+    gradients : tuple of ndarray, shape (d, *source.shape)
+        By centred differences, length.
+    floor, map_floor : float
+        Estimated sup error of the finer flow itself, |u_fine - u_coarse| / 8: a bound of that of
+        the extrapolated values, which are used.
+    spread : float
+        Largest eigenvalue of A = (D2u)^{-1} over cells and times, dimensionless.
+    """
+
+    times: tuple[float, ...]
+    potentials: tuple[Array, ...]
+    gradients: tuple[Array, ...]
+    floor: float
+    map_floor: float
+    spread: float
+
+
+def reference(
+    problem: Problem, times: Sequence[float], *, finer: Problem | None = None, steps: int = 16
+) -> Reference:
+    """The flow of a problem at given times.
+
+    Parameters
+    ----------
+    problem : Problem
+    times : sequence of float
+        Increasing, length^2.
+    finer : Problem, optional
+        The same densities on three times the cells an axis, axes of one cell kept; default
+        `refined`.
+    steps : int
+        Steps of TR-BDF2 from one time to the next on the grid itself, three times as many on the
+        finer one.
+
+    Returns
+    -------
+    Reference
+
+    Raises
+    ------
+    InvalidInputError
+        Densities with zeros and no ``finer``, or one that does not fit.
+    """
+    fine = refined(problem) if finer is None else _checked(problem, finer)
+    pick = tuple(slice(None) if n == 1 else slice(1, None, FINER) for n in problem.source.shape)
+    ours = _states(problem, times, steps)
+    theirs = _states(fine, times, FINER * steps)
+    potentials, gradients, floors = [], [], []
+    for coarse, sharp in zip(ours, theirs, strict=True):
+        pairs = (
+            (coarse.potential, sharp.potential[pick]),
+            (coarse.gradient, sharp.gradient[(slice(None), *pick)]),
+        )
+        u, p = ((FINER**2 * b - a) / (FINER**2 - 1) for a, b in pairs)
+        potentials.append(u)
+        gradients.append(p)
+        floors.append([float(np.abs(b - a).max()) / (FINER**2 - 1) for a, b in pairs])
+    spread = max(float(np.linalg.eigvalsh(observables.inverse_hessian(s)).max()) for s in ours)
+    floor, map_floor = np.max(floors, axis=0)
+    return Reference(
+        tuple(map(float, times)),
+        tuple(potentials),
+        tuple(gradients),
+        float(floor),
+        float(map_floor),
+        spread,
+    )
+
+
+def _states(problem: Problem, times: Sequence[float], steps: int) -> list[State]:
+    """States of the flow at the times; steps grow with the gaps, as the flow slows down."""
+    found: list[State] = []
+    before = 0.0
+    for time in times:
+        state = found[-1] if found else None
+        run = iterate(
+            problem, schedule=constant((time - before) / steps), time=time, scheme=TRBDF2(),
+            initial=state,
+        )  # fmt: skip
+        *_, last = run
+        found.append(last)
+        before = time
+    return found
+
+
+def refined(problem: Problem) -> Problem:
+    """The densities on three times the cells an axis, by a cubic spline through their logarithms.
+
+    Raises
+    ------
+    InvalidInputError
+        A density has zeros, which no smooth function interpolates.
+    """
+    return Problem(*(_refined(getattr(problem, side), side) for side in ("source", "target")))
+
+
+def _refined(density: Density, side: str) -> Density:
+    if not (density.values > 0).all():
+        raise InvalidInputError(
+            f"{side} has zeros; a smooth reference needs positive densities: pass finer=, the "
+            "problem on three times the cells, or a density with a floor"
+        )
+    spline = LogSpline(log_centre_values(np.array(density.values)), density.grid)
+
+    def values(*x: Array) -> Array:
+        full = np.broadcast_arrays(*x)
+        points = np.stack([v.ravel() for v in full], axis=1)
+        return np.asarray(np.exp(spline(points)).reshape(full[0].shape))
+
+    return Density.from_function(values, finer_grid(density.grid), quadrature=2)
+
+
+def finer_grid(grid: Grid) -> Grid:
+    """Three times the cells along every axis of more than one."""
+    return Grid(tuple(FINER * n if n > 1 else 1 for n in grid.shape), grid.lower, grid.upper)
+
+
+def _checked(problem: Problem, finer: Problem) -> Problem:
+    """The finer problem, if its grids are."""
+    for side in ("source", "target"):
+        grid, given = finer_grid(getattr(problem, side).grid), getattr(finer, side).grid
+        if given != grid:
+            raise InvalidInputError(
+                f"the {side} of finer lives on {given}, it must be {grid}: three times the cells "
+                "of problem along each axis, on the same box"
+            )
+    return finer

@@ -1,0 +1,163 @@
+"""`warm_starts`: `solve` started from Sinkhorn's potential, and Sinkhorn's from that of `solve`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pma_grid.convergence.costs import newton_steps
+from pma_grid.convergence.figures import falling, json_rows, text_table
+from pma_grid.entropic.solving import sinkhorn
+from pma_grid.errors import ConvergenceError, InvalidInputError
+from pma_grid.operator import Frame
+from pma_grid.problem import Problem
+from pma_grid.stationary import solve
+from pma_grid.transport import Transport
+
+
+@dataclass(frozen=True)
+class StartRow:
+    """One run.
+
+    Attributes
+    ----------
+    solver : str
+        "solve" or "sinkhorn".
+    start : str
+        What it began from.
+    eps : float or None
+        Of Sinkhorn's potential, whichever side of the start it is on; length^2.
+    finest, total : int
+        Newton steps or sweeps on the finest grid, and on all grids.
+    seconds : float
+        Without compilation, and without what the start cost.
+    converged : bool
+    """
+
+    solver: str
+    start: str
+    eps: float | None
+    finest: int
+    total: int
+    seconds: float
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Starts:
+    """What `warm_starts` found; cold starts come before warm ones.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    rows : tuple of StartRow
+    """
+
+    shape: tuple[int, ...]
+    rows: tuple[StartRow, ...]
+
+    def of(self, solver: str, start: str, eps: float | None = None) -> StartRow:
+        """The row of a solver, its start and eps."""
+        for row in self.rows:
+            if (row.solver, row.start, row.eps) == (solver, start, eps):
+                return row
+        raise InvalidInputError(
+            f"there is no row ({solver!r}, {start!r}, {eps!r}); the rows are "
+            + ", ".join(f"({row.solver}, {row.start}, {row.eps})" for row in self.rows)
+        )
+
+    def table(self) -> str:
+        """The rows as text."""
+        rows = [
+            [r.solver, r.start, "-" if r.eps is None else f"{r.eps:g}", r.finest, r.total,
+             r.seconds, "" if r.converged else "not converged"]
+            for r in self.rows
+        ]  # fmt: skip
+        heads = ["solver", "start", "eps", "finest grid", "all grids", "seconds", ""]
+        return f"{'x'.join(map(str, self.shape))} cells\n{text_table(heads, rows)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything for JSON."""
+        return {"shape": list(self.shape), "rows": json_rows(self.rows)}
+
+
+# Names of the starts.
+COLD, COARSE, OTHER = "the identity", "coarser grids", "the other's potential"
+
+
+def warm_starts(
+    problem: Problem,
+    eps: Sequence[float] = (4e-3, 1e-3),
+    *,
+    solve_tol: float = 1e-8,
+    sinkhorn_tol: float = 1e-9,
+    kernel: Any = "reflect",
+    max_iterations: int = 10_000,
+) -> Starts:
+    """What each of the two solvers gains from the other's potential, in iterations.
+
+    Parameters
+    ----------
+    problem : Problem
+    eps : sequence of float
+        Falling, length^2.
+    solve_tol, sinkhorn_tol : float
+        Root mean square residual of `solve`, L1 marginal error of `sinkhorn`.
+    kernel : {"reflect", "plain"}
+    max_iterations : int
+        Of `sinkhorn`.
+
+    Returns
+    -------
+    Starts
+        `solve` from coarser grids (its own start) and from u^eps; `sinkhorn` from the identity
+        without coarse grids, from coarser grids, and from ubar.
+    """
+    chosen = falling(eps, "eps")
+    exact = solve(problem, tol=solve_tol)
+    rows = [_newton(exact, COARSE, None), _solved(problem, COLD, None, None, solve_tol)]
+    options: dict[str, Any] = {
+        "tol": sinkhorn_tol, "kernel": kernel, "max_iterations": max_iterations, "threads": 1
+    }  # fmt: skip
+    for value in chosen:
+        coarse = sinkhorn(problem, value, **options)
+        rows += [
+            _solved(problem, OTHER, value, coarse, solve_tol),
+            _sweeps(sinkhorn(problem, value, scaling=False, **options), COLD),
+            _sweeps(coarse, COARSE),
+            _sweeps(sinkhorn(problem, value, initial=exact, **options), OTHER),
+        ]
+    return Starts(problem.source.shape, tuple(rows))
+
+
+def _solved(
+    problem: Problem, start: str, eps: float | None, initial: Transport | None, tol: float
+) -> StartRow:
+    """`solve` from a potential on the finest grid alone; a failure is a row too."""
+    given = _identity(problem) if initial is None else initial
+    try:
+        return _newton(solve(problem, tol=tol, initial=given), start, eps)
+    except ConvergenceError as error:
+        assert isinstance(error.result, Transport)
+        return _newton(error.result, start, eps)
+
+
+def _identity(problem: Problem) -> Transport:
+    """The affine map of box to box."""
+    frame = Frame(problem.source.grid, problem.target.grid)
+    return Transport.from_potential(problem, frame.quadratic())
+
+
+def _newton(ot: Transport, start: str, eps: float | None) -> StartRow:
+    finest = int(ot.stats["levels"][-1]["newton"])
+    seconds = float(ot.stats["seconds"])
+    return StartRow("solve", start, eps, finest, newton_steps(ot), seconds, ot.converged)
+
+
+def _sweeps(sk: Any, start: str) -> StartRow:
+    total = sum(int(level["iterations"]) for level in sk.stats["levels"])
+    return StartRow(
+        "sinkhorn", start, sk.eps, int(sk.stats["iterations"]), total, float(sk.stats["seconds"]),
+        sk.converged,
+    )  # fmt: skip

@@ -69,10 +69,13 @@ class Logarithms:
 
 
 class Scalings:
-    """alpha = a e^F and beta = b e^G, as long as doubles can hold them."""
+    """alpha = a e^F and beta = b e^G, as long as doubles can hold them.
 
-    def __init__(self, kernel: SeparableKernel, F: Array, G: Array) -> None:
-        self.kernel = kernel
+    Without ``track`` the mean change of plain sweeps is not measured, and their error given for it.
+    """
+
+    def __init__(self, kernel: SeparableKernel, F: Array, G: Array, track: bool = True) -> None:
+        self.kernel, self._track = kernel, track
         self._masses = kernel.reduced.a, kernel.reduced.b
         # 1 where there is no mass, or None: keeps 0/0 and the tests of range out of those cells
         self._empty = [None if m.min() > 0 else (m == 0).astype(float) for m in self._masses]
@@ -113,7 +116,7 @@ class Scalings:
             error, least, largest = softmax.balance(
                 scaling.ravel(), sums.ravel(), masses.ravel(), new.ravel()
             )
-            if error < NEAR:
+            if error < NEAR or not self._track:
                 if not SMALLEST < least <= largest < 1 / SMALLEST:
                     return None
                 self._scalings[side] = new

@@ -137,9 +137,11 @@ def sweeps(
     report : callable, optional
         Receives the iteration and the error.
     """
-    form: Scalings | Logarithms = (Scalings if kernel.by_products else Logarithms)(
-        kernel, at.F, at.G
-    )
+    form: Scalings | Logarithms
+    if kernel.by_products:
+        form = Scalings(kernel, at.F, at.G, track=omega is None)
+    else:
+        form = Logarithms(kernel, at.F, at.G)
     factor = Factor(at.omega, omega)
     least, best = np.inf, form
     for sweep in range(max_iterations):

@@ -142,7 +142,7 @@ def softmax_lines(lines, x, pad, weight, y, slope, table, limit, depth, out):
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=FAST)
 def balance(scaling, sums, masses, out):
-    """out = masses / sums; returns sum |scaling sums - masses|, and the least and largest of out."""
+    """out = masses / sums; returns sum |scaling sums - masses|, and the least and largest out."""
     error = 0.0
     least, largest = np.inf, 0.0
     for i in range(masses.size):

@@ -103,6 +103,7 @@ def solve_dense(
         records.append(
             {
                 "shape": list(stage.grids.a.shape),
+                "target_shape": list(stage.grids.b.shape),
                 "eps": stage.eps,
                 "iterations": at.iterations,
                 "error": at.error,

@@ -14,11 +14,10 @@ from typing import Any, Literal
 import numpy as np
 
 from pma_grid.entropic.dense import Settings, solve_dense
+from pma_grid.entropic.dense_outcome import DenseOutcome
 from pma_grid.entropic.reduction import Reduced, Return
-from pma_grid.entropic.relaxation import Potentials
-from pma_grid.entropic.symmetric import self_potential
-from pma_grid.entropic.transport import EntropicTransport, Projections
-from pma_grid.errors import InvalidInputError, Status
+from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.errors import InvalidInputError
 from pma_grid.kernels import CompileClock
 from pma_grid.lattice import Array
 from pma_grid.problem import Problem
@@ -33,6 +32,8 @@ DTYPES = ("float64", "float32")
 # Tolerances of `tol=None`, by method and precision.
 DENSE_TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 MULTISCALE_TOLERANCE = 1e-4
+# Cycles of the multiscale method: by then it has met its tolerance or never will.
+MOST_CYCLES = 200
 # Below this eps, relative to the square of the longest side, c/eps has no digits left.
 SMALLEST_EPS = 1e-12
 
@@ -79,7 +80,7 @@ def sinkhorn(
     tol : float, optional
         L1 error of the plan's marginals; default 1e-9 (dense; 1e-5 in float32), 1e-4 (multiscale).
     max_iterations : int
-        Iterations allowed on the finest grid.
+        Iterations allowed on the finest grid; multiscale takes 200 cycles at most.
     initial : Transport or array_like of shape ``source.shape``, optional
         u to start from, on the grids and at the eps asked for at once.
     method : {"dense", "multiscale"}
@@ -95,12 +96,12 @@ def sinkhorn(
         |x|^2/2 - (f - f_mu), f_mu that of mu to itself, second order in eps in the interior.  Dense
         only.
     relaxation : float in (0, 2), optional
-        Over-relaxation factor; None finds it, 1 gives Sinkhorn's sweeps.
+        Over-relaxation factor; None finds it, 1 gives Sinkhorn's sweeps.  Dense only.
     scaling : bool
-        Begin on coarse grids and at large eps.
+        Begin on coarse grids and at large eps.  Dense only: the multiscale method always does.
     dtype : {"float64", "float32"}
         Precision of the kernel sums: with float32 their relative error is about 1e-6, the marginal
-        error cannot fall much below that, and f and g are right to about 1e-6 eps.
+        error cannot fall much below that, and f and g are right to about 1e-6 eps.  Dense only.
     threads : int, optional
         Default: the cores available.  Matrix products follow the settings of BLAS.
     progress : bool
@@ -112,8 +113,7 @@ def sinkhorn(
     -------
     EntropicTransport
         ``status`` ENTROPIC, NARROW_KERNEL where sqrt(eps) is less than a cell, MAX_ITERATIONS with
-        what there is.  ``stats`` holds "primal" and "dual" (cost |x - y|^2/2), "transport_cost"
-        E|x - y|^2, "marginal_errors", "iterations", "history", "levels", "divergence" (debiased).
+        what there is.  ``stats``: see `EntropicTransport`.
 
     Raises
     ------
@@ -147,19 +147,12 @@ def sinkhorn(
     count = threads or len(os.sched_getaffinity(0))
     with reporter(progress, callback) as show:
         if method == "multiscale":
-            if kernel != "plain" or map != "barycentric":
-                raise InvalidInputError(
-                    f"kernel is {kernel!r} and map {map!r} with method='multiscale', which has the "
-                    "plain kernel and the barycentric map only; take method='dense'"
-                )
-            from pma_grid.entropic.multiscale import solve_multiscale
-
-            return solve_multiscale(
-                problem, eps, tol=tol or MULTISCALE_TOLERANCE, max_cycles=min(max_iterations, 200),
-                initial=initial, threads=count, callback=show,
-            )  # fmt: skip
+            _check_dense_only(kernel, map, relaxation, scaling, dtype)
+            goal = MULTISCALE_TOLERANCE if tol is None else tol
+            return _multiscale(problem, eps, goal, max_iterations, initial, count, show)
+        goal = DENSE_TOLERANCE[dtype] if tol is None else tol
         settings = Settings(
-            tol or DENSE_TOLERANCE[dtype], max_iterations, omega=relaxation, threads=count,
+            goal, max_iterations, omega=relaxation, threads=count,
             reflect=kernel == "reflect", single=dtype == "float32", scaling=scaling,
         )  # fmt: skip
         return _dense(problem, eps, settings, initial, map, show)
@@ -184,7 +177,7 @@ def _dense(
     with CompileClock() as clock:
         start = None if initial is None else reduced_start(problem, initial)
         at, levels = solve_dense(reduced, value, settings, initial=start, report=report)
-        solved = _Solved(problem, reduced, value, at, settings)
+        solved = DenseOutcome(problem, reduced, value, at, settings)
         debiased = map == "debiased"
         if debiased:
             solved.debias()
@@ -192,12 +185,47 @@ def _dense(
         "method": "dense",
         "map": map,
         "levels": levels,
+        "threads": settings.threads,
         "seconds": time.perf_counter() - started - clock.seconds,
         "compile_seconds": clock.seconds,
-        "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in ("numpy", "scipy", "numba")},
+        "versions": _versions(),
     }
     return solved.transport(stats)
+
+
+def _multiscale(
+    problem: Problem,
+    eps: float | None,
+    tol: float,
+    max_iterations: int,
+    initial: Transport | Array | None,
+    threads: int,
+    show: Callable[[Any], None],
+) -> EntropicTransport:
+    """Solve between the pairs that carry mass, with the statistics that dense results have."""
+    from pma_grid.entropic.multiscale import solve_multiscale
+
+    errors: list[float] = []
+
+    def report(cycle: Any) -> None:
+        if cycle.step == 1:
+            errors.clear()  # of a coarser grid
+        errors.append(cycle.residual)
+        show(cycle)
+
+    sk = solve_multiscale(
+        problem, eps, tol=tol, max_cycles=min(max_iterations, MOST_CYCLES), initial=initial,
+        threads=threads, callback=report,
+    )  # fmt: skip
+    sk.stats |= {"history": errors, "map": "barycentric", "versions": _versions()}
+    return sk
+
+
+def _versions() -> dict[str, str]:
+    """Of what the numbers depend on."""
+    return {"python": platform.python_version()} | {
+        name: metadata.version(name) for name in ("numpy", "scipy", "numba")
+    }
 
 
 def reduced_start(problem: Problem, initial: Transport | Array) -> Array:
@@ -219,101 +247,6 @@ def reduced_start(problem: Problem, initial: Transport | Array) -> Array:
     return Return(problem).reduce(potential)
 
 
-class _Solved:
-    """The results of the dense iteration, in the problem's own coordinates."""
-
-    def __init__(
-        self, problem: Problem, reduced: Reduced, eps: float, at: Potentials, settings: Settings
-    ) -> None:
-        self.problem, self.reduced, self.eps, self.at = problem, reduced, eps, at
-        self.settings = settings
-        self.back = Return(problem)
-        kernel = settings.kernel(reduced, eps)
-        with np.errstate(divide="ignore"):
-            logs = np.log(reduced.a) + at.F, np.log(reduced.b) + at.G
-        self._reduced_map = kernel.mean_on_source(logs[1])
-        self.forward = self.back.image(self._reduced_map)
-        self.backward = self.back.preimage(kernel.mean_on_target(logs[0]))
-        self.columns = reduced.b * np.exp(at.G + kernel.to_target(logs[0]))
-        self.f = self.back.kantorovich(eps * at.F)
-        self.g = self.back.kantorovich(eps * at.G, "target")
-        self.extra: dict[str, Any] = {}
-        self.shift = np.zeros(problem.source.shape)
-
-    def debias(self) -> None:
-        """Take the self-transports out of the potential and of both maps."""
-        pair = (self.problem.source, self.problem.target)
-        errors, costs = {}, []
-        for name, density in zip(("source", "target"), pair, strict=True):
-            own = Reduced.of(Problem(density, density))
-            f, mean, errors[name] = self_potential(own, self.eps, self.settings)
-            costs.append(2 * float((own.a * f).sum()))
-            bias = np.stack(np.meshgrid(*own.x, indexing="ij")) - mean
-            if name == "source":
-                self.shift = f
-                self.forward = self.forward + bias
-            else:
-                self.backward = self.backward + bias
-        self.extra["self_errors"] = errors
-        self.extra["self_costs"] = costs
-
-    def statistics(self) -> dict[str, Any]:
-        """Values and counts; see `EntropicTransport.stats`."""
-        a, b, at = self.reduced.a, self.reduced.b, self.at
-        rows = float((a * at.F).sum())
-        dual = self.eps * (rows + float((b * at.G).sum()))
-        primal = self.eps * (rows + float((self.columns * at.G).sum()))
-        stats = {
-            "eps": self.eps,
-            "cell": self.reduced.cell,
-            "eps_over_h2": self.eps / self.reduced.cell,
-            "primal": 0.5 * self.back.squared_distance(primal),
-            "dual": 0.5 * self.back.squared_distance(dual),
-            "transport_cost": self._transport_cost(),
-            "marginal_error": at.error,
-            "marginal_errors": at.errors,
-            "tol": self.settings.tol,
-            "iterations": at.iterations,
-            "omega": at.omega,
-            "history": at.history,
-        }
-        if self.extra:
-            stats |= self.extra
-            stats["divergence"] = stats["dual"] - 0.5 * sum(self.extra["self_costs"])
-        return stats
-
-    def _transport_cost(self) -> float:
-        """E|x - y|^2 under the plan, images of the reflecting kernel where they are."""
-        means = np.array(self._reduced_map)
-        total = 0.0
-        for i, (x, y) in enumerate(zip(self.reduced.x, self.reduced.y, strict=True)):
-            others = tuple(k for k in range(self.reduced.dim) if k != i)
-            lines = self.reduced.a.sum(axis=others), self.columns.sum(axis=others)
-            shape = [-1 if k == i else 1 for k in range(self.reduced.dim)]
-            product = float((self.reduced.a * x.reshape(shape) * means[i]).sum())
-            total += 0.5 * float(lines[0] @ x**2 + lines[1] @ y**2) - product
-        return self.back.squared_distance(total)
-
-    def transport(self, stats: dict[str, Any]) -> EntropicTransport:
-        """The result."""
-        status = Status.ENTROPIC
-        if not self.at.converged:
-            status = Status.MAX_ITERATIONS
-        elif self.eps < self.reduced.cell * (1 - 1e-9):
-            status = Status.NARROW_KERNEL
-        square = (self.problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
-        return EntropicTransport(
-            self.problem,
-            square - self.f + self.shift,
-            projections=Projections(self.forward, self.backward),
-            dual_potentials=(self.f, self.g),
-            eps=self.eps,
-            kernel="reflect" if self.settings.reflect else "plain",
-            status=status,
-            stats=stats,
-        )
-
-
 def _check_choices(**chosen: Any) -> None:
     """Words must be among those known."""
     known = {"method": METHODS, "kernel": KERNELS, "map": MAPS, "dtype": DTYPES}
@@ -321,6 +254,22 @@ def _check_choices(**chosen: Any) -> None:
         if value not in known[name]:
             raise InvalidInputError(
                 f"{name} is {value!r}; it must be one of {', '.join(map(repr, known[name]))}"
+            )
+
+
+def _check_dense_only(
+    kernel: str, map: str, relaxation: float | None, scaling: bool, dtype: str
+) -> None:
+    """What the multiscale method has no use for must not be asked of it."""
+    asked = {
+        "kernel": (kernel, "plain"), "map": (map, "barycentric"), "relaxation": (relaxation, None),
+        "scaling": (bool(scaling), True), "dtype": (dtype, "float64"),
+    }  # fmt: skip
+    for name, (value, only) in asked.items():
+        if value != only:
+            raise InvalidInputError(
+                f"{name} is {value!r} with method='multiscale', which knows {name}={only!r} only; "
+                "take method='dense'"
             )
 
 
@@ -359,7 +308,8 @@ def _check_numbers(
         raise InvalidInputError(
             f"relaxation is {relaxation!r}; it must lie in (0, 2): 1 gives Sinkhorn's sweeps"
         )
-    for name, value in (("max_iterations", max_iterations), ("threads", threads)):
+    counts = {"max_iterations": max_iterations, "threads": 1 if threads is None else threads}
+    for name, value in counts.items():
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if value is not None and not (whole and value >= 1):
+        if not (whole and value >= 1):
             raise InvalidInputError(f"{name} is {value!r}; it must be an integer >= 1")

@@ -1,0 +1,121 @@
+"""What a dense iteration amounts to: projections, potentials, values, in the user's coordinates."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from pma_grid.entropic.dense import Settings
+from pma_grid.entropic.reduction import Reduced, Return
+from pma_grid.entropic.relaxation import Potentials
+from pma_grid.entropic.symmetric import self_potential
+from pma_grid.entropic.transport import EntropicTransport, Projections
+from pma_grid.errors import Status
+from pma_grid.problem import Problem
+
+
+class DenseOutcome:
+    """What the dense iteration found, in the problem's own coordinates.
+
+    Parameters
+    ----------
+    problem : Problem
+    reduced : Reduced
+    eps : float
+        length^2.
+    at : Potentials
+        Where the iteration ended.
+    settings : Settings
+    """
+
+    def __init__(
+        self, problem: Problem, reduced: Reduced, eps: float, at: Potentials, settings: Settings
+    ) -> None:
+        self.problem, self.reduced, self.eps, self.at = problem, reduced, eps, at
+        self.settings = settings
+        self.back = Return(problem)
+        kernel = settings.kernel(reduced, eps)
+        with np.errstate(divide="ignore"):
+            logs = np.log(reduced.a) + at.F, np.log(reduced.b) + at.G
+        self._reduced_map = kernel.mean_on_source(logs[1])
+        self.forward = self.back.image(self._reduced_map)
+        self.backward = self.back.preimage(kernel.mean_on_target(logs[0]))
+        self.columns = reduced.b * np.exp(at.G + kernel.to_target(logs[0]))
+        self.f = self.back.kantorovich(eps * at.F)
+        self.g = self.back.kantorovich(eps * at.G, "target")
+        self.extra: dict[str, Any] = {}
+        self.shift = np.zeros(problem.source.shape)
+
+    def debias(self) -> None:
+        """Take the self-transports out of the potential and of both maps."""
+        pair = (self.problem.source, self.problem.target)
+        errors, costs = {}, []
+        for name, density in zip(("source", "target"), pair, strict=True):
+            own = Reduced.of(Problem(density, density))
+            f, mean, errors[name] = self_potential(own, self.eps, self.settings)
+            costs.append(2 * float((own.a * f).sum()))
+            bias = np.stack(np.meshgrid(*own.x, indexing="ij")) - mean
+            if name == "source":
+                self.shift = f
+                self.forward = self.forward + bias
+            else:
+                self.backward = self.backward + bias
+        self.extra["self_errors"] = errors
+        self.extra["self_costs"] = costs
+
+    def statistics(self) -> dict[str, Any]:
+        """Values and counts; see `EntropicTransport.stats`."""
+        a, b, at = self.reduced.a, self.reduced.b, self.at
+        rows = float((a * at.F).sum())
+        dual = self.eps * (rows + float((b * at.G).sum()))
+        primal = self.eps * (rows + float((self.columns * at.G).sum()))
+        stats = {
+            "eps": self.eps,
+            "cell": self.reduced.cell,
+            "eps_over_h2": self.eps / self.reduced.cell,
+            "primal": float(0.5 * self.back.squared_distance(primal)),
+            "dual": float(0.5 * self.back.squared_distance(dual)),
+            "transport_cost": self._transport_cost(),
+            "marginal_error": at.error,
+            "marginal_errors": at.errors,
+            "tol": self.settings.tol,
+            "iterations": at.iterations,
+            "omega": at.omega,
+            "history": at.history,
+        }
+        if self.extra:
+            stats |= self.extra
+            stats["divergence"] = stats["dual"] - 0.5 * sum(self.extra["self_costs"])
+        return stats
+
+    def _transport_cost(self) -> float:
+        """E|x - y|^2 under the plan, images of the reflecting kernel where they are."""
+        means = np.array(self._reduced_map)
+        total = 0.0
+        for i, (x, y) in enumerate(zip(self.reduced.x, self.reduced.y, strict=True)):
+            others = tuple(k for k in range(self.reduced.dim) if k != i)
+            lines = self.reduced.a.sum(axis=others), self.columns.sum(axis=others)
+            shape = [-1 if k == i else 1 for k in range(self.reduced.dim)]
+            product = float((self.reduced.a * x.reshape(shape) * means[i]).sum())
+            total += 0.5 * float(lines[0] @ x**2 + lines[1] @ y**2) - product
+        return float(self.back.squared_distance(total))
+
+    def transport(self, stats: dict[str, Any]) -> EntropicTransport:
+        """The result."""
+        status = Status.ENTROPIC
+        if not self.at.converged:
+            status = Status.MAX_ITERATIONS
+        elif self.eps < self.reduced.cell * (1 - 1e-9):
+            status = Status.NARROW_KERNEL
+        square = (self.problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+        return EntropicTransport(
+            self.problem,
+            square - self.f + self.shift,
+            projections=Projections(self.forward, self.backward),
+            dual_potentials=(self.f, self.g),
+            eps=self.eps,
+            kernel="reflect" if self.settings.reflect else "plain",
+            status=status,
+            stats=stats,
+        )

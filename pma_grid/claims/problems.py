@@ -55,6 +55,34 @@ def _target_2d(x: Array, y: Array) -> Array:
     )
 
 
+def gentle(dim: int, n: int) -> Problem:
+    """Log densities of low curvature with slopes at the faces, 1-D and 2-D: asymptotic early."""
+    grid = Grid((n,) * dim)
+    mu, nu = (_gentle_1d, _gentle_target_1d) if dim == 1 else (_gentle_2d, _gentle_target_2d)
+    return Problem(
+        Density.from_function(mu, grid, quadrature=3),
+        Density.from_function(nu, grid, quadrature=3),
+    )
+
+
+def _gentle_1d(x: Array) -> Array:
+    return np.asarray(np.exp(-1.5 * (x - 0.7) ** 2 + 0.3 * np.sin(3 * x)))
+
+
+def _gentle_target_1d(y: Array) -> Array:
+    return np.asarray(np.exp(-1.2 * (y - 0.3) ** 2))
+
+
+def _gentle_2d(x: Array, y: Array) -> Array:
+    a, b = x - 0.7, y - 0.4
+    return np.asarray(np.exp(-1.5 * a * a - b * b - a * b))
+
+
+def _gentle_target_2d(x: Array, y: Array) -> Array:
+    a, b = x - 0.3, y - 0.6
+    return np.asarray(np.exp(-1.2 * a * a - 0.8 * b * b + 0.6 * a * b))
+
+
 def order(h: list[float], errors: list[float]) -> float:
     """Least-squares slope of log error over log h."""
     return float(np.polyfit(np.log(h), np.log(np.abs(errors)), 1)[0])

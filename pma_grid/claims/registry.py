@@ -7,10 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pma_grid.claims import (
+    entropic,
     identities,
     limits,
     monotone,
     regrets,
+    small_eps,
     smoothed,
     solutions,
     spectra,
@@ -148,6 +150,41 @@ _CLAIMS = (
         "smoothed-direction",
         "Along a smoothed direction explicit steps have a stability limit that no grid lowers.",
         smoothed.smoothed_steps,
+    ),
+    Claim(
+        "sinkhorn-limit",
+        "Sinkhorn's iterates at k = t/eps are within O(eps) of the flow at t, up to the faces.",
+        small_eps.limit,
+    ),
+    Claim(
+        "sinkhorn-map",
+        "So is the map, but for the plain kernel within sqrt(eps) of the faces: sqrt(eps) there.",
+        small_eps.map_error,
+    ),
+    Claim(
+        "sinkhorn-richardson",
+        "2 u^(eps/2) - u^eps follows the flow to second order in eps away from the faces.",
+        small_eps.richardson,
+    ),
+    Claim(
+        "sinkhorn-saturation",
+        "The distance to the flow stays O(eps) for all times: no growth in t, no log(1/eps).",
+        small_eps.saturation,
+    ),
+    Claim(
+        "sinkhorn-gaussians",
+        "Sinkhorn on a grid follows the Gaussian iterates of variances increased by h^2/12.",
+        entropic.gaussian_iterates,
+    ),
+    Claim(
+        "sinkhorn-bias",
+        "Sinkhorn's fixed point is the Brenier potential less (eps/2) f, up to O(eps^2).",
+        entropic.bias,
+    ),
+    Claim(
+        "sinkhorn-mirror",
+        "A sweep is an explicit mirror step: EVI and regret identity to rounding, and KL falls.",
+        entropic.mirror,
     ),
 )
 _BY_NAME = {claim.name: claim for claim in _CLAIMS}

@@ -87,8 +87,9 @@ class SmallEps:
         Distance from the faces beyond which the interior lies: 3 sqrt(eps A), with the largest
         eigenvalue A of (D2u)^{-1} and the largest of the eps that slopes are fitted on.  It is the
         same for all rows: one that grows as eps falls takes in ever worse places.
-    floor, map_floor : float
-        Estimated errors of the flow that is compared with; see `Reference`.
+    floor, floor_interior, map_floor : float
+        Estimated sup errors of the flow that is compared with, u over the box and in the interior,
+        and grad u; see `Reference`.
     rows : tuple of LimitRow
         By eps, then by time.
     """
@@ -100,6 +101,7 @@ class SmallEps:
     times: tuple[float, ...]
     interior: float
     floor: float
+    floor_interior: float
     map_floor: float
     rows: tuple[LimitRow, ...]
 
@@ -147,10 +149,11 @@ class SmallEps:
             slopes = [self.slope(name, time) for name in columns]
             lines.append(["", "slope", *("-" if math.isnan(s) else f"{s:.2f}" for s in slopes)])
         heads = ["t", "eps", *(name.replace("_", " ") for name in columns)]
+        cells = "x".join(map(str, self.shape))
         facts = (
-            f"{self.kernel} kernel, {'x'.join(map(str, self.shape))} cells, h / sqrt(eps) down to "
-            f"{self.resolution:.2g}; interior: {self.interior:.2g} from the faces; errors of the "
-            f"flow: u {self.floor:.1e}, grad u {self.map_floor:.1e}"
+            f"{self.kernel} kernel, {cells} cells, h / sqrt(eps) down to {self.resolution:.2g}\n"
+            f"interior: {self.interior:.2g} from the faces; errors of the flow: u {self.floor:.1e} "
+            f"(inside {self.floor_interior:.1e}), grad u {self.map_floor:.1e}"
         )
         return facts + "\n" + text_table(heads, lines)
 
@@ -229,9 +232,10 @@ def small_eps(
                 error = extrapolated(before[value][k], before[larger][k]) - known.potentials[k]
                 row |= _sups("richardson", error, inside)
             rows.append(LimitRow(**row))
+    floors = _sups("floor", np.stack(known.defects), inside)
     return SmallEps(
         kernel, problem.source.shape, max(problem.source.grid.spacing), chosen, ends, margin,
-        known.floor, known.map_floor, tuple(rows),
+        floors["floor_max"], floors["floor_interior"], known.map_floor, tuple(rows),
     )  # fmt: skip
 
 

@@ -1,0 +1,133 @@
+"""Claims about Sinkhorn's algorithm at a fixed eps: closed forms, bias, mirror identities."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pma_grid import theory
+from pma_grid.cases import gaussian_pair, gaussians, manufactured
+from pma_grid.claims.problems import bumps, order
+from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.small_eps import KERNELS
+from pma_grid.convergence import fixed_point_bias
+from pma_grid.entropic_flow import iterate_sinkhorn, sinkhorn_flow
+from pma_grid.flow import State
+from pma_grid.lattice import Array
+from pma_grid.oracles import GaussianPair
+
+# Counts as rounding: of identities relative to what was paid, and of divergences to their start.
+ROUNDING = 1e-9
+# Of the Gaussian runs: box in standard deviations, eps and sweeps.
+RADIUS, EPS, SWEEPS = 8.0, 0.2, 10
+
+
+def gaussian_iterates(findings: Findings, quick: bool) -> None:
+    """Sinkhorn on boxes of eight standard deviations against the iterates of the whole space.
+
+    Cell masses as atoms at the centres widen a Gaussian by h^2/12 along each axis (Sheppard 1898):
+    that is the quadrature error, of order 2.  Against the iterates of the widened Gaussians order 4
+    is left.
+    """
+    sizes = {1: (64, 128, 256), 2: (48, 64) if quick else (48, 64, 96, 128)}
+    for dim, counts in sizes.items():
+        errors = np.array([_gaussian_errors(dim, n) for n in counts]).T
+        h = [1.0 / n for n in counts]
+        for name, predicted, slack, values in (
+            ("the closed form", 2.0, 0.15, errors[0]),
+            ("the closed form widened by h^2/12", 4.0, 0.4, errors[1]),
+        ):
+            findings.near(f"{dim}-D: order in h of the distance to {name}", predicted,
+                          order(h, list(values)), slack)  # fmt: skip
+        findings.below(f"{dim}-D: distance to the widened closed form, finest grid", 1e-5,
+                       errors[1][-1])  # fmt: skip
+        x = np.array(h)
+        curves = (
+            Curve("closed form", x, errors[0]),
+            Curve("slope 2", x, 1.5 * errors[0][-1] * (x / x[-1]) ** 2, "predicted"),
+            Curve("closed form, widened by h²/12", x, errors[1]),
+            Curve("slope 4", x, 1.5 * errors[1][-1] * (x / x[-1]) ** 4, "predicted"),
+        )
+        findings.panels.append(
+            Panel(f"Gaussians, {dim}-D", "spacing / box", "error of u in L2(mu)", curves)
+        )
+
+
+def _gaussian_errors(dim: int, n: int) -> tuple[float, float]:
+    """Largest L2(mu) distances over the sweeps to the closed form, as it is and widened."""
+    case, pair = gaussians(dim, RADIUS), gaussian_pair(dim)
+    problem = case.problem((n,) * dim)
+    grid = problem.source.grid
+    x = grid.coordinates()
+    masses = problem.source.values * grid.cell_volume
+    wide = np.diag(np.array(grid.spacing) ** 2 / 12)
+    widened = GaussianPair(
+        pair.source_mean, pair.source_cov + wide, pair.target_mean, pair.target_cov + wide
+    )
+    exact = [one.entropic(EPS).iterates(pair.identity()) for one in (pair, widened)]
+    worst = np.zeros(2)
+    start = 0.5 * (x**2).sum(axis=0)
+    for state in iterate_sinkhorn(problem, EPS, steps=SWEEPS, initial=start):
+        found = [next(iterates).potential(*x) for iterates in exact]
+        gaps = [np.sqrt((masses * (state.potential - u) ** 2).sum()) for u in found]
+        worst = np.maximum(worst, gaps)
+    return float(worst[0]), float(worst[1])
+
+
+def bias(findings: Findings, quick: bool) -> None:
+    """u^eps = ubar - (eps/2) f + constant + O(eps^2), with the reflecting kernel inside the box."""
+    runs = [(1, 256, 0.005), (2, 64 if quick else 128, 0.01)]
+    for dim, n, first in runs:
+        eps = tuple(first / 2**k for k in range(4))
+        study = fixed_point_bias(manufactured(dim), eps, n=n)
+        name = study.case
+        findings.near(f"{name}: factor of eps f in u^eps - ubar, eps to 0", -0.5, study.limit,
+                      0.01)  # fmt: skip
+        findings.near(f"{name}: slope of u^eps - ubar + eps f/2 inside", 2.0,
+                      study.slope("interior"), 0.2)  # fmt: skip
+        curves = (
+            Curve("u^eps - ubar", study.eps, study.errors("error")),
+            _line(study.eps, study.errors("error"), 1.0),
+            Curve("+ eps f/2, inside", study.eps, study.errors("interior")),
+            _line(study.eps, study.errors("interior"), 2.0),
+        )
+        findings.panels.append(Panel(name, "eps", "half oscillation", curves))
+
+
+def _line(x: Array, y: Array, slope: float) -> Curve:
+    return Curve(f"slope {slope:g}", x, 1.5 * y[-1] * (x / x[-1]) ** slope, "predicted")
+
+
+def mirror(findings: Findings, quick: bool) -> None:
+    """A sweep is the explicit mirror step of size eps for the entropic cost, on every grid."""
+    sizes = {1: 64, 2: 24} if quick else {1: 256, 2: 64, 3: 16}
+    curves = []
+    for dim, n in sizes.items():
+        for kernel in KERNELS:
+            flow = sinkhorn_flow(
+                bumps(dim, n), 0.02, steps=12, kernel=kernel,
+                record=(*theory.SERIES, _conjugate_integral),
+            )  # fmt: skip
+            where = f"{dim}-D, {kernel} kernel"
+            evi, regret = theory.evi_residual(flow), theory.regret_residual(flow)
+            findings.below(f"{where}: defect of the EVI / (eps S)", ROUNDING, np.abs(evi).max())
+            findings.below(f"{where}: defect of sum eps S = D_0 - D_K + sum D", ROUNDING,
+                           np.abs(regret).max())  # fmt: skip
+            # v falls by eps KL(rho_k|mu) less the divergence: the half that needs the conjugate
+            paid = flow.step_sizes * flow["kl"][:-1]
+            fall = np.diff(flow["_conjugate_integral"]) + paid - flow["forward_divergence"][1:]
+            findings.below(f"{where}: defect of the fall of int v dnu / (eps KL_0)", ROUNDING,
+                           float(np.abs(fall).max() / paid[0]))  # fmt: skip
+            rise = float(np.diff(flow["kl"]).max()) / float(flow["kl"][0])
+            findings.below(f"{where}: rise of KL(rho_k|mu) over its start", 1e-12, rise)
+            steps = np.arange(1.0, len(flow) + 1)
+            label = f"{dim}-D, {kernel}"
+            curves.append(Curve(label, steps, np.maximum(np.abs(evi), 1e-18)))
+    curves.append(Curve("counted as rounding", steps, np.full(steps.size, ROUNDING), "floor"))
+    findings.panels.append(
+        Panel("Sinkhorn's sweeps", "sweep", "EVI defect / (eps S)", tuple(curves), xscale="linear")
+    )
+
+
+def _conjugate_integral(state: State) -> float:
+    """Int v dnu, v the soft conjugate."""
+    return state.operator.conjugate_integral(state.phi, state.offset)

@@ -19,7 +19,7 @@ class Anderson:
     1715-1735. doi:10.1137/10078356X
     """
 
-    def __init__(self, memory: int = 5) -> None:
+    def __init__(self, memory: int = 8) -> None:
         self.memory = memory
         self.clear()
 

@@ -28,7 +28,7 @@ THRESHOLDS = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
 # Share of the error that components must explain.
 MOST = 0.5
 # Passes over the components, there and back.
-PASSES = 200
+PASSES = 30
 
 
 class Components:

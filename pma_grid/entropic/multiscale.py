@@ -226,6 +226,6 @@ def _check(
         )
     if not (is_number(tol) and 0 < float(tol) < math.inf):
         raise InvalidInputError(f"tol is {tol!r}; it must be a positive L1 error, for example 1e-4")
-    for name, value in (("max_cycles", max_cycles), ("threads", threads or 1)):
+    for name, value in (("max_cycles", max_cycles), ("threads", 1 if threads is None else threads)):
         if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
             raise InvalidInputError(f"{name} is {value!r}; it must be an integer of at least 1")

@@ -30,7 +30,7 @@ WORSE = 4.0
 # The mixed logarithms stay this near to the plain ones.
 REACH = 3.0
 # So many cycles must reduce the error below this share, or the list stalls.
-PATIENCE, STALLED = 6, 0.8
+PATIENCE, STALLED = 10, 0.8
 
 
 @dataclass(frozen=True)

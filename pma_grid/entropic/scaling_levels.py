@@ -18,7 +18,7 @@ from pma_grid.lattice import Array
 
 # Sweeps of a cycle where nothing coarser is left: below other levels, and alone.
 COARSEST_SWEEPS = 30
-LONE_SWEEPS = 4
+LONE_SWEEPS = 8
 # A group's factor beyond this is not believed.
 LARGEST_FACTOR = 1e3
 
@@ -110,7 +110,7 @@ class Scaling:
 
     def solve(self) -> Array:
         """v of this level's sums, approximately: one cycle and a sweep after it."""
-        v = self.target.root_mass.copy()
+        v: Array = self.target.root_mass.copy()
         self.scale_rows(v)
         if self.coarse is None:
             for _ in range(COARSEST_SWEEPS):

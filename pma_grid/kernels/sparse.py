@@ -14,6 +14,8 @@ from numba import njit
 FAST = {"reassoc", "contract", "nsz", "arcp", "nnan"}
 # Factors stay in this range: what lies beyond is reached by absorbing them first.
 SMALLEST, LARGEST = 1e-280, 1e280
+# Terms below e^-40 of the largest one are lost in its rounding.
+NEGLIGIBLE = 40.0
 
 
 @njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)
@@ -125,7 +127,9 @@ def _log_sum(c, ptr, idx, logs, sign, offsets):
         return top
     total = 0.0
     for k in range(ptr[c], ptr[c + 1]):
-        total += math.exp(logs[k] + sign * offsets[idx[k]] - top)
+        below = logs[k] + sign * offsets[idx[k]] - top
+        if below > -NEGLIGIBLE:
+            total += math.exp(below)
     return top + math.log(total)
 
 

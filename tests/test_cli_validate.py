@@ -114,6 +114,40 @@ def test_validate_refuses(cli: Any, tmp_path: Path, asked: list[Any]) -> None:
     assert asked == []
 
 
+def test_a_group_is_what_several_names_begin_with(
+    cli: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def check(name: str, *, quick: bool) -> ClaimResult:
+        calls.append(name)
+        return _result(name, ORDER)
+
+    names = ("limit", "sink-limit", "sink", "wide-map", "wide-map-plain", "wide-gap", "sinking-x")
+    monkeypatch.setattr(claims, "NAMES", names)
+    monkeypatch.setattr(claims, "statement", lambda name: f"{name} is true.")
+    monkeypatch.setattr(claims, "check", check)
+    cli.json(tmp_path, "validate", "wide", "wide-gap", "--json")
+    assert calls == ["wide-map", "wide-map-plain", "wide-gap"]
+    # a claim's own name is that claim, what begins with it aside
+    for chosen in ("sink", "wide-map"):
+        calls.clear()
+        cli.json(tmp_path, "validate", chosen, "--json")
+        assert calls == [chosen]
+    # the beginning of one claim is no group, nor is a beginning that ends within a word
+    for chosen in ("sinking", "wid", "wide-", "limi"):
+        line = cli.refused(tmp_path, "validate", chosen)
+        assert f"{chosen!r} does not exist; the claims are limit, " in line
+        assert line.rstrip().endswith("and of groups wide")
+
+
+def test_the_claims_about_sinkhorn_are_a_group(cli: Any, tmp_path: Path) -> None:
+    out = cli.json(tmp_path, "validate", "sinkhorn", "--list", "--json")
+    named = [row["claim"] for row in out["claims"]]
+    assert named == [name for name in claims.NAMES if name.startswith("sinkhorn-")]
+    assert len(named) == 7
+
+
 def test_a_claim_without_checks_fails(
     cli: Any, tmp_path: Path, asked: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,8 @@ def validate(
 ) -> int:  # fmt: skip
     """Check the claims of the theory with numbers, all of them or the CLAIMs named.
 
+    A CLAIM may be what several names begin with: sinkhorn is all whose names start with sinkhorn-.
+
     A line of the table is a quantity with what was predicted, what is accepted and what was
     measured.  The exit status is 0 if every claim holds, else 1.
 
@@ -45,6 +47,7 @@ def validate(
     pma-grid validate --list
     pma-grid validate --quick
     pma-grid validate regret --plot figures
+    pma-grid validate sinkhorn
     """
     from pma_grid import claims
 
@@ -90,13 +93,29 @@ class _Announcement:
 
 
 def _known(chosen: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
-    """The claims to check, each once; all without a choice."""
+    """The claims to check, each once; all without a choice.  Groups stand for their claims."""
+    groups = _groups(known)
+    names: list[str] = []
     for name in chosen:
-        if name not in known:
+        if name not in known and name not in groups:
+            among = f", and of groups {', '.join(groups)}" if groups else ""
             raise InvalidInputError(
-                f"claim {name!r} does not exist; the claims are {', '.join(known)}"
+                f"claim {name!r} does not exist; the claims are {', '.join(known)}{among}"
             )
-    return list(dict.fromkeys(chosen or known))
+        names += [name] if name in known else groups[name]
+    return list(dict.fromkeys(names or known))
+
+
+def _groups(known: tuple[str, ...]) -> dict[str, list[str]]:
+    """Names up to a hyphen that several claims begin with, and are none themselves."""
+    groups: dict[str, list[str]] = {}
+    for name in known:
+        parts = name.split("-")
+        for k in range(1, len(parts)):
+            groups.setdefault("-".join(parts[:k]), []).append(name)
+    return {
+        group: names for group, names in groups.items() if len(names) > 1 and group not in known
+    }
 
 
 def _list(names: Iterable[str], as_json: bool) -> None:

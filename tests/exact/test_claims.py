@@ -10,6 +10,9 @@ import pytest
 
 from pma_grid import claims, observables, schedules, theory
 from pma_grid.claims import Panel, limits
+from pma_grid.convergence import bias, limit
+from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.mirror import EntropicOperator
 from pma_grid.flow import State
 from pma_grid.linsolve import Stencil
 from pma_grid.operator import MongeAmpere
@@ -168,6 +171,56 @@ def unmapped_rate(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(theory, "decay_rate", lambda scheme, rate, step_size: rate)
 
 
+def kernel_width(factor: float) -> Plant:
+    """Gibbs kernels of another eps than that of the iteration."""
+
+    def plant(patch: pytest.MonkeyPatch) -> None:
+        right = SeparableKernel.__init__
+
+        def wrong(self: Any, reduced: Any, eps: float, **options: Any) -> None:
+            right(self, reduced, factor * eps, **options)
+
+        patch.setattr(SeparableKernel, "__init__", wrong)
+
+    return plant
+
+
+def images_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """The plain kernel in place of the reflecting one."""
+    right = SeparableKernel.__init__
+
+    def wrong(self: Any, reduced: Any, eps: float, *, reflect: bool = False, **rest: Any) -> None:
+        right(self, reduced, eps, **rest)
+
+    patch.setattr(SeparableKernel, "__init__", wrong)
+
+
+def soft_gauge_halved(patch: pytest.MonkeyPatch) -> None:
+    """Sweeps that move the constant of u by half as much."""
+    right = EntropicOperator.step
+
+    def wrong(self: Any, phi: np.ndarray) -> tuple[np.ndarray, float]:
+        new, mean = right(self, phi)
+        return new, 0.5 * mean
+
+    patch.setattr(EntropicOperator, "step", wrong)
+
+
+def weights_short(patch: pytest.MonkeyPatch) -> None:
+    """1.95 u^(eps/2) - 0.95 u^eps for Richardson's extrapolation."""
+    patch.setattr(limit, "extrapolated", lambda half, whole: 1.95 * half - 0.95 * whole)
+
+
+def roles_exchanged(patch: pytest.MonkeyPatch) -> None:
+    """The fixed point of the other side: g in place of f."""
+    right = bias.sinkhorn
+
+    def wrong(problem: Problem, eps: float, **options: Any) -> Any:
+        return right(problem.swapped(), eps, **options)
+
+    patch.setattr(bias, "sinkhorn", wrong)
+
+
 PLANTS: list[tuple[str, str, Plant]] = [
     ("order-in-time", "Crank-Nicolson for Euler", trapezoidal_stages),
     ("order-in-time", "gamma = 1/2", other_gamma),
@@ -229,10 +282,34 @@ PLANTS: list[tuple[str, str, Plant]] = [
     ("explicit-convexity", "0.95 limit", scaled(limits, "convexity_limit", 0.95)),
     ("smoothed-direction", "1.02 D", scaled(ParabolicOperator, "divergence", 1.02)),
     ("smoothed-direction", "1.02 log det", equation(log_det=1.02)),
+    ("sinkhorn-limit", "1.02 log nu", equation(log_nu=1.02)),
+    ("sinkhorn-limit", "kernel 2% wide", kernel_width(1.02)),
+    ("sinkhorn-limit", "gauge halved", soft_gauge_halved),
+    ("sinkhorn-map", "images forgotten", images_forgotten),
+    ("sinkhorn-map", "1.02 log nu", equation(log_nu=1.02)),
+    ("sinkhorn-map", "1.01 E[y|x]", scaled(SeparableKernel, "mean_on_source", 1.01)),
+    ("sinkhorn-richardson", "weights 1.95 and .95", weights_short),
+    ("sinkhorn-richardson", "images forgotten", images_forgotten),
+    ("sinkhorn-richardson", "1.002 log det", equation(log_det=1.002)),
+    ("sinkhorn-saturation", "gauge halved", soft_gauge_halved),
+    ("sinkhorn-saturation", "1.02 log nu", equation(log_nu=1.02)),
+    ("sinkhorn-gaussians", "kernel 0.1% wide", kernel_width(1.001)),
+    ("sinkhorn-gaussians", "gauge halved", soft_gauge_halved),
+    ("sinkhorn-bias", "kernel 5% wide", kernel_width(1.05)),
+    ("sinkhorn-bias", "-eps f", scaled(bias, "predicted_bias", 2.0)),
+    ("sinkhorn-bias", "g for f", roles_exchanged),
+    ("sinkhorn-mirror", "1.02 D", scaled(EntropicOperator, "divergence", 1.02)),
+    ("sinkhorn-mirror", "S halved", scaled_property(State, "symmetrised_kl", 0.5)),
+    (
+        "sinkhorn-mirror",
+        "int v dnu reversed",
+        scaled(EntropicOperator, "conjugate_integral", -1.0),
+    ),
+    ("sinkhorn-mirror", "KL reversed", kl_reversed),
 ]
 CENTRAL = (
     "evi", "regret", "monotone", "spectral-gap", "order-in-time", "order-in-space", "dissipation",
-    "last-iterate",
+    "last-iterate", *(name for name in claims.NAMES if name.startswith("sinkhorn-")),
 )  # fmt: skip
 
 

@@ -47,46 +47,56 @@ def push_forward_error(transport: Transport) -> float:
     return Bins(transport.problem).error(transport)
 
 
-class Bins:
-    """Blocks of target cells, with the masses of the target in them.
+class Raster:
+    """Bins in which the mass of moved pieces of cells is counted by overlap.
+
+    Parameters
+    ----------
+    edges : list of ndarray
+        Faces of the bins on each axis, increasing, length.
 
     Attributes
     ----------
-    edges : list of ndarray
-        Faces of the bins on each axis, length.
-    masses : ndarray
-        nu's.
+    shape : tuple of int
     """
 
-    def __init__(self, problem: Problem) -> None:
-        target = problem.target
-        most = BINS[target.dim]
-        self.edges, masses = [], target.values / target.values.sum()
-        for axis, (n, faces) in enumerate(zip(target.shape, target.grid.faces, strict=True)):
-            cuts = np.linspace(0, n, min(n, most) + 1).round().astype(int)
-            self.edges.append(faces[cuts])
-            masses = np.add.reduceat(masses, cuts[:-1], axis)
-        self.masses = masses
-        self.shape = masses.shape
+    def __init__(self, edges: list[Array]) -> None:
+        self.edges = edges
+        self.shape = tuple(len(e) - 1 for e in edges)
 
-    def error(self, transport: Transport) -> float:
-        """sum |T#mu - nu|; see `push_forward_error`."""
-        source = transport.problem.source
-        grid = source.grid
+    def push(self, transport: Transport, t: float = 1.0, masses: Array | None = None) -> Array:
+        """Masses in the bins of the law of (1 - t) X + t T(X); what lies beyond is lost.
+
+        Parameters
+        ----------
+        transport : Transport
+        t : float in [0, 1]
+        masses : ndarray, shape ``source.shape``, optional
+            Of X in the source's cells, if not the source's own.
+        """
+        grid = transport.problem.source.grid
         pieces = next((k for k in PIECES if grid.size * k**grid.dim <= MOST_PIECES), 1)
-        masses = source.values / source.values.sum() / pieces**grid.dim
+        if masses is None:
+            masses = transport.problem.source.values * grid.cell_volume
         pushed = np.zeros(math.prod(self.shape))
         layer = math.prod(n * pieces + 1 for n in grid.shape[1:]) * (pieces + 1)
         step = max(1, SLAB // layer)
         for start in range(0, grid.shape[0], step):
             rows = slice(start, min(start + step, grid.shape[0]))
-            lower, upper = _images(transport, grid, rows, pieces)
-            mass = masses[rows]
+            lower, upper = _images(transport, grid, rows, pieces, t)
+            mass = masses[rows] / pieces**grid.dim
             for axis in range(grid.dim):
                 mass = mass.repeat(pieces, axis)
-            heavy = mass.ravel() > 0
+            heavy = (mass.ravel() > 0) & self._reached(lower, upper)
             self._deposit(lower[:, heavy], upper[:, heavy], mass.ravel()[heavy], pushed)
-        return float(np.abs(pushed.reshape(self.shape) - self.masses).sum())
+        return pushed.reshape(self.shape)
+
+    def _reached(self, lower: Array, upper: Array) -> Array:
+        """Boxes that touch a bin."""
+        reached = np.ones(lower.shape[1], bool)
+        for edges, a, b in zip(self.edges, lower, upper, strict=True):
+            reached &= (a <= edges[-1]) & (b >= edges[0])
+        return reached
 
     def _deposit(self, lower: Array, upper: Array, masses: Array, out: Array) -> None:
         """Add masses spread over boxes (d, m) to the bins that they overlap."""
@@ -130,8 +140,39 @@ class Bins:
         out += np.bincount(flat, share, minlength=out.size)
 
 
-def _images(transport: Transport, grid: Grid, rows: slice, pieces: int) -> tuple[Array, Array]:
-    """Faces (d, m) of the boxes that hold the images of the pieces of some rows of cells."""
+class Bins(Raster):
+    """Blocks of target cells, with the masses of the target in them.
+
+    Attributes
+    ----------
+    edges : list of ndarray
+        Faces of the bins on each axis, length.
+    masses : ndarray
+        nu's.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        target = problem.target
+        most = BINS[target.dim]
+        edges, masses = [], target.values / target.values.sum()
+        for axis, (n, faces) in enumerate(zip(target.shape, target.grid.faces, strict=True)):
+            cuts = np.linspace(0, n, min(n, most) + 1).round().astype(int)
+            edges.append(faces[cuts])
+            masses = np.add.reduceat(masses, cuts[:-1], axis)
+        super().__init__(edges)
+        self.masses = masses
+
+    def error(self, transport: Transport) -> float:
+        """sum |T#mu - nu|; see `push_forward_error`."""
+        source = transport.problem.source
+        pushed = self.push(transport, masses=source.values / source.values.sum())
+        return float(np.abs(pushed - self.masses).sum())
+
+
+def _images(
+    transport: Transport, grid: Grid, rows: slice, pieces: int, t: float
+) -> tuple[Array, Array]:
+    """Faces (d, m) of the boxes that hold pieces of some rows of cells, moved t of the way."""
     faces = []
     for axis, n in enumerate(grid.shape):
         cells = rows if axis == 0 else slice(0, n)
@@ -140,6 +181,7 @@ def _images(transport: Transport, grid: Grid, rows: slice, pieces: int) -> tuple
         faces.append(np.minimum(grid.lower[axis] + place * grid.spacing[axis], grid.upper[axis]))
     corners = np.stack(np.meshgrid(*faces, indexing="ij"), axis=-1)
     image = transport.map(corners.reshape(-1, grid.dim)).reshape(corners.shape)
+    image = (1 - t) * corners + t * image
     ends: tuple[list[Array], list[Array]] = ([], [])
     for axis in range(grid.dim):
         values = image[..., axis]

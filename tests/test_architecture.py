@@ -28,14 +28,14 @@ ROWS = (
     ("quadrature", "mirrors"),
     # newton: the globalised step, used by stationary; parabolic: the operator in log form, a mirror
     ("transport", "newton", "parabolic"),
-    ("flow",),  # a State carries a mirror operator, a Flow gives a Transport
+    # pushforward: what a map makes of the source, on bins; entropic transports are drawn with it
+    ("flow", "pushforward"),  # a State carries a mirror operator, a Flow gives a Transport
     # observables: functions of a State; oracles: flows in closed form, they return a Flow;
     # entropic: Sinkhorn's algorithm (a package named sinkhorn would hide the function)
     ("entropic", "stepping", "observables", "oracles"),
     # loading: reads every kind of result, so it knows them all
     # peers: other packages' plans as entropic transports
-    # pushforward: what a map makes of the source, on bins
-    ("loading", "peers", "pushforward"),
+    ("loading", "peers"),
     ("cases",),  # closed forms come from oracles
     # beginning: where a flow starts; it makes the first State with stepping
     ("stationary", "beginning"),

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 from scipy.interpolate import RegularGridInterpolator
+from scipy.ndimage import binary_dilation
 
 from pma_grid import storage
 from pma_grid.density import Density
@@ -17,6 +18,7 @@ from pma_grid.errors import InvalidInputError, Status
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
 from pma_grid.problem import Problem
+from pma_grid.pushforward import Raster
 from pma_grid.quadrature import dual_value
 from pma_grid.transport import Transport, storable_pair, stored_pair
 from pma_grid.validation import is_number
@@ -137,7 +139,7 @@ class EntropicTransport(Transport):
         return np.asarray(np.clip(image, source.lower, source.upper))
 
     def interpolate(self, t: float, grid: Grid | None = None) -> Density:
-        """The law of (1 - t) X + t Y under the plan (multiscale), or under the map.
+        """The law of (1 - t) X + t T(X), T the barycentric projection; torn mass by the plan.
 
         Parameters
         ----------
@@ -145,23 +147,23 @@ class EntropicTransport(Transport):
         grid : Grid, optional
             Where to give it; default the interpolated box, with the source's shape for t < 1/2.
 
+        Returns
+        -------
+        Density
+            Of what lies in the grid, normalised.
+
         Notes
         -----
-        Every atom is shared among the nearest cell centres (cloud in cell): first order, exact in
-        mass and mean away from the faces, and meaningful where the map is torn.
+        Pieces of cells move with T and are counted by overlap: the source itself at t = 0, T's
+        push-forward at t = 1.  With a plan (multiscale), cells beside tears, and all of them at
+        t = 1, move pair by pair of the plan, each shared linearly among the nearest cells: t = 1
+        then is the plan's own marginal.
         """
         if not (is_number(t) and 0 <= float(t) <= 1):
             raise InvalidInputError(
                 f"t is {t!r}; it must lie in [0, 1]: 0 is the source, 1 the target"
             )
         source, target = self.problem.source, self.problem.target
-        ends = [d.grid.coordinates().reshape(d.dim, -1).T for d in (source, target)]
-        if self.plan is not None:
-            entries = self.plan.tocoo()
-            masses, x, y = entries.data, ends[0][entries.row], ends[1][entries.col]
-        else:
-            masses = source.values.ravel() * source.grid.cell_volume
-            x, y = ends[0], self.gradient.reshape(source.dim, -1).T
         if grid is None:
             corners = [
                 tuple((1 - t) * np.array(a) + t * np.array(b))
@@ -172,7 +174,32 @@ class EntropicTransport(Transport):
                 )
             ]
             grid = Grid(source.shape if t < 0.5 else target.shape, *corners)
-        return Density(deposit((1 - t) * x + t * y, masses, grid), grid)
+        masses = source.values * source.grid.cell_volume
+        torn = self._torn(everything=t == 1)
+        total = Raster(_widened(grid)).push(self, t, np.where(torn, 0.0, masses))
+        if torn.any():
+            total += deposit(*self._pairs(t, torn), grid)
+        return Density(total / grid.cell_volume, grid)
+
+    def _torn(self, everything: bool) -> Array:
+        """Cells that move by the plan: all, or torn ones and neighbours, whose corners see both."""
+        if self.plan is None or self.tears is None:
+            return np.zeros(self.problem.source.shape, bool)
+        if everything:
+            return np.ones(self.problem.source.shape, bool)
+        return np.asarray(binary_dilation(self.tears, np.ones((3,) * self.problem.dim)))
+
+    def _pairs(self, t: float, cells: Array) -> tuple[Array, Array]:
+        """Where the plan's pairs of some source cells are at a time, (m, d), and their masses."""
+        assert self.plan is not None
+        ends = [
+            d.grid.coordinates().reshape(d.dim, -1).T
+            for d in (self.problem.source, self.problem.target)
+        ]
+        entries = self.plan.tocoo()
+        kept = cells.ravel()[entries.row]
+        x, y = ends[0][entries.row[kept]], ends[1][entries.col[kept]]
+        return (1 - t) * x + t * y, entries.data[kept]
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything to one .npz file that `load` reads back."""
@@ -236,16 +263,26 @@ def _multilinear(field: Array, grid: Grid, points: Array) -> Array:
     return np.asarray(function(points[:, kept]))
 
 
+def _widened(grid: Grid) -> list[Array]:
+    """Faces of a grid, the outer ones moved out by rounding: points on them count."""
+    faces = [np.array(f) for f in grid.faces]
+    for f, h, low, high in zip(faces, grid.spacing, grid.lower, grid.upper, strict=True):
+        slack = 1e-12 * max(abs(low), abs(high), h)
+        f[0], f[-1] = f[0] - slack, f[-1] + slack
+    return faces
+
+
 def deposit(points: Array, masses: Array, grid: Grid) -> Array:
-    """Densities of atoms shared linearly among the nearest cell centres of a grid, 1/length^d."""
+    """Masses of atoms shared linearly among the nearest cell centres; those beyond are lost."""
     position = (points - np.array(grid.lower)) / np.array(grid.spacing) - 0.5
-    position = np.clip(position, 0, np.array(grid.shape) - 1)
-    left = np.minimum(position.astype(np.int64), np.maximum(np.array(grid.shape) - 2, 0))
+    last = np.array(grid.shape) - 1
+    inside = ((position > -0.5 - 1e-9) & (position < last + 0.5 + 1e-9)).all(axis=1)
+    position, masses = np.clip(position[inside], 0, last), masses[inside]
+    left = np.minimum(position.astype(np.int64), np.maximum(last - 1, 0))
     share = position - left
     total = np.zeros(grid.size)
     for corner in np.ndindex(*(2,) * grid.dim):
         weight = np.prod(np.where(corner, share, 1 - share), axis=1) * masses
-        index = np.minimum(left + corner, np.array(grid.shape) - 1)
-        flat = np.ravel_multi_index(tuple(index.T), grid.shape)
+        flat = np.ravel_multi_index(tuple(np.minimum(left + corner, last).T), grid.shape)
         total += np.bincount(flat, weight, minlength=grid.size)
-    return total.reshape(grid.shape) / grid.cell_volume
+    return total.reshape(grid.shape)

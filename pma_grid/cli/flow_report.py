@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
-from pma_grid.cli.transport_report import floors
+from pma_grid.cli.transport_report import floors, plain_numbers
 from pma_grid.flow import Flow
 from pma_grid.lattice import Array
 
@@ -20,9 +19,9 @@ COUNTS = ("newton", "linear", "setups", "rejected")
 def summary(flow: Flow, *, series: bool = False) -> dict[str, Any]:
     """The figures, for JSON; with the series as lists if asked for."""
     stats = flow.stats
-    keys = ("schedule", "side", "residual_norm", "mass_constant", *COUNTS, "linear_solver",
-            "convexity_limit", "stability_limit", "seconds", "compile_seconds", "floors",
-            "versions")  # fmt: skip
+    keys = ("schedule", "side", "eps", "kernel", "narrow_kernel", "residual_norm", "mass_constant",
+            *COUNTS, "linear_solver", "convexity_limit", "stability_limit", "seconds",
+            "compile_seconds", "floors", "versions")  # fmt: skip
     figures: dict[str, Any] = {
         "status": str(flow.status),
         "converged": flow.status.succeeded and str(flow.status) != "completed",
@@ -45,8 +44,7 @@ def summary(flow: Flow, *, series: bool = False) -> dict[str, Any]:
     if series:
         arrays = {"times": flow.times, "step_sizes": flow.step_sizes, **flow.series}
         figures["series"] = {name: _list(values) for name, values in arrays.items()}
-    plain: dict[str, Any] = _plain(figures)
-    return plain
+    return dict(plain_numbers(figures))
 
 
 def table(flow: Flow, files: list[str]) -> str:
@@ -99,6 +97,8 @@ def _scheme(flow: Flow) -> str:
     """Scheme, schedule and side."""
     text = f"scheme         {flow.scheme}"
     text += f", {flow.stats['schedule']}" if "schedule" in flow.stats else ""
+    text += f", {flow.stats['kernel']} kernel" if "kernel" in flow.stats else ""
+    text += ", narrower than a cell" if flow.stats.get("narrow_kernel") else ""
     side = flow.stats.get("side", "source")
     return text + (", on the target's side: mu is the target" if side == "target" else "")
 
@@ -111,12 +111,3 @@ def _range(values: Any) -> str:
 
 def _list(values: Array) -> list[float]:
     return [float(value) for value in values]
-
-
-def _plain(value: Any) -> Any:
-    """The same with null where JSON has no number: inf and NaN."""
-    if isinstance(value, dict):
-        return {key: _plain(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

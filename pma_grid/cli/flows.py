@@ -9,12 +9,9 @@ import click
 
 from pma_grid.cli import inputs, scheduling
 from pma_grid.cli.ending import Ending, Outputs, run_and_write
-from pma_grid.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from pma_grid.flow import Flow
-    from pma_grid.lattice import Array
-    from pma_grid.transport import Transport
 
 # Names of pma_grid.observables (a test compares): --help must not import it.
 RECORDS = (
@@ -102,7 +99,7 @@ def evolve(
     problem = inputs.read_problem(
         source, target, boxes=(box_source, box_target), floors=(floor_source, floor_target)
     )
-    start = None if initial is None else _read_initial(initial)
+    start = None if initial is None else inputs.read_initial(initial)
     unit = scheduling.time_unit(problem)
     rule = scheduling.default(scheme, unit, start) if schedule is None else schedule
     ending = Ending(steps, time, until)
@@ -150,20 +147,3 @@ def _names(record: tuple[str, ...], drawn: bool) -> tuple[str, ...]:
     for name in (*record, *(DRAWN if drawn else ())):
         chosen += CHEAP if name == ALL_CHEAP else (name,)
     return tuple(dict.fromkeys(chosen))
-
-
-def _read_initial(path: str) -> Transport | Flow | Array:
-    """A saved result, or an array."""
-    from pma_grid.loading import load
-    from pma_grid.readers import read_array
-
-    foreign: InvalidInputError | None = None
-    if path.lower().endswith(".npz"):
-        try:
-            return load(path)
-        except InvalidInputError as error:
-            foreign = error
-    try:
-        return read_array(path)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"--initial: {foreign or error}") from None

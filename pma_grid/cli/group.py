@@ -13,6 +13,7 @@ import click
 
 from pma_grid import __version__
 from pma_grid.cli.comparing import compare
+from pma_grid.cli.entropic import sinkhorn
 from pma_grid.cli.flows import evolve
 from pma_grid.cli.outcome import DONE
 from pma_grid.cli.results import info, plot
@@ -58,13 +59,14 @@ def cli() -> None:
     pma-grid demo                              two photographs, demo.npz and demo.png
     pma-grid solve a.npy b.npy -o ot.npz       your own densities
     pma-grid evolve a.npy b.npy -o flow.npz    the parabolic flow to the same solution
+    pma-grid sinkhorn a.npy b.npy -o sk.npz    entropic optimal transport
     pma-grid compare a.npy b.npy --eps 0.01    with Sinkhorn, and with other packages
     pma-grid plot ot.npz -o ot.png             a picture of a result
     pma-grid validate                          the claims of the theory, checked with numbers
     """
 
 
-for command in (demo, solve, evolve, compare, study, validate, plot, info):
+for command in (demo, solve, evolve, sinkhorn, compare, study, validate, plot, info):
     cli.add_command(command)
 
 

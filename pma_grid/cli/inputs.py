@@ -13,7 +13,10 @@ from pma_grid.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from pma_grid.density import Density
+    from pma_grid.flow import Flow
+    from pma_grid.lattice import Array
     from pma_grid.problem import Problem
+    from pma_grid.transport import Transport
 
 SOLVERS = ("auto", "multigrid", "amg", "direct")
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
@@ -43,21 +46,32 @@ def _box(_: click.Context, parameter: click.Parameter, value: str | None) -> Any
 
 def two_densities(command: Command) -> Command:
     """The arguments SOURCE and TARGET with their boxes and floors; see `read_problem`."""
-    return click.argument("source")(click.argument("target")(boxes_and_floors(command)))
+    return source_and_target(boxes_and_floors(command))
+
+
+def source_and_target(command: Command) -> Command:
+    """The arguments SOURCE and TARGET alone."""
+    return click.argument("source")(click.argument("target")(command))
 
 
 def boxes_and_floors(command: Command) -> Command:
     """The options that say where two densities live and how small they may be."""
-    decorators = (
-        click.option("--floor-source", type=float, help="Floor of the source, relative to its "
-                     "mean."),
-        click.option("--floor-target", type=float, help="Floor of the target, relative to its "
-                     "mean."),
-        click.option("--box-source", callback=_box, help="Box of the source, 'lo,hi' an axis."),
-        click.option("--box-target", callback=_box, help="Box of the target, 'lo,hi' an axis."),
-    )  # fmt: skip
-    for decorator in reversed(decorators):
-        command = decorator(command)
+    return floors(boxes(command))
+
+
+def floors(command: Command) -> Command:
+    """The options that say how small two densities may be."""
+    for name in ("target", "source"):
+        command = click.option(f"--floor-{name}", type=float, help=f"Floor of the {name}, relative "
+                               "to its mean.")(command)  # fmt: skip
+    return command
+
+
+def boxes(command: Command) -> Command:
+    """The options that say where two densities live."""
+    for name in ("target", "source"):
+        command = click.option(f"--box-{name}", callback=_box, help=f"Box of the {name}, 'lo,hi' "
+                               "an axis.")(command)  # fmt: skip
     return command
 
 
@@ -100,6 +114,23 @@ def _density(name: str, path: str, box: Any, floor: float | None) -> Density:
         return Density(values, grid, floor=floor)
     except InvalidInputError as error:
         raise InvalidInputError(f"{name} {path}: {error}") from None
+
+
+def read_initial(path: str) -> Transport | Flow | Array:
+    """A saved result, or an array."""
+    from pma_grid.loading import load
+    from pma_grid.readers import read_array
+
+    foreign: InvalidInputError | None = None
+    if path.lower().endswith(".npz"):
+        try:
+            return load(path)
+        except InvalidInputError as error:
+            foreign = error
+    try:
+        return read_array(path)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"--initial: {foreign or error}") from None
 
 
 def check_picture(path: str, endings: tuple[str, ...] = PICTURES) -> str:

@@ -32,7 +32,7 @@ FALLING = (*ENTROPIES, "tv", "chi2", "dissipation", "bregman")
               "interpolation, history; of a flow panel, kl, history, animation.  [default: the "
               "first; kl of a flow without snapshots; animation for .gif and .mp4]")  # fmt: skip
 def plot(result: str, output: str, kind: str | None) -> int:
-    """Draw a RESULT (.npz of `solve`, `demo` or `evolve`) to a picture or film.
+    """Draw a RESULT (.npz of `solve`, `demo`, `evolve` or `sinkhorn`) to a picture or film.
 
     \b
     pma-grid plot ot.npz -o ot.png --kind interpolation
@@ -106,10 +106,11 @@ def _draw_flow(flow: Flow, kind: str, path: str) -> None:
 @click.option("--series", is_flag=True, help="With --json, of a flow: the recorded series too.")
 @inputs.as_json
 def info(result: str, series: bool, as_json: bool) -> int:
-    """Say what a RESULT file holds: W2 or entropies, status, residual, floors, versions.
+    """Say what a RESULT file holds: W2 or entropies, status, residual or marginal error, versions.
 
     \b
     pma-grid info ot.npz --json
+    pma-grid info sk.npz
     """
     from pma_grid.cli import flow_report, transport_report
     from pma_grid.flow import Flow

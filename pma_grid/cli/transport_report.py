@@ -1,20 +1,29 @@
-"""What `solve` and `demo` print of a Transport, and `info` repeats."""
+"""What `solve`, `demo` and `sinkhorn` print of a Transport, and `info` repeats."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.transport import Transport
+
+# Statistics that are printed as they are, in this order.
+KEYS = (
+    "residual", "tol", "mass_constant", "iterations", "linear_iterations", "linear_solver",
+    "seconds", "compile_seconds", "floors", "monotone", "versions",
+)  # fmt: skip
+ENTROPIC_KEYS = (
+    "method", "map", "eps_over_h2", "cell", "primal", "dual", "transport_cost", "marginal_error",
+    "marginal_errors", "omega", "divergence", "self_costs", "self_errors", "hard_dual",
+    "hard_dual_other", "entries", "levels", "threads",
+)  # fmt: skip
 
 
 def summary(ot: Transport) -> dict[str, Any]:
     """The figures, for JSON."""
     stats = ot.stats
-    keys = (
-        "residual", "tol", "mass_constant", "iterations", "linear_iterations", "linear_solver",
-        "seconds", "compile_seconds", "floors", "monotone", "versions",
-    )  # fmt: skip
-    return {
+    figures: dict[str, Any] = {
         "w2": ot.w2,
         "w2_squared": ot.w2_squared,
         "status": str(ot.status),
@@ -22,7 +31,14 @@ def summary(ot: Transport) -> dict[str, Any]:
         "message": ot.message,
         "source_shape": list(ot.problem.source.shape),
         "target_shape": list(ot.problem.target.shape),
-    } | {key: stats[key] for key in keys if key in stats}
+    }
+    if isinstance(ot, EntropicTransport):
+        figures |= {"eps": ot.eps, "kernel": ot.kernel}
+        figures |= {key: stats[key] for key in ENTROPIC_KEYS if key in stats}
+        if ot.tears is not None:
+            figures["torn_cells"] = int(ot.tears.sum())
+    figures |= {key: stats[key] for key in KEYS if key in stats}
+    return dict(plain_numbers(figures))
 
 
 def table(ot: Transport, files: list[str]) -> str:
@@ -32,15 +48,20 @@ def table(ot: Transport, files: list[str]) -> str:
         f"W2             {ot.w2:.8g}   (W2^2 = {ot.w2_squared:.8g}, cost |x - y|^2)",
         f"status         {ot.status}: {ot.message}",
     ]
+    if isinstance(ot, EntropicTransport):
+        lines += _entropic(ot)
     if "residual" in stats:
         lines += [
             f"residual       {stats['residual']:.2e}   (rms; asked for {stats['tol']:.1e})",
             f"mass constant  {stats['mass_constant']:.2e}",
             f"iterations     {stats['iterations']} Newton, {stats['linear_iterations']} linear "
             f"({', '.join(stats['linear_solver']) or 'none needed'} on the finest grid)",
-            f"seconds        {stats['seconds']:.2f}   (and {stats['compile_seconds']:.2f} for "
-            "compiling or loading kernels)",
         ]
+    if "seconds" in stats:
+        lines.append(
+            f"seconds        {stats['seconds']:.2f}   (and {stats['compile_seconds']:.2f} for "
+            "compiling or loading kernels)"
+        )
     lines += floors(stats)
     if "monotone" in stats:
         scan = stats["monotone"]
@@ -50,6 +71,55 @@ def table(ot: Transport, files: list[str]) -> str:
     if files:
         lines.append(f"files          {', '.join(files)}")
     return "\n".join(lines)
+
+
+def _entropic(ot: EntropicTransport) -> list[str]:
+    """The lines of an entropic plan."""
+    stats = ot.stats
+    ratio = f"{stats['eps_over_h2']:.3g} cells squared; " if "eps_over_h2" in stats else ""
+    beside = [f"method {stats['method']}"] if "method" in stats else []
+    beside += [f"kernel {ot.kernel}"] + ([f"map {stats['map']}"] if "map" in stats else [])
+    lines = [f"eps            {ot.eps:.4g}   ({ratio}{', '.join(beside)})"]
+    if "primal" in stats:
+        lines.append(
+            f"values         {stats['primal']:.8g} primal, {stats['dual']:.8g} dual   "
+            "(E|x - y|^2/2 + eps KL)"
+        )
+    if "divergence" in stats:
+        lines.append(f"divergence     {stats['divergence']:.8g}   (dual less those to themselves)")
+    if "hard_dual" in stats:
+        lines.append(
+            f"hard dual      {stats['hard_dual']:.8g}, {stats['hard_dual_other']:.8g} from the "
+            "other side   (lower bounds of W2^2)"
+        )
+    if "marginal_error" in stats:
+        asked = f"; asked for {stats['tol']:.1e}" if "tol" in stats else ""
+        lines.append(f"marginals      {stats['marginal_error']:.2e}   (L1 error{asked})")
+    lines.append(_iterations(stats))
+    if ot.plan is not None:
+        each = ot.plan.nnz / max(1, int((ot.problem.source.values > 0).sum()))
+        lines.append(f"plan           {ot.plan.nnz} entries, {each:.1f} a cell with mass")
+    if ot.tears is not None:
+        lines.append(f"tears          {int(ot.tears.sum())} cells beside a jump of the map")
+    return lines
+
+
+def _iterations(stats: dict[str, Any]) -> str:
+    """How many, and on how many grids."""
+    text = f"iterations     {stats.get('iterations', 0)}"
+    if "levels" in stats:
+        count = len(stats["levels"])
+        text += f" on the finest grid, the last of {count} stage{'s' * (count > 1)}"
+    return text + (f"   (relaxation {stats['omega']:.3f})" if "omega" in stats else "")
+
+
+def plain_numbers(value: Any) -> Any:
+    """The same with null where JSON has no number: inf and NaN."""
+    if isinstance(value, dict):
+        return {key: plain_numbers(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain_numbers(entry) for entry in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def floors(stats: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
+from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK, given_or_new, open_corner, scientific
@@ -41,6 +42,8 @@ SYMBOLS = {
 }
 # Curves that coincide, as the two entropies near the end, are both seen; dots are for floors.
 LINES = ("-", "--", "-.")
+# Curves of fewer points show them.
+FEW = 40
 ENTROPIES = ("kl", "reverse_kl", "symmetrised_kl")
 
 
@@ -65,12 +68,13 @@ def history(
     *,
     floor: float | None = None,
 ) -> Axes:
-    """Series of a flow against time, or the residuals of a solve over its Newton steps.
+    """Series of a flow against time, or how the iterations of a solver ended.
 
     Parameters
     ----------
     result : Flow or Transport
-        A Transport shows its residual over the Newton steps of all grids, one line a grid.
+        A Transport shows its residual over the Newton steps of all grids, one line a grid, an
+        EntropicTransport the L1 error of its marginals over the iterations on its own grid.
     names : str or sequence of str, optional
         Series of the Flow, default "kl".  For a Transport the axes, if not given as ``ax``.
     ax : Axes, optional
@@ -106,7 +110,7 @@ def history(
                 "names or floor is given with a Transport, which has no series: leave them out or "
                 "draw a Flow"
             )
-        return _newton(result, names if ax is None else ax)
+        return _iterations(result, names if ax is None else ax)
     return _series(result, "kl" if names is None else names, ax, floor)
 
 
@@ -162,14 +166,44 @@ def _series(flow: Flow, names: str | Sequence[str], ax: Axes | None, floor: floa
     return ax
 
 
-def _newton(transport: Transport, ax: Axes | None) -> Axes:
-    """The residual over the Newton steps of all grids, coarse to fine, one line a grid."""
+def _iterations(transport: Transport, ax: Axes | None) -> Axes:
+    """Errors over iterations, with the tolerance."""
     records = transport.stats.get("history")
     if not records:
         raise InvalidInputError(
-            "transport has no history, as no equation was solved for it; draw a result of solve"
+            "transport has no history: no equation was solved for it, or its solver keeps none; "
+            "draw a result of solve or sinkhorn"
         )
     ax = given_or_new(ax, 5.0, 3.4)
+    if isinstance(transport, EntropicTransport):
+        _marginals(transport, records, ax)
+    else:
+        _newton(records, ax)
+    ax.axhline(transport.stats["tol"], color=COLOURS[1], lw=1, ls="--")
+    # at the left edge, whatever the range
+    ax.annotate("tolerance", (0, transport.stats["tol"]), xycoords=("axes fraction", "data"),
+                xytext=(4, 3), color=COLOURS[1], textcoords="offset points",
+                fontsize=8)  # fmt: skip
+    open_corner(ax)
+    return ax
+
+
+def _marginals(transport: EntropicTransport, errors: Sequence[float], ax: Axes) -> None:
+    """The marginals' error over the iterations on the transport's grid."""
+    marker = "o" if len(errors) < FEW else ""
+    steps = range(1, len(errors) + 1)
+    ax.semilogy(steps, errors, marker + "-", ms=3, lw=1.2, color=COLOURS[0])
+    shape = "×".join(str(n) for n in transport.problem.source.shape)
+    title = f"ε = {scientific(transport.eps)}"
+    if "omega" in transport.stats:
+        title += f", relaxation {transport.stats['omega']:.3g} at the end"
+    ax.set_title(title, fontsize=9, color=INK)
+    ax.set_xlabel(f"iterations on grid {shape}")
+    ax.set_ylabel("L1 error of the marginals")
+
+
+def _newton(records: Sequence[dict[str, Any]], ax: Axes) -> None:
+    """The residual over the Newton steps of all grids, coarse to fine, one line a grid."""
     levels: dict[tuple[int, ...], list[tuple[int, float]]] = {}
     for count, record in enumerate(records):
         levels.setdefault(tuple(record["level"]), []).append((count, record["residual"]))
@@ -179,10 +213,5 @@ def _newton(transport: Transport, ax: Axes | None) -> Axes:
         ax.semilogy(x, y, "o-", ms=3, lw=1.2, color=COLOURS[0], alpha=shade)
         ax.annotate("×".join(str(n) for n in shape), points[0], xytext=(0, 5), ha="center",
                     textcoords="offset points", color=INK, fontsize=7)  # fmt: skip
-    ax.axhline(transport.stats["tol"], color=COLOURS[1], lw=1, ls="--")
-    ax.annotate("tolerance", (0, transport.stats["tol"]), xytext=(2, 3), color=COLOURS[1],
-                textcoords="offset points", fontsize=8)  # fmt: skip
     ax.set_xlabel("evaluations over all grids, coarse to fine")
     ax.set_ylabel("rms residual")
-    open_corner(ax)
-    return ax

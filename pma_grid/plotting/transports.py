@@ -7,16 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pma_grid.convergence import Study
+from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.grid import Grid
 from pma_grid.plotting.canvas import (
     COLOURS,
     DENSITY_MAP,
     DISPLACEMENT_MAP,
+    FAINT,
     INK,
     bare,
     given_or_new,
     new_figure,
     one_scale,
     open_corner,
+    scientific,
 )
 from pma_grid.plotting.densities import common_top, density
 from pma_grid.transport import Transport
@@ -25,24 +29,30 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# The map jumps between torn neighbours whose images are so many target cells apart.
+JUMP = 2.0
+
 
 def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axes:
     """The map: T(x) over x in 1-D, else the image of a regular grid, coloured by displacement.
 
-    In 3-D the slice through the middle of axis 2 is drawn.
+    In 3-D the slice through the middle of axis 2 is drawn.  Where the map is torn lines are cut.
     """
     ax = given_or_new(ax)
     grid = transport.problem.source.grid
     if grid.dim == 1:
         ax.plot(grid.axes[0], grid.axes[0], color="#bbbbbb", lw=1)
-        ax.plot(grid.axes[0], transport.gradient[0], color=COLOURS[1], lw=1.8)
+        image = transport.gradient[0]
+        cut = np.flatnonzero(_jumps(transport)) + 1
+        x, y = (np.insert(values, cut, np.nan) for values in (grid.axes[0], image))
+        ax.plot(x, y, color=COLOURS[1], lw=1.8)
         ax.set_xlabel("x")
         ax.set_ylabel("T(x)")
         open_corner(ax)
         return ax
     from matplotlib.collections import LineCollection
 
-    curves, moved = [], []
+    jumps, curves, moved = _jumps(transport), [], []
     for along in (0, 1):
         across = 1 - along
         for level in np.linspace(grid.lower[across], grid.upper[across], lines):
@@ -53,8 +63,9 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
                 points[:, 2] = 0.5 * (grid.lower[2] + grid.upper[2])
             image = transport.map(points)[:, :2]
             shift = np.linalg.norm(image - points[:, :2], axis=1)
-            curves.append(np.stack([image[:-1], image[1:]], axis=1))
-            moved.append(0.5 * (shift[1:] + shift[:-1]))
+            whole = _whole(jumps, points, grid)
+            curves.append(np.stack([image[:-1], image[1:]], axis=1)[whole])
+            moved.append(0.5 * (shift[1:] + shift[:-1])[whole])
     # rows are axis 0: plotted downwards, as the densities are
     segments = np.concatenate(curves)[:, :, ::-1]
     collection = LineCollection(list(segments), cmap=DISPLACEMENT_MAP, lw=0.8)
@@ -66,6 +77,54 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
     ax.set_aspect("equal")
     bare(ax)
     return ax
+
+
+def _jumps(transport: Transport) -> np.ndarray:
+    """Which boxes between neighbouring cell centres, n - 1 an axis, the map tears apart."""
+    problem = transport.problem
+    spacing = problem.target.grid.spacing
+    tears = getattr(transport, "tears", None)
+    torn = np.zeros(problem.source.shape, bool) if tears is None else tears
+    low = high = transport.gradient
+    for axis, n in enumerate(problem.source.shape):
+        if n > 1:
+            first, last = (
+                (slice(None),) * axis + (slice(-1),),
+                (slice(None),) * axis + (slice(1, n),),
+            )
+            torn = torn[first] | torn[last]
+            low = np.minimum(low[:, *first], low[:, *last])
+            high = np.maximum(high[:, *first], high[:, *last])
+    wide = high - low > JUMP * np.reshape(spacing, (-1, *[1] * problem.dim))
+    return np.asarray(torn & wide.any(axis=0))
+
+
+def _whole(jumps: np.ndarray, points: np.ndarray, grid: Grid) -> np.ndarray:
+    """Which of the steps between successive points (m, d) touch no box that is torn apart."""
+    position = (points - np.array(grid.lower)) / np.array(grid.spacing) - 0.5
+    index = np.clip(np.floor(position).astype(int), 0, np.array(jumps.shape) - 1)
+    torn = jumps[tuple(index.T)]
+    return np.asarray(~(torn[1:] | torn[:-1]))
+
+
+def _mark_tears(transport: Transport, ax: Axes) -> bool:
+    """Colour the torn cells of the source, in 3-D the columns that hold one; whether there are."""
+    tears = getattr(transport, "tears", None)
+    if tears is None or not tears.any():
+        return False
+    from matplotlib.colors import to_rgba
+
+    grid = transport.problem.source.grid
+    if grid.dim == 1:
+        ax.plot(grid.axes[0][tears], np.zeros(tears.sum()), "|", ms=9, mew=1.5, color=COLOURS[1],
+                clip_on=False)  # fmt: skip
+        return True
+    flat = tears if grid.dim == 2 else tears.any(axis=2)
+    picture = np.zeros((*flat.shape, 4))
+    picture[flat] = to_rgba(COLOURS[1])
+    extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
+    ax.imshow(picture, extent=extent, interpolation="nearest")
+    return True
 
 
 def interpolation(
@@ -133,11 +192,16 @@ def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     for ax, side, title in ((left, problem.source, "source"), (right, problem.target, "target")):
         density(side, ax, cmap=cmap, top=top)
         ax.set_title(title, fontsize=11, color=INK)
+        if not line:  # white on white paper needs a frame
+            ax.spines[:].set(visible=True, color=FAINT, lw=0.4)
+    if _mark_tears(transport, left):
+        left.set_title("source, torn where coloured", fontsize=11, color=INK)
     map(transport, middle)
+    name = "E[y | x]" if _is_barycentric(transport) else "u'" if line else "∇u"
     if line:
-        middle.set_title("T = u', and the identity in grey", fontsize=11, color=INK)
+        middle.set_title(f"T = {name}, and the identity in grey", fontsize=11, color=INK)
     else:
-        middle.set_title("T = ∇u, a regular grid pushed forward", fontsize=11, color=INK)
+        middle.set_title(f"T = {name}, a regular grid pushed forward", fontsize=11, color=INK)
         target = problem.target.grid
         one_scale((left, middle, right), (problem.source.grid, target, target))
     row = lower.subplots(1, 6)
@@ -146,12 +210,26 @@ def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     return figure
 
 
+def _is_barycentric(transport: Transport) -> bool:
+    """Whether the map is a mean of images, not a gradient."""
+    barycentric = transport.stats.get("map", "barycentric") == "barycentric"
+    return isinstance(transport, EntropicTransport) and barycentric
+
+
 def _caption(transport: Transport) -> str:
     """One line of figures."""
     parts = [f"W2 = {transport.w2:.6f}", str(transport.status)]
     stats = transport.stats
-    if "residual" in stats:
-        shape = " × ".join(str(n) for n in transport.problem.source.shape)
+    shape = " × ".join(str(n) for n in transport.problem.source.shape)
+    if isinstance(transport, EntropicTransport):
+        parts += [f"grid {shape}", f"ε = {scientific(transport.eps)}"]
+        if "marginal_error" in stats:
+            parts.append(f"marginal error {stats['marginal_error']:.1e}")
+        if "iterations" in stats:
+            parts.append(f"{stats['iterations']} iterations")
+        if "seconds" in stats:
+            parts.append(f"{stats['seconds']:.2f} s")
+    elif "residual" in stats:
         parts += [
             f"grid {shape}",
             f"residual {stats['residual']:.1e}",

@@ -8,12 +8,13 @@ from pma_grid.plotting.canvas import save
 from pma_grid.plotting.claims import claim
 from pma_grid.plotting.comparisons import comparison
 from pma_grid.plotting.densities import density
+from pma_grid.plotting.entropic import cost, flow_pair, small_eps
 from pma_grid.plotting.films import animation
 from pma_grid.plotting.flows import flow
 from pma_grid.plotting.histories import history
 from pma_grid.plotting.transports import convergence, interpolation, map, transport
 
 __all__ = [
-    "animation", "claim", "comparison", "convergence", "density", "flow", "history",
-    "interpolation", "map", "save", "transport",
+    "animation", "claim", "comparison", "convergence", "cost", "density", "flow", "flow_pair",
+    "history", "interpolation", "map", "save", "small_eps", "transport",
 ]  # fmt: skip

@@ -1,0 +1,322 @@
+"""The limit of small eps in pictures: errors, costs, and two flows at the same times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from pma_grid.convergence import Cost, SmallEps
+from pma_grid.density import Density
+from pma_grid.errors import InvalidInputError
+from pma_grid.flow import Flow
+from pma_grid.lattice import Array
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    FAINT,
+    INK,
+    TIME_MAP,
+    bare,
+    distinct,
+    new_figure,
+    open_corner,
+)
+from pma_grid.plotting.densities import common_top, density, plane
+from pma_grid.plotting.flows import check_snapshots, colour_bar, limit, limit_name
+from pma_grid.plotting.histories import TIME_LABEL
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+EPS_LABEL = "ε [length²]"
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+# Snapshots of two flows are of one time if they differ by no more than this, relative to the last.
+SAME_TIME = 1e-6
+DIFFERENCE_MAP = "RdBu_r"
+# Times that fit on the page.
+COLUMNS = 5
+
+
+def small_eps(study: SmallEps, time: float | None = None) -> Figure:
+    """Errors against eps at one time with lines of the expected slopes, and error/eps against t.
+
+    Parameters
+    ----------
+    study : SmallEps
+        Of `pma_grid.convergence.small_eps`.
+    time : float, optional
+        One of the times of the study; default the last.
+
+    Returns
+    -------
+    Figure
+        u, grad u, Richardson's extrapolation: over the box (filled) and in the interior (hollow);
+        the dotted line is the error of the flow that is compared with.  Last, sup error of u over
+        eps against the time, one line an eps: lines that fall on each other and stay level show
+        that the error is O(eps) for all times.
+    """
+    chosen = study.times[-1] if time is None else time
+    figure = new_figure(9.0, 6.8)
+    axes = figure.subplots(2, 2)
+    faces = 1.0 if study.kernel == "reflect" else 0.5
+    for ax, name, slopes, label in (
+        (axes[0, 0], "u", {"max": 1.0}, "error of u [length²]"),
+        (axes[0, 1], "map", {"max": faces, "interior": 1.0}, "error of E[y | x] [length]"),
+        (axes[1, 0], "richardson", {"interior": 2.0}, "error of 2 u(ε/2) − u(ε) [length²]"),
+    ):
+        _errors(ax, study, name, chosen, slopes, label)
+    _saturation(axes[1, 1], study)
+    shape = "×".join(map(str, study.shape))
+    figure.suptitle(
+        f"Sinkhorn against the flow at t = {chosen:g}, {study.kernel} kernel, {shape} cells",
+        fontsize=10.5, color=INK,
+    )  # fmt: skip
+    return figure
+
+
+def _errors(
+    ax: Axes, study: SmallEps, name: str, time: float, slopes: dict[str, float], label: str
+) -> None:
+    """Sup and interior errors of one quantity, with the slopes expected of each."""
+    eps = np.array(study.eps)
+    lowest = math.inf
+    for k, (part, where) in enumerate((("max", "whole box"), ("interior", "interior"))):
+        errors = study.errors(f"{name}_{part}", time)
+        good = np.isfinite(errors)
+        if not good.any():
+            continue
+        slope = study.slope(f"{name}_{part}", time)
+        ax.loglog(eps, errors, marker="o", ms=5, lw=1.4, color=COLOURS[k],
+                  mfc=COLOURS[k] if part == "max" else "white",
+                  label=f"{where}: slope {slope:.2f}")  # fmt: skip
+        lowest = min(lowest, float(errors[good].min()))
+        if part in slopes:
+            factor = 1.5 if part == "max" else 0.65
+            _slope_line(ax, eps[good], factor * errors[good][-1], slopes[part], above=k == 0)
+    floor = study.map_floor if name == "map" else study.floor
+    # far below the errors it would only squeeze them
+    if floor > 0.02 * lowest:
+        ax.axhline(floor, color=FAINT, lw=1.2, ls=":", label="error of the flow")
+    ax.set_xlabel(EPS_LABEL)
+    ax.set_ylabel(label)
+    _ticks(ax, study.eps)
+    _whole_decades(ax)
+    _legend(ax)
+    open_corner(ax)
+
+
+def _slope_line(ax: Axes, eps: Array, last: float, slope: float, *, above: bool) -> None:
+    """A dashed line of a slope through an error at the smallest eps, with its power of eps."""
+    line = last * (eps / eps[-1]) ** slope
+    ax.loglog(eps, line, color=FAINT, lw=1.0, ls="--", zorder=0)
+    middle = len(eps) // 2
+    power = {0.5: "√ε", 1.0: "ε", 1.5: "ε√ε", 2.0: "ε²"}[slope]
+    ax.annotate(power, (eps[middle], line[middle]), xytext=(-6, 4) if above else (6, -10),
+                textcoords="offset points", ha="center", fontsize=9, color=FAINT)  # fmt: skip
+
+
+def _saturation(ax: Axes, study: SmallEps) -> None:
+    """sup error of u over eps against the time."""
+    from matplotlib import colormaps
+
+    ratios = study.ratios("u_max")
+    shades = colormaps[TIME_MAP](np.linspace(0.85, 0.0, len(study.eps)))
+    for row, shade, text in zip(ratios, shades, distinct(study.eps), strict=True):
+        ax.semilogx(study.times, row, marker="o", ms=4, lw=1.4, color=shade, label=f"ε = {text}")
+    ax.set_ylim(0, 1.15 * float(ratios.max()))
+    ax.set_xlabel(TIME_LABEL)
+    ax.set_ylabel("sup error of u / ε")
+    _ticks(ax, study.times)
+    _legend(ax)
+    open_corner(ax)
+
+
+def _ticks(ax: Axes, values: Sequence[float]) -> None:
+    """One tick a value: the usual ones crowd over so short a range."""
+    ax.set_xticks(list(values), distinct(values))
+    ax.set_xticks([], minor=True)
+
+
+def _whole_decades(ax: Axes) -> None:
+    """Numbers at 1, 2 and 5 where the axis spans little, else at powers of ten."""
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
+
+    low, high = ax.get_ylim()
+    wide = high > 50 * low
+    ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
+    ax.yaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(10, 10)))
+    ax.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(frameon=False, fontsize=8, labelcolor=INK)
+
+
+def cost(study: Cost, axes: Any = None) -> list[Axes]:
+    """Seconds against the error of the map, one axes a grid: every method a line over eps.
+
+    Parameters
+    ----------
+    study : Cost
+        Of `pma_grid.convergence.cost`.
+    axes : sequence of Axes, optional
+        One a grid.
+
+    Returns
+    -------
+    list of Axes
+        Lower left is better.  A point is one eps, the larger marker the smallest eps; `solve` is
+        the star.  Runs that did not converge are hollow.
+    """
+    sizes = study.sizes
+    if axes is None:
+        figure = new_figure(4.0 * len(sizes) + 1.9, 4.0)
+        axes = figure.subplots(1, len(sizes), squeeze=False, sharex=True, sharey=True)[0]
+    for ax, n in zip(axes, sizes, strict=True):
+        for k, method in enumerate(study.methods):
+            rows = study.of(method, n)
+            x, y = [row.map_l2 for row in rows], [row.seconds for row in rows]
+            colour = COLOURS[k % len(COLOURS)]
+            if rows[0].eps is None:
+                ax.loglog(x, y, "*", ms=15, color=INK, label=method, ls="none", zorder=4)
+                continue
+            ax.loglog(x, y, lw=1.2, color=colour, zorder=2)
+            for row in rows:
+                large = row is rows[-1]
+                ax.loglog([row.map_l2], [row.seconds], MARKERS[k % len(MARKERS)], color=colour,
+                          ms=7 if large else 4, mfc=colour if row.converged else "white",
+                          label=method if large else None, zorder=3)  # fmt: skip
+        ax.set_title(f"{study.case}, {n} cells an axis", fontsize=9.5, color=INK)
+        ax.set_xlabel("error of the map, L2(μ) [length]")
+        open_corner(ax)
+    axes[0].set_ylabel("seconds, one thread")
+    axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8,
+                    labelcolor=INK)  # fmt: skip
+    return list(axes)
+
+
+def flow_pair(first: Flow, second: Flow, *, names: tuple[str, str] | None = None) -> Figure:
+    """The densities of two flows at the same times, and what they differ by.
+
+    Parameters
+    ----------
+    first, second : Flow
+        Of one problem and side, with snapshots at common times: pass the same ``keep=`` times to
+        `evolve` and `sinkhorn_flow`, multiples of eps.
+    names : pair of str, optional
+        Default their schemes, with eps.
+
+    Returns
+    -------
+    Figure
+        In 1-D one axes a time, both densities and the limit; below, the differences.  Else two rows
+        of pictures on one scale with the limit at their end, and a third row of differences.
+
+    Raises
+    ------
+    InvalidInputError
+        Flows of different grids or sides, or without a common time.
+    """
+    for flow in (first, second):
+        check_snapshots(flow)
+    end = limit(first)
+    if first.side != second.side or limit(second).grid != end.grid:
+        raise InvalidInputError(
+            "first and second live on different grids or sides; draw two flows of one problem"
+        )
+    times, moments = _common(first, second, end)
+    called = names or (_name(first), _name(second))
+    titles = [f"t = {text}" for text in distinct(times)]
+    draw = _pair_curves if end.dim == 1 else _pair_pictures
+    return draw(moments, end, titles, called, limit_name(first))
+
+
+def _name(flow: Flow) -> str:
+    """The scheme, and the eps of Sinkhorn's."""
+    eps = flow.stats.get("eps")
+    scheme = flow.scheme.replace("_", " ")
+    return f"flow, {scheme}" if eps is None else f"{scheme}, ε = {eps:g}"
+
+
+def _common(
+    first: Flow, second: Flow, end: Density
+) -> tuple[list[float], list[tuple[Density, Density]]]:
+    """Times at which both flows have a snapshot, at most `COLUMNS`, and the densities."""
+    close = SAME_TIME * max(flow.snapshots[-1].time for flow in (first, second))
+    pairs = [
+        (one, other)
+        for one in first.snapshots
+        for other in second.snapshots
+        if abs(one.time - other.time) <= close
+    ]
+    if not pairs:
+        raise InvalidInputError(
+            f"first has snapshots at {[s.time for s in first.snapshots]}, second at "
+            f"{[s.time for s in second.snapshots]}; they need common times: pass the same keep= "
+            "times to both, multiples of eps"
+        )
+    if len(pairs) > COLUMNS:
+        pairs = [pairs[round(k)] for k in np.linspace(0, len(pairs) - 1, COLUMNS)]
+    moments = [tuple(Density(s.density, end.grid) for s in pair) for pair in pairs]
+    return [one.time for one, _ in pairs], [(a, b) for a, b in moments]
+
+
+Moments = list[tuple[Density, Density]]
+
+
+def _pair_curves(
+    moments: Moments, end: Density, titles: list[str], names: tuple[str, str], last: str
+) -> Figure:
+    """One dimension: curves on each other, differences below."""
+    figure = new_figure(2.6 * len(moments) + 1.0, 4.6)
+    rows = figure.subplots(2, len(moments), squeeze=False, sharex=True, sharey="row",
+                           height_ratios=(1.7, 1.0))  # fmt: skip
+    x = end.grid.axes[0]
+    for upper, lower, (one, other), title in zip(*rows, moments, titles, strict=True):
+        upper.plot(x, end.values, color=FAINT, lw=1.2, ls=":", label=last)
+        upper.plot(x, one.values, color=COLOURS[0], lw=2.2, alpha=0.55, label=names[0])
+        upper.plot(x, other.values, color=COLOURS[1], lw=1.3, ls="--", label=names[1])
+        lower.axhline(0.0, color=FAINT, lw=0.8)
+        lower.plot(x, other.values - one.values, color=COLOURS[1], lw=1.3)
+        upper.set_title(title, fontsize=10, color=INK)
+        lower.set_xlabel("x [length]")
+        for ax in (upper, lower):
+            open_corner(ax)
+    rows[0, 0].set_ylim(bottom=0)
+    rows[0, 0].set_ylabel("density [length⁻¹]")
+    rows[1, 0].set_ylabel("difference")
+    _legend(rows[0, -1])
+    return figure
+
+
+def _pair_pictures(
+    moments: Moments, end: Density, titles: list[str], names: tuple[str, str], last: str
+) -> Figure:
+    """Two and three dimensions: two rows on one scale, the third row their differences."""
+    columns = len(moments) + 1
+    figure = new_figure(1.9 * columns + 0.8, 6.0)
+    rows = figure.subplots(3, columns, squeeze=False)
+    top = common_top([end, *(moment for pair in moments for moment in pair)])
+    gaps: list[Array] = [plane(other) - plane(one) for one, other in moments]
+    widest = max(float(np.abs(gap).max()) for gap in gaps) or 1.0
+    for k, (pair, title) in enumerate(zip(moments, titles, strict=True)):
+        for row, moment in zip(rows, pair, strict=False):
+            density(moment, row[k], top=top)
+        extent = rows[0, k].images[0].get_extent()
+        rows[2, k].imshow(gaps[k], extent=extent, cmap=DIFFERENCE_MAP, vmin=-widest, vmax=widest)
+        bare(rows[2, k])
+        rows[0, k].set_title(title, fontsize=9.5, color=INK)
+    for row in rows[:2]:
+        density(end, row[-1], top=top)
+        colour_bar(row, end)
+    rows[0, -1].set_title(last, fontsize=9.5, color=INK)
+    bare(rows[2, -1])
+    bar = figure.colorbar(rows[2, 0].images[0], cax=rows[2, -1].inset_axes((-0.1, 0.0, 0.07, 1.0)))
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(labelsize=8, colors=INK)
+    for row, text in zip(rows, (*names, "difference"), strict=True):
+        row[0].set_ylabel(text, fontsize=9, color=INK)
+    return figure

@@ -158,7 +158,7 @@ _CLAIMS = (
     ),
     Claim(
         "sinkhorn-map",
-        "So is the map, but for the plain kernel within sqrt(eps) of the faces: sqrt(eps) there.",
+        "The map is within O(eps), up to the faces with reflection; else within sqrt(eps) there.",
         small_eps.map_error,
     ),
     Claim(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import click
 
@@ -14,6 +15,14 @@ STUDIES = (
     "manufactured", "anisotropic", "affine-gaussian", "separable", "quantile", "radial",
     "gaussian-mixtures",
 )  # fmt: skip
+# Studies of Sinkhorn's algorithm: cells an axis by the number of axes; the cost is over grids.
+ENTROPIC: dict[str, dict[int, tuple[int, ...]]] = {
+    "small-eps": {1: (256,), 2: (64,)},
+    "bias": {1: (256,), 2: (128,)},
+    "cost": {1: (256, 512), 2: (64, 128)},
+    "warm-starts": {1: (512,), 2: (128,)},
+}
+DRAWN = ("small-eps", "cost")
 # Cases made for any number of axes; the others have the number given, else 2.
 ANY_AXES = ("manufactured", "affine-gaussian", "separable")
 AXES = {"quantile": (1,)}
@@ -21,24 +30,34 @@ SIZES = {1: (64, 128, 256, 512, 1024), 2: (32, 64, 128, 256), 3: (16, 32, 64)}
 
 
 @click.command()
-@click.argument("name", type=click.Choice(STUDIES), metavar="NAME")
+@click.argument("name", type=click.Choice((*STUDIES, *ENTROPIC)), metavar="NAME")
 @click.option("--dim", type=click.IntRange(1, 3), help="Axes  [default: 2 where there is a choice]")
 @click.option("--sizes", multiple=True, type=click.IntRange(4, 8192), metavar="N N ...",
               help="Cells an axis, increasing  [default: a few that take seconds]")  # fmt: skip
-@click.option("-o", "--output", metavar="FILE", help="Convergence plot to write.")
+@click.option("-o", "--output", metavar="FILE", help="Picture to write.")
+@click.option("--kernel", type=click.Choice(("reflect", "plain")), default="reflect",
+              show_default=True, help="Of small-eps, bias and warm-starts.")  # fmt: skip
 @inputs.as_json
 def study(
-    name: str, dim: int | None, sizes: tuple[int, ...], output: str | None, as_json: bool
-) -> int:
+    name: str, dim: int | None, sizes: tuple[int, ...], output: str | None, kernel: str,
+    as_json: bool,
+) -> int:  # fmt: skip
     """Errors against a closed form on several grids, with the observed orders.
 
     NAME is manufactured, anisotropic, affine-gaussian, separable, quantile, radial or
     gaussian-mixtures.
 
+    Or a study of Sinkhorn's algorithm, in one or two dimensions: small-eps (its iterates against
+    the flow as eps falls), bias (its fixed point), cost (seconds against map error, beside solve)
+    or warm-starts (solve and sinkhorn started from each other).
+
     \b
     pma-grid study manufactured --dim 2 --sizes 32 64 128 256
+    pma-grid study small-eps --dim 1 -o small-eps.png
     """
     drawn = inputs.check_picture(output) if output else None
+    if name in ENTROPIC:
+        return _entropic(name, dim or 2, sizes, drawn, kernel, as_json)
     from pma_grid import cases, convergence
 
     allowed = (1, 2, 3) if name in ANY_AXES else AXES.get(name, (2,))
@@ -52,4 +71,36 @@ def study(
 
         plotting.save(plotting.convergence(result).figure, drawn)
     click.echo(json.dumps(result.to_dict()) if as_json else f"{case.name}\n{result.table()}")
+    return DONE
+
+
+def _entropic(
+    name: str, dim: int, sizes: tuple[int, ...], drawn: str | None, kernel: str, as_json: bool
+) -> int:
+    """A study of Sinkhorn's algorithm on the manufactured case."""
+    from pma_grid import cases, convergence
+
+    if dim not in ENTROPIC[name]:
+        raise InvalidInputError(f"--dim is {dim}; {name} exists for --dim (1, 2): omit it")
+    if drawn and name not in DRAWN:
+        raise InvalidInputError(f"--output is given, but {name} has no picture: leave it out")
+    chosen = sizes or ENTROPIC[name][dim]
+    if name != "cost" and len(chosen) > 1:
+        raise InvalidInputError(f"--sizes is {chosen}; {name} runs on one grid: give one size")
+    case, n = cases.manufactured(dim), chosen[0]
+    result: Any
+    if name == "small-eps":
+        result = convergence.small_eps(case.problem((n,) * dim), kernel=kernel)  # type: ignore[arg-type]
+    elif name == "bias":
+        result = convergence.fixed_point_bias(case, n=n, kernel=kernel)  # type: ignore[arg-type]
+    elif name == "cost":
+        result = convergence.cost(case, sizes=chosen)
+    else:
+        result = convergence.warm_starts(case.problem((n,) * dim), kernel=kernel)
+    if drawn:
+        from pma_grid import plotting
+
+        picture = plotting.small_eps(result) if name == "small-eps" else plotting.cost(result)[0]
+        plotting.save(getattr(picture, "figure", picture), drawn)
+    click.echo(json.dumps(result.to_dict()) if as_json else result.table())
     return DONE

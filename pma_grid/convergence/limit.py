@@ -150,10 +150,13 @@ class SmallEps:
             lines.append(["", "slope", *("-" if math.isnan(s) else f"{s:.2f}" for s in slopes)])
         heads = ["t", "eps", *(name.replace("_", " ") for name in columns)]
         cells = "x".join(map(str, self.shape))
+        empty = math.isnan(self.floor_interior)
+        where = ", beyond the middle of the box: take smaller eps" if empty else ""
+        inside = "" if empty else f" (inside {self.floor_interior:.1e})"
         facts = (
             f"{self.kernel} kernel, {cells} cells, h / sqrt(eps) down to {self.resolution:.2g}\n"
-            f"interior: {self.interior:.2g} from the faces; errors of the flow: u {self.floor:.1e} "
-            f"(inside {self.floor_interior:.1e}), grad u {self.map_floor:.1e}"
+            f"interior: {self.interior:.2g} from the faces{where}; errors of the flow: u "
+            f"{self.floor:.1e}{inside}, grad u {self.map_floor:.1e}"
         )
         return facts + "\n" + text_table(heads, lines)
 

@@ -96,6 +96,11 @@ def _errors(
         if part in slopes:
             factor = 1.5 if part == "max" else 0.65
             _slope_line(ax, eps[good], factor * errors[good][-1], slopes[part], above=k == 0)
+    if not math.isfinite(lowest):
+        ax.text(0.5, 0.5, "no ε of which half was run", ha="center", transform=ax.transAxes,
+                fontsize=9, color=FAINT)  # fmt: skip
+        bare(ax)
+        return
     floor = study.map_floor if name == "map" else study.floor
     # far below the errors it would only squeeze them
     if floor > 0.02 * lowest:

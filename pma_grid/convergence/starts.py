@@ -1,4 +1,8 @@
-"""`warm_starts`: `solve` started from Sinkhorn's potential, and Sinkhorn's from that of `solve`."""
+"""`warm_starts`: `solve` started from Sinkhorn's potential, and Sinkhorn's from that of `solve`.
+
+The two differ by -(eps/2) f to first order (`fixed_point_bias`), f = -log mu: with that put in or
+taken out the start is of second order in eps.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pma_grid.convergence.bias import predicted_bias
 from pma_grid.convergence.costs import newton_steps
 from pma_grid.convergence.figures import falling, json_rows, text_table
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.errors import ConvergenceError, InvalidInputError
-from pma_grid.operator import Frame
+from pma_grid.lattice import Array
+from pma_grid.operator import Frame, log_centre_values, positive
 from pma_grid.problem import Problem
 from pma_grid.stationary import solve
 from pma_grid.transport import Transport
@@ -84,6 +90,7 @@ class Starts:
 
 # Names of the starts.
 COLD, COARSE, OTHER = "the identity", "coarser grids", "the other's potential"
+CORRECTED = "the other's, less the bias"
 
 
 def warm_starts(
@@ -111,42 +118,54 @@ def warm_starts(
     Returns
     -------
     Starts
-        `solve` from coarser grids (its own start) and from u^eps; `sinkhorn` from the identity
-        without coarse grids, from coarser grids, and from ubar.
+        `solve` from coarser grids (its own start), from the identity, from u^eps and from
+        u^eps + (eps/2) f; `sinkhorn` from the identity without coarse grids, from coarser grids,
+        from ubar and from ubar - (eps/2) f.
+
+    Raises
+    ------
+    ConvergenceError
+        `solve` fails from its own start; a failure from another one is a row.
+
+    Notes
+    -----
+    u^eps + (eps/2) f need not be convex: `solve` then has to find its way first, and needs more
+    steps than from u^eps.
     """
     chosen = falling(eps, "eps")
+    f = -log_centre_values(positive(problem)[0])
     exact = solve(problem, tol=solve_tol)
-    rows = [_newton(exact, COARSE, None), _solved(problem, COLD, None, None, solve_tol)]
+    frame = Frame(problem.source.grid, problem.target.grid)
+    rows = [
+        _newton(exact, COARSE, None),
+        _solved(problem, COLD, None, frame.quadratic(), solve_tol),
+    ]
     options: dict[str, Any] = {
         "tol": sinkhorn_tol, "kernel": kernel, "max_iterations": max_iterations, "threads": 1
     }  # fmt: skip
     for value in chosen:
         coarse = sinkhorn(problem, value, **options)
+        bias = predicted_bias(value, f)
         rows += [
-            _solved(problem, OTHER, value, coarse, solve_tol),
+            _solved(problem, OTHER, value, coarse.potential, solve_tol),
+            _solved(problem, CORRECTED, value, coarse.potential - bias, solve_tol),
             _sweeps(sinkhorn(problem, value, scaling=False, **options), COLD),
             _sweeps(coarse, COARSE),
             _sweeps(sinkhorn(problem, value, initial=exact, **options), OTHER),
+            _sweeps(sinkhorn(problem, value, initial=exact.potential + bias, **options), CORRECTED),
         ]
     return Starts(problem.source.shape, tuple(rows))
 
 
 def _solved(
-    problem: Problem, start: str, eps: float | None, initial: Transport | None, tol: float
+    problem: Problem, start: str, eps: float | None, initial: Array, tol: float
 ) -> StartRow:
     """`solve` from a potential on the finest grid alone; a failure is a row too."""
-    given = _identity(problem) if initial is None else initial
     try:
-        return _newton(solve(problem, tol=tol, initial=given), start, eps)
+        return _newton(solve(problem, tol=tol, initial=initial), start, eps)
     except ConvergenceError as error:
         assert isinstance(error.result, Transport)
         return _newton(error.result, start, eps)
-
-
-def _identity(problem: Problem) -> Transport:
-    """The affine map of box to box."""
-    frame = Frame(problem.source.grid, problem.target.grid)
-    return Transport.from_potential(problem, frame.quadratic())
 
 
 def _newton(ot: Transport, start: str, eps: float | None) -> StartRow:

@@ -292,6 +292,7 @@ def test_each_solver_gains_from_the_other() -> None:
     cold = found.of("sinkhorn", "the identity", 2e-3)
     warm = found.of("sinkhorn", "the other's potential", 2e-3)
     assert warm.total < cold.total
+    assert found.of("sinkhorn", "the other's, less the bias", 2e-3).total < warm.total
     assert all(row.converged for row in found.rows)
     json.dumps(found.to_dict(), allow_nan=False)
     assert "finest grid" in found.table()

@@ -234,16 +234,12 @@ def reduced_start(problem: Problem, initial: Transport | Array) -> Array:
         problem.source.shape
     ):
         square = (problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
-        potential = square - initial.source_potential
-    elif isinstance(initial, Transport):
-        potential = initial.potential
-    else:
-        potential = Transport.from_potential(problem, initial).potential
-    if potential.shape != problem.source.shape:
-        raise InvalidInputError(
-            f"initial has shape {potential.shape}, the source grid {problem.source.shape}; "
-            "they must agree: interpolate the potential to the source grid"
-        )
+        return Return(problem).reduce(square - initial.source_potential)
+    values = initial.potential if isinstance(initial, Transport) else initial
+    try:
+        potential = Transport.from_potential(problem, values).potential
+    except InvalidInputError as error:
+        raise InvalidInputError(f"initial: {error}") from None
     return Return(problem).reduce(potential)
 
 

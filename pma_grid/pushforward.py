@@ -133,8 +133,8 @@ class Raster:
             a, b, edges = lower[axis][box], upper[axis][box], self.edges[axis]
             overlap = np.minimum(b, edges[index + 1]) - np.maximum(a, edges[index])
             width = b - a
-            alone = spans[axis][box] == 1  # also boxes without width
-            part = np.divide(overlap, width, out=np.ones_like(width), where=~alone)
+            # a box without width lies in one bin
+            part = np.divide(overlap, width, out=np.ones_like(width), where=width > 0)
             share = share * np.maximum(part, 0.0)
             flat += index * math.prod(self.shape[axis + 1 :])
         out += np.bincount(flat, share, minlength=out.size)

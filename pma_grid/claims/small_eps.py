@@ -169,8 +169,8 @@ def richardson(findings: Findings, quick: bool) -> None:
 def saturation(findings: Findings, quick: bool) -> None:
     """sup |u^eps - u_t| / eps up to t = 2.56: neither growth in t nor a factor log(1/eps).
 
-    With C t eps it would grow 16-fold from the middle to the end, with eps log(1/eps) by 1.12 to
-    1.16 from one eps to the next.
+    With C t eps it would grow 16-fold from the middle to the end, with eps log(1/eps) by 1.12 from
+    the last eps but one to the last.
     """
     runs = [("bumps", 256, _halved(0.005, 3), 16)]
     if not quick:

@@ -12,6 +12,7 @@ from importlib import metadata
 from typing import Any, Literal
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pma_grid.entropic.dense import Settings, solve_dense
 from pma_grid.entropic.dense_outcome import DenseOutcome
@@ -103,7 +104,7 @@ def sinkhorn(
         Precision of the kernel sums: with float32 their relative error is about 1e-6, the marginal
         error cannot fall much below that, and f and g are right to about 1e-6 eps.  Dense only.
     threads : int, optional
-        Default: the cores available.  Matrix products follow the settings of BLAS.
+        Of matrix products and sums; default the cores available.  1 is best on a busy machine.
     progress : bool
         Show a progress line on standard error.
     callback : callable, optional
@@ -144,8 +145,8 @@ def sinkhorn(
     """
     _check_choices(method=method, kernel=kernel, map=map, dtype=dtype)
     _check_numbers(problem, eps, tol, max_iterations, relaxation, threads)
-    count = threads or len(os.sched_getaffinity(0))
-    with reporter(progress, callback) as show:
+    count = threads or _cores()
+    with reporter(progress, callback) as show, threadpool_limits(count, user_api="blas"):
         if method == "multiscale":
             _check_dense_only(kernel, map, relaxation, scaling, dtype)
             goal = MULTISCALE_TOLERANCE if tol is None else tol
@@ -156,6 +157,13 @@ def sinkhorn(
             reflect=kernel == "reflect", single=dtype == "float32", scaling=scaling,
         )  # fmt: skip
         return _dense(problem, eps, settings, initial, map, show)
+
+
+def _cores() -> int:
+    """Cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _dense(

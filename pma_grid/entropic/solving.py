@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import platform
 import time
 from collections.abc import Callable
@@ -61,7 +60,7 @@ def sinkhorn(
     relaxation: float | None = None,
     scaling: bool = True,
     dtype: Literal["float64", "float32"] = "float64",
-    threads: int | None = None,
+    threads: int = 1,
     progress: bool = False,
     callback: Callable[[Sweep], None] | None = None,
 ) -> EntropicTransport:
@@ -103,8 +102,8 @@ def sinkhorn(
     dtype : {"float64", "float32"}
         Precision of the kernel sums: with float32 their relative error is about 1e-6, the marginal
         error cannot fall much below that, and f and g are right to about 1e-6 eps.  Dense only.
-    threads : int, optional
-        Of matrix products and sums; default the cores available.  1 is best on a busy machine.
+    threads : int
+        Of matrix products (BLAS) and sums.  More pay on large grids and idle cores only.
     progress : bool
         Show a progress line on standard error.
     callback : callable, optional
@@ -145,25 +144,17 @@ def sinkhorn(
     """
     _check_choices(method=method, kernel=kernel, map=map, dtype=dtype)
     _check_numbers(problem, eps, tol, max_iterations, relaxation, threads)
-    count = threads or _cores()
-    with reporter(progress, callback) as show, threadpool_limits(count, user_api="blas"):
+    with reporter(progress, callback) as show, threadpool_limits(threads, user_api="blas"):
         if method == "multiscale":
             _check_dense_only(kernel, map, relaxation, scaling, dtype)
             goal = MULTISCALE_TOLERANCE if tol is None else tol
-            return _multiscale(problem, eps, goal, max_iterations, initial, count, show)
+            return _multiscale(problem, eps, goal, max_iterations, initial, threads, show)
         goal = DENSE_TOLERANCE[dtype] if tol is None else tol
         settings = Settings(
-            goal, max_iterations, omega=relaxation, threads=count,
+            goal, max_iterations, omega=relaxation, threads=threads,
             reflect=kernel == "reflect", single=dtype == "float32", scaling=scaling,
         )  # fmt: skip
         return _dense(problem, eps, settings, initial, map, show)
-
-
-def _cores() -> int:
-    """Cores that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _dense(
@@ -312,7 +303,7 @@ def _check_numbers(
         raise InvalidInputError(
             f"relaxation is {relaxation!r}; it must lie in (0, 2): 1 gives Sinkhorn's sweeps"
         )
-    counts = {"max_iterations": max_iterations, "threads": 1 if threads is None else threads}
+    counts = {"max_iterations": max_iterations, "threads": threads}
     for name, value in counts.items():
         whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
         if not (whole and value >= 1):

@@ -163,7 +163,7 @@ _CLAIMS = (
     ),
     Claim(
         "sinkhorn-richardson",
-        "2 u^(eps/2) - u^eps follows the flow to second order in eps away from the faces.",
+        "Away from the faces 2 u^(eps/2) - u^eps follows the flow to second order in eps.",
         small_eps.richardson,
     ),
     Claim(

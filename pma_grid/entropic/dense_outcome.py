@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from pma_grid.entropic.dense import Settings
+from pma_grid.entropic.kernel import SeparableKernel
 from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic.relaxation import Potentials
 from pma_grid.entropic.symmetric import self_potential
 from pma_grid.entropic.transport import EntropicTransport, Projections
 from pma_grid.errors import Status
+from pma_grid.lattice import Array
 from pma_grid.problem import Problem
 
 
@@ -38,10 +40,13 @@ class DenseOutcome:
         kernel = settings.kernel(reduced, eps)
         with np.errstate(divide="ignore"):
             logs = np.log(reduced.a) + at.F, np.log(reduced.b) + at.G
-        self._reduced_map = kernel.mean_on_source(logs[1])
-        self.forward = self.back.image(self._reduced_map)
+        means = kernel.mean_on_source(logs[1])
+        self.forward = self.back.image(means)
         self.backward = self.back.preimage(kernel.mean_on_target(logs[0]))
         self.columns = reduced.b * np.exp(at.G + kernel.to_target(logs[0]))
+        # the plan joins cells: an image counts as the cell that it is of
+        folded = self._folded_means(kernel, logs[1]) if settings.reflect else means
+        self.transport_cost = self._transport_cost(folded)
         self.f = self.back.kantorovich(eps * at.F)
         self.g = self.back.kantorovich(eps * at.G, "target")
         self.extra: dict[str, Any] = {}
@@ -76,7 +81,7 @@ class DenseOutcome:
             "eps_over_h2": self.eps / self.reduced.cell,
             "primal": float(0.5 * self.back.squared_distance(primal)),
             "dual": float(0.5 * self.back.squared_distance(dual)),
-            "transport_cost": self._transport_cost(),
+            "transport_cost": self.transport_cost,
             "marginal_error": at.error,
             "marginal_errors": at.errors,
             "tol": self.settings.tol,
@@ -89,9 +94,19 @@ class DenseOutcome:
             stats["divergence"] = stats["dual"] - 0.5 * sum(self.extra["self_costs"])
         return stats
 
-    def _transport_cost(self) -> float:
-        """E|x - y|^2 under the plan, images of the reflecting kernel where they are."""
-        means = np.array(self._reduced_map)
+    def _folded_means(self, kernel: SeparableKernel, logs: Array) -> Array:
+        """E[y | x] of the target's cells themselves, reduced, whichever image mass goes to."""
+        total = kernel.to_source(logs)
+        means = []
+        for i, (y, length) in enumerate(zip(self.reduced.y, self.reduced.lengths, strict=True)):
+            shape = [-1 if k == i else 1 for k in range(self.reduced.dim)]
+            # from the lower face: weights are positive
+            weighted = logs + np.log(y + 0.5 * length).reshape(shape)
+            means.append(np.exp(kernel.to_source(weighted) - total) - 0.5 * length)
+        return np.stack(means)
+
+    def _transport_cost(self, means: Array) -> float:
+        """E|x - y|^2 under the plan, from E[y | x]."""
         total = 0.0
         for i, (x, y) in enumerate(zip(self.reduced.x, self.reduced.y, strict=True)):
             others = tuple(k for k in range(self.reduced.dim) if k != i)

@@ -62,12 +62,13 @@ class EntropicTransport(Transport):
     tears : ndarray of bool, shape ``source.shape``, or None
         Cells where the map jumps against a neighbour's; multiscale only.
     stats : dict
-        Of both methods: "primal", "dual", values of the entropic problem for the cost |x - y|^2/2,
-        length^2; "transport_cost", E|x - y|^2 under the plan; "marginal_error", the L1 error of its
-        marginals, and "marginal_errors" of "source" and "target"; "tol", asked for; "eps", "cell"
-        (h^2), "eps_over_h2"; "method", "map"; "iterations" on the finest grid and "history", the
-        marginal error after each; "levels": "shape", "target_shape", "eps", "error", "seconds",
-        ... for every grid and eps on the way; "threads", "seconds", "compile_seconds", "versions".
+        Of both methods: "primal", "dual", values of the entropic problem, length^2, for the cost
+        |x - y|^2/2 (reflecting: -eps log of the kernel's sum over images); "transport_cost",
+        E|x - y|^2 under the plan; "marginal_error", the L1 error of its marginals, and
+        "marginal_errors" of "source" and "target"; "tol", asked for; "eps", "cell" (h^2),
+        "eps_over_h2"; "method", "map"; "iterations" on the finest grid and "history", the marginal
+        error after each; "levels": "shape", "target_shape", "eps", "error", "seconds", ... for
+        every grid and eps on the way; "threads", "seconds", "compile_seconds", "versions".
         Dense: "omega", the relaxation factor at the end.  Debiased: "divergence", the Sinkhorn
         divergence dual - (self_costs[0] + self_costs[1])/2; "self_costs", dual values of source and
         target to themselves; "self_errors", their marginal errors.  Multiscale: "entries" of the

@@ -192,6 +192,11 @@ def test_potentials_of_the_reflecting_kernel() -> None:
     plan = a[:, None] * np.exp(f)[:, None] * kernel * np.exp(g) * b
     np.testing.assert_allclose(plan.sum(axis=1), a, atol=1e-13)
     np.testing.assert_allclose(plan.sum(axis=0), b, atol=1e-9)
+    squares = float((plan * (x[:, None] - y) ** 2).sum())
+    assert sk.stats["transport_cost"] == pytest.approx(squares, abs=1e-9)
+    value = 0.05 * float((plan * (f[:, None] + g)).sum())
+    assert sk.stats["primal"] == pytest.approx(value, abs=1e-9)
+    assert sk.value == pytest.approx(value, abs=1e-9)
 
 
 @pytest.mark.parametrize("method", ["dense", "multiscale"])

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from pma_grid.transport import Transport
 
 MOST_SWEEPS = 10_000
-# Options that say how the optimum is found; sweeps one by one have none of them, but for these.
+# Options that say how the optimum is found, at the values that say nothing: a flow has no use for
+# others.
 PLAIN = {"method": "dense", "map": "barycentric", "dtype": "float64", "scaling": True,
          "relaxation": None, "threads": 1, "max_iterations": None}  # fmt: skip
 

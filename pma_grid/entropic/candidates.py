@@ -23,8 +23,9 @@ from pma_grid.lattice import Array
 
 # Images of neighbours further apart than so many cells are torn apart.
 JUMP = 3.0
-# Per entry: value, column, place in the aggregated matrix, and what its aggregates hold.
-BYTES_PER_ENTRY = 24
+# Per entry at the peak, measured: value, column, place in the aggregates, these, and the copies that
+# sort the plan at the end.
+BYTES_PER_ENTRY = 60
 
 
 @dataclass(frozen=True, eq=False)

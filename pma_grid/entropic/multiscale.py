@@ -19,7 +19,7 @@ import numpy as np
 from pma_grid.entropic.candidates import Candidates, extended, widened
 from pma_grid.entropic.chunks import Chunks
 from pma_grid.entropic.outcome import outcome
-from pma_grid.entropic.pyramid import Level, pyramid
+from pma_grid.entropic.pyramid import ALL_PAIRS, Level, pyramid
 from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic.refinement import Cycle, Plan, Refinement, Stage
 from pma_grid.entropic.transport import EntropicTransport
@@ -96,7 +96,7 @@ def solve_multiscale(
     when all is well.  Rows of the plan are exact, columns to ``marginal_error``.
 
     Cost: 12 to 40 entries a cell at the default eps in 2-D and as many cycles as the error takes,
-    some 15 to 30; O(N) altogether.  24 bytes an entry.
+    some 15 to 30; O(N) altogether.  60 bytes an entry at the peak.
 
     References
     ----------
@@ -162,15 +162,16 @@ class _Descent:
     def run(self, initial: Array | None) -> Plan:
         """The plan of the finest level; ``initial``: f on the source's whole grid."""
         starts = None if initial is None else _restricted(self.levels, initial)
-        candidates = Candidates.all(self.levels[-1], self.chunks)
-        f = np.zeros(self.levels[-1].source.size)
-        for index in range(len(self.levels) - 1, -1, -1):
+        first = next(k for k, level in enumerate(self.levels) if level.pairs <= ALL_PAIRS)
+        candidates = Candidates.all(self.levels[first], self.chunks)
+        f = np.zeros(self.levels[first].source.size)
+        for index in range(first, -1, -1):
             if starts is not None:
                 f = starts[index]
             refinement = Refinement(candidates, self.levels[index:], self.report)
             stages = self.goal.stages(
                 self.levels[index],
-                coarsest=index == len(self.levels) - 1,
+                coarsest=index == first,
                 finest=index == 0,
                 warm=starts is not None,
             )

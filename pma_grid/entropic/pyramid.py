@@ -16,8 +16,10 @@ import numpy as np
 from pma_grid.entropic.reduction import Reduced
 from pma_grid.lattice import Array
 
-# Coarsen until all the pairs of both sides are at most so many.
+# The coarsest level solved, between all atoms, has at most so many pairs.
 ALL_PAIRS = 2**16
+# Still coarser levels serve the aggregates of scaling only; the last has at most so many pairs.
+FEWEST_PAIRS = 2**13
 # An axis is coarsened together with the finest one if its spacing is at most so many times larger.
 ALIKE = 1.5
 
@@ -112,6 +114,11 @@ class Level:
         return math.exp(2 * np.log(pairs).mean()) if pairs else 1.0
 
     @property
+    def pairs(self) -> int:
+        """Number of pairs of atoms."""
+        return self.source.size * self.target.size
+
+    @property
     def widest(self) -> float:
         """The largest spacing along the axes that have one, length: the unit of a jump."""
         spacings = [
@@ -129,11 +136,11 @@ class Level:
 
 
 def pyramid(reduced: Reduced) -> list[Level]:
-    """Levels of a problem, the finest first; the coarsest has at most `ALL_PAIRS` pairs."""
+    """Levels of a problem, the finest first; the coarsest has at most `FEWEST_PAIRS` pairs."""
     sides = [_finest(reduced.a, reduced.x, reduced.spacing[0])]
     sides.append(_finest(reduced.b, reduced.y, reduced.spacing[1]))
     levels = [Level(*sides)]
-    while sides[0].size * sides[1].size > ALL_PAIRS:
+    while levels[-1].pairs > FEWEST_PAIRS:
         sides = [_coarsened(s, k) for s, k in zip(sides, _factors(sides), strict=True)]
         levels.append(Level(*sides))
     for fine, coarse in zip(levels[-2::-1], levels[:0:-1], strict=True):

@@ -162,9 +162,12 @@ class Refinement:
             met = run.error < stage.tol
             if left <= 0 or (met and (again == 0 or run.drift <= FINAL_DRIFT)):
                 return Plan(level, stage.eps, f, g, scaling, run.v, run.error)
-            again -= met
+            parts = None
             if watch.stalled:
                 parts = Components.behind(scaling, level, run.v, run.error)
+            again -= met
+            del scaling, pairs, values  # before the next ones are made
+            if watch.stalled:
                 if parts is not None:
                     f = f + stage.eps * parts.offsets(self.candidates, f, g, stage.eps)
                 watch.restart(useful=parts is not None)

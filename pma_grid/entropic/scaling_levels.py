@@ -12,13 +12,15 @@ import numpy as np
 
 from pma_grid.entropic.candidates import Pairs
 from pma_grid.entropic.chunks import Chunks
-from pma_grid.entropic.pyramid import Level
+from pma_grid.entropic.pyramid import ALL_PAIRS, Level
 from pma_grid.kernels import sparse
 from pma_grid.lattice import Array
 
 # Sweeps of a cycle where nothing coarser is left: below other levels, and alone.
 COARSEST_SWEEPS = 30
 LONE_SWEEPS = 8
+# Cycles of a level whose aggregates cost next to nothing.
+TURNS = 2
 # A group's factor beyond this is not believed.
 LARGEST_FACTOR = 1e3
 
@@ -41,6 +43,7 @@ class Scaling:
         self.source, self.target = levels[0].source, levels[0].target
         self.u, self.sums = np.empty(self.source.size), np.empty(self.target.size)
         self.coarse: Scaling | None = None
+        self.small = levels[0].pairs <= ALL_PAIRS
         if len(levels) > 1:
             self._aggregate(levels[1:])
 
@@ -117,6 +120,7 @@ class Scaling:
                 v = self.scaled_columns(v)
                 self.scale_rows(v)
             return v
-        v = self.cycle(v)
-        self.scale_rows(v)
+        for _ in range(TURNS if self.small else 1):
+            v = self.cycle(v)
+            self.scale_rows(v)
         return self.scaled_columns(v)

@@ -58,7 +58,7 @@ def _photograph(n: int, rng: np.random.Generator) -> np.ndarray:
 
 def _shapes(n: int, rng: np.random.Generator) -> np.ndarray:
     (x, y), (z, w) = rng.uniform(0.2, 0.8, (2, 2))
-    return np.maximum(_disc(n, x, y, 0.2), _disc(n, z, w, 0.1))
+    return np.asarray(np.maximum(_disc(n, x, y, 0.2), _disc(n, z, w, 0.1)))
 
 
 KINDS = {

@@ -95,6 +95,11 @@ class EntropicTransport(Transport):
         self.eps, self.kernel = float(eps), kernel
         self.plan, self.tears = plan, tears
 
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.problem.source.shape))
+        figures = f"W2 = {self.w2:.6g}, eps = {self.eps:.4g}, {self.status}"
+        return f"<EntropicTransport {shape}: {figures}>"
+
     @property
     def gradient(self) -> Array:
         """E[y | x] at the cell centres, (d, *shape), length; grad u of the debiased u if asked."""

@@ -172,6 +172,11 @@ def test_the_plan_has_the_marginals_and_the_values(solved: pma.EntropicTransport
     np.testing.assert_allclose(solved.potential, square - solved.source_potential, atol=1e-15)
 
 
+def test_repr(solved: pma.EntropicTransport) -> None:
+    expected = f"<EntropicTransport 20x18: W2 = {solved.w2:.6g}, eps = 0.01, entropic>"
+    assert repr(solved) == expected
+
+
 def test_transport_costs_more_than_w2(problem: pma.Problem, solved: pma.EntropicTransport) -> None:
     """Entropy spreads; and the entropic potential is no optimal one: a smaller dual value."""
     exact = pma.solve(problem).w2_squared

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The map jumps between torn neighbours whose images are so many target cells apart.
-JUMP = 2.0
+JUMP = 3.0
 
 
 def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axes:

@@ -83,7 +83,7 @@ def _rounding(name: str, *potentials: Array) -> float:
         a * b for a, b in zip(problem.source.grid.lengths, problem.target.grid.lengths, strict=True)
     )
     exponents = 1 + max(float(np.ptp(phi)) for phi in potentials) / eps
-    return max(1e-12, float(np.finfo(float).eps) * exponents * square / eps)
+    return max(1e-12, float(np.finfo(float).eps * exponents * square / eps))
 
 
 def _kl(p: Array, q: Array) -> float:
@@ -257,7 +257,9 @@ def test_gaussians_stay_gaussians() -> None:
         pma.Density(np.exp(-((y - n) ** 2) / (2 * t2)), grids[1]),
     )
 
-    def half(a: float, c: float, b: float, mean: float, variance: float) -> tuple[float, ...]:
+    def half(
+        a: float, c: float, b: float, mean: float, variance: float
+    ) -> tuple[float, float, float]:
         """The soft conjugate of a + c x + b x^2 / 2 under N(mean, variance)."""
         p = b + eps / variance
         w = eps * mean / variance - c

@@ -102,7 +102,7 @@ class Dense:
         """P(u, v[u]), (x, y): its columns sum to nu."""
         v = self.conjugate(u)
         logs = self.log_a - u.ravel() / self.eps
-        return np.exp(self.log_kernel + logs[:, None] + self.log_b - v / self.eps)
+        return np.asarray(np.exp(self.log_kernel + logs[:, None] + self.log_b - v / self.eps))
 
     def rho(self, u: Array) -> Array:
         """The source's marginal of the plan."""
@@ -483,7 +483,8 @@ def test_states_go_on(tmp_path: Path) -> None:
     )
     other = next(iterate_sinkhorn(copy, 0.1, initial=states[2]))
     assert (other.index, other.time) == (2, 2 * 0.1)
-    for eps, kernel in ((0.2, "plain"), (0.1, "reflect")):
+    cases: tuple[tuple[float, Any], ...] = ((0.2, "plain"), (0.1, "reflect"))
+    for eps, kernel in cases:
         fresh = next(iterate_sinkhorn(problem, eps, initial=states[2], kernel=kernel))
         assert (fresh.index, fresh.time) == (0, 0.0)
         np.testing.assert_allclose(fresh.potential, states[2].potential, atol=1e-15)

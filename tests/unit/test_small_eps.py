@@ -215,7 +215,7 @@ def test_the_bias_is_minus_half_eps_f_and_not_g() -> None:
 def test_the_bias_of_the_plain_kernel_is_larger_at_the_faces_only() -> None:
     eps = (0.005, 0.0025)
     plain, reflecting = (
-        convergence.fixed_point_bias(cases.manufactured(1), eps, n=128, kernel=kernel)  # type: ignore[arg-type]
+        convergence.fixed_point_bias(cases.manufactured(1), eps, n=128, kernel=kernel)
         for kernel in ("plain", "reflect")
     )
     assert plain.errors("remainder")[-1] > 10 * reflecting.errors("remainder")[-1]

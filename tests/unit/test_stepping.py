@@ -69,6 +69,7 @@ def test_linearisation_is_the_derivative_of_h(shape: tuple[int, ...]) -> None:
     """The stencil's matrix, drift and reflections included, against differences of h."""
     problem = _contrasted(len(shape), shape, wide_target=True)
     state = _steps(problem, pma.ImplicitEuler(), 0.01, 2)
+    assert isinstance(state.operator, ParabolicOperator)
     equation = state.operator.equation
     rng = np.random.default_rng(1)
     direction = rng.normal(size=shape) * equation.frame.metric[np.array(shape) > 1].min()

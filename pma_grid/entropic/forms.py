@@ -83,8 +83,10 @@ class Scalings:
         shift = float(F[self._masses[0] > 0].max())
         with np.errstate(over="ignore", under="ignore"):
             self._scalings = [
-                self._masses[0] * np.exp(F - shift), self._masses[1] * np.exp(G + shift)
-            ]  # fmt: skip
+                # potentials off the support may be anything
+                masses * np.exp(np.where(masses > 0, logs, 0.0))
+                for masses, logs in zip(self._masses, (F - shift, G + shift), strict=True)
+            ]
         self._usable = self._holds(0, self._scalings[0]) and self._holds(1, self._scalings[1])
         self._swept = False
 

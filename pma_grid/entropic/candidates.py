@@ -23,8 +23,8 @@ from pma_grid.lattice import Array
 
 # Images of neighbours further apart than so many cells are torn apart.
 JUMP = 3.0
-# Per entry at the peak, measured: value, column, place in the aggregates, these, and the copies that
-# sort the plan at the end.
+# Per entry at the peak, measured: value, column, place in the aggregates, these, and the copies by
+# which the plan is sorted at the end.
 BYTES_PER_ENTRY = 60
 
 

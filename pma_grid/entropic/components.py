@@ -20,7 +20,7 @@ from scipy.sparse import csgraph
 from pma_grid.entropic.candidates import Candidates, Pairs
 from pma_grid.entropic.pyramid import Level
 from pma_grid.entropic.scaling_levels import Scaling
-from pma_grid.kernels import sparse
+from pma_grid.kernels import plans, sparse
 from pma_grid.lattice import Array
 
 # Pairs that carry less than this share of the smaller mass join nothing, the weakest tried first.
@@ -28,7 +28,7 @@ THRESHOLDS = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
 # Share of the error that components must explain.
 MOST = 0.5
 # Passes over the components, there and back.
-PASSES = 30
+PASSES = 10
 
 
 class Components:
@@ -82,23 +82,14 @@ class Components:
         """o_c for every row: o_c eps belongs into its potential."""
         labels = self.rows, self.columns
         pointers, others, logs = candidates.links(f, g, eps, labels, self.count)
-        own = np.repeat(self.rows, np.diff(pointers))
+        order = np.argsort(self.rows, kind="stable")
+        first = np.concatenate([[0], np.cumsum(np.bincount(self.rows, minlength=self.count))])
+        there = np.empty(self.count + 1, np.int64), np.empty_like(others), np.empty_like(logs)
+        mark = np.full(self.count, -1, np.int64)
+        size = sparse.merge_links(order, first, pointers, others, logs, mark, *there)
+        there = there[0], there[1][:size], there[2][:size]
+        back = np.zeros(self.count + 1, np.int64), np.empty_like(there[1]), np.empty(size)
+        plans.transpose_values(*there, *back)
         out = np.zeros(self.count)
-        sparse.join(
-            *_summed(own, others, logs, self.count), *_summed(others, own, logs, self.count),
-            self.surplus, PASSES, out,
-        )  # fmt: skip
+        sparse.join(*there, *back, self.surplus, PASSES, out)
         return np.asarray(out[self.rows])
-
-
-def _summed(rows: Array, columns: Array, logs: Array, count: int) -> tuple[Array, Array, Array]:
-    """Compressed rows of log sum exp over equal pairs."""
-    key = rows.astype(np.int64) * count + columns
-    order = np.argsort(key, kind="stable")
-    key, logs = key[order], logs[order]
-    first = np.flatnonzero(np.diff(key, prepend=-1))
-    if first.size == 0:
-        return np.zeros(count + 1, np.int64), np.empty(0, np.int64), logs
-    pairs = key[first]
-    pointers = np.searchsorted(pairs // count, np.arange(count + 1))
-    return pointers, pairs % count, np.logaddexp.reduceat(logs, first)

@@ -118,6 +118,33 @@ def plan_values(ptr, idx, val, u, v, out):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
+def merge_links(order, first, ptr, idx, logs, mark, out_ptr, out_idx, out):
+    """Rows of a list summed, in logarithms, over groups order[first[c]] .. order[first[c + 1] - 1].
+
+    ``mark`` holds -1 a column; ``out_idx`` and ``out`` have room for every entry.  Returns how many
+    pairs of group and column there are.
+    """
+    count = 0
+    for c in range(first.size - 1):
+        start = count
+        out_ptr[c] = start
+        for r in range(first[c], first[c + 1]):
+            i = order[r]
+            for k in range(ptr[i], ptr[i + 1]):
+                d = idx[k]
+                if mark[d] < start:
+                    mark[d] = count
+                    out_idx[count], out[count] = d, logs[k]
+                    count += 1
+                else:
+                    q = mark[d]
+                    top = max(out[q], logs[k])
+                    out[q] = top + math.log1p(math.exp(min(out[q], logs[k]) - top))
+    out_ptr[first.size - 1] = count
+    return count
+
+
+@njit(nogil=True, error_model="numpy", cache=True)
 def _log_sum(c, ptr, idx, logs, sign, offsets):
     """log sum_d W_cd exp(sign o_d) over the row of c; -inf if it is empty."""
     top = -np.inf
@@ -166,5 +193,5 @@ def join(ptr, idx, logs, back_ptr, back_idx, back_logs, surplus, passes, out):
             new = turn + 0.5 * (y - x)
             change = max(change, abs(new - out[c]))
             out[c] = new
-        if change < 0.01:
+        if change < 0.1:
             break

@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
+from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.reduction import Reduced
+from pma_grid.entropic.relaxation import Factor, Potentials, sweeps
 from pma_grid.entropic.solving import Sweep
 from pma_grid.errors import InvalidInputError, Status
 
@@ -305,6 +308,79 @@ def test_coarse_grids_save_iterations() -> None:
     np.testing.assert_allclose(warm.gradient, cold.gradient, atol=1e-7)
 
 
+def test_coarse_grids_have_the_same_eps_where_it_is_wide_enough() -> None:
+    sk = pma.sinkhorn(_problem((64, 48)), 0.004)
+    for level in sk.stats["levels"][-3:]:
+        cell = float(np.prod(level["shape"]) * np.prod(level["target_shape"])) ** -0.5
+        assert level["eps"] == pytest.approx(max(0.004, cell), rel=1e-12)
+    eps = [level["eps"] for level in sk.stats["levels"]]
+    assert eps == sorted(eps, reverse=True)
+    assert eps[0] == pytest.approx(0.25 * 2), "a quarter of the squared diagonal"
+    assert eps[-2] == eps[-1] == 0.004
+
+
+def test_relaxation_begins_with_a_plain_half_sweep() -> None:
+    """The start is u alone: what v is handed over does not count."""
+    problem = _problem()
+    sk = pma.sinkhorn(problem, EPS, tol=1e-12)
+    again = pma.sinkhorn(problem, EPS, tol=1e-8, initial=sk, relaxation=1.7)
+    assert again.stats["iterations"] == 2, "the first one has no v to measure by"
+
+
+@pytest.mark.parametrize("slowest", [0.5, 0.9, 0.99])
+def test_the_factor_is_young_s(slowest: float) -> None:
+    """Errors that fall as those of the slowest mode lead to the factor that is best for it."""
+    best = 2 / (1 + np.sqrt(1 - slowest))
+    factor, error = Factor(1.0, None), 1.0
+    for _ in range(3000):
+        w = factor.omega
+        # largest root of (rho + w - 1)^2 = rho w^2 lambda, or the circle's radius beyond the best w
+        half = 0.5 * w * np.sqrt(slowest)
+        rate = (half + np.sqrt(max(half**2 - (w - 1), 0.0))) ** 2 if w < best else w - 1
+        error *= rate
+        if error < 1e-200:
+            error = 1.0
+            factor = Factor(factor.omega, None)
+        assert factor.observe(error)
+    assert factor.omega == pytest.approx(best, rel=1e-6)
+
+
+def test_growing_errors_lower_the_factor() -> None:
+    factor = Factor(1.9, None)
+    answers = [factor.observe(1.1**k) for k in range(60)]
+    assert not all(answers)
+    assert factor.omega < 1.9
+    kept = Factor(1.0, 1.9)
+    assert all(kept.observe(1.1**k) for k in range(60))
+    assert kept.omega == 1.9
+
+
+def test_a_factor_that_leads_astray_is_taken_back() -> None:
+    """From nothing known and the largest factor: far away it diverges."""
+    rng = np.random.default_rng(0)
+    reduced = Reduced.of(pma.Problem(rng.random((12, 12)) ** 8, rng.random((12, 12)) ** 8))
+    eps = 0.25 * reduced.cell
+    starts = rng.normal(size=(2, 12, 12)) * 0.2 / eps
+    at = sweeps(
+        SeparableKernel(reduced, eps), Potentials(starts[0], starts[1], omega=1.99), tol=1e-9,
+        max_iterations=5000,
+    )  # fmt: skip
+    assert at.converged
+    assert at.omega < 1.99
+    assert at.errors["target"] <= 1e-9
+
+
+def test_empty_cells_spoil_no_error() -> None:
+    """Where there is no mass potentials may move by thousands of eps."""
+    x = (np.arange(80) + 0.5) / 80
+    problem = pma.Problem((x < 0.1) * 1.0, (x > 0.9) * 1.0)
+    sk = pma.sinkhorn(problem, 0.25 / 80**2, scaling=False)
+    assert sk.converged
+    assert not np.isnan(sk.stats["history"]).any()
+    # but for what entropy does at the ends of either
+    np.testing.assert_allclose(sk.gradient[0][x < 0.1] - x[x < 0.1], 0.9, atol=0.002)
+
+
 def test_a_given_factor_is_kept() -> None:
     sk = pma.sinkhorn(_problem(), EPS, relaxation=1.3)
     assert sk.stats["omega"] == 1.3
@@ -393,6 +469,8 @@ def test_debiasing_takes_the_self_transport_out() -> None:
     y = problem.target.grid.coordinates()
     expected = biased.inverse_gradient + y - own[1].inverse_gradient
     np.testing.assert_allclose(nearer.inverse_gradient, expected, atol=1e-8)
+    moved = nearer.potential - biased.potential - own[0].source_potential
+    assert np.ptp(moved) < 1e-10
     costs = [sk.stats["dual"] for sk in own]
     assert nearer.stats["self_costs"] == pytest.approx(costs, abs=1e-10)
     assert nearer.stats["divergence"] == pytest.approx(nearer.value - sum(costs) / 2, abs=1e-10)

@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 
+from pma_grid.entropic.multiscale import solve_multiscale
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic_flow import sinkhorn_flow
 from pma_grid.evolution import evolve
@@ -36,6 +37,7 @@ def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
         )
         assert np.isfinite(flow["dissipation"]).all()
         _entropic(transport.problem)
+    _multiscale()
     return time.perf_counter() - started
 
 
@@ -48,3 +50,14 @@ def _entropic(problem: Problem) -> None:
     for pair, eps in ((problem, 0.1), (other, 1e-6)):
         sk = sinkhorn(pair, eps, tol=1e-2, max_iterations=5)
         assert np.isfinite(sk.gradient).all()
+
+
+def _multiscale() -> None:
+    """The sparse solver, whose kernels know no dimension: levels, tears, parts that must join."""
+    ends, thirds = np.zeros(600), np.zeros(600)
+    ends[:200] = ends[400:] = 1
+    thirds[:120] = thirds[240:360] = thirds[480:] = 1
+    i = np.arange(60)  # masses out of step: at so small an eps the pairs fall into parts
+    uneven = Problem(1.0 + (i * i) % 7, (i**3) % 11)
+    for pair, eps in ((Problem(ends, thirds), None), (uneven, 0.03 / 60**2)):
+        assert np.isfinite(solve_multiscale(pair, eps).gradient).all()

@@ -212,11 +212,22 @@ def _multiscale(
         errors.append(cycle.residual)
         show(cycle)
 
-    sk = solve_multiscale(
-        problem, eps, tol=tol, max_cycles=min(max_iterations, MOST_CYCLES), initial=initial,
-        threads=threads, callback=report,
-    )  # fmt: skip
-    sk.stats |= {"history": errors, "map": "barycentric", "versions": _versions()}
+    started = time.perf_counter()
+    with CompileClock() as clock:
+        sk = solve_multiscale(
+            problem, eps, tol=tol, max_cycles=min(max_iterations, MOST_CYCLES), initial=initial,
+            threads=threads, callback=report,
+        )  # fmt: skip
+    for level in sk.stats["levels"]:
+        # a cycle is what an iteration is there
+        level["iterations"] = level.pop("cycles")
+    sk.stats |= {
+        "history": errors,
+        "map": "barycentric",
+        "seconds": time.perf_counter() - started - clock.seconds,
+        "compile_seconds": clock.seconds,
+        "versions": _versions(),
+    }
     return sk
 
 

@@ -67,8 +67,9 @@ class EntropicTransport(Transport):
         E|x - y|^2 under the plan; "marginal_error", the L1 error of its marginals, and
         "marginal_errors" of "source" and "target"; "tol", asked for; "eps", "cell" (h^2),
         "eps_over_h2"; "method", "map"; "iterations" on the finest grid and "history", the marginal
-        error after each; "levels": "shape", "target_shape", "eps", "error", "seconds", ... for
-        every grid and eps on the way; "threads", "seconds", "compile_seconds", "versions".
+        error after each; "levels": "shape", "target_shape", "eps", "iterations", "error",
+        "seconds", ... of every grid and eps on the way; "threads", "seconds" without those for
+        compiling, "compile_seconds", "versions".
         Dense: "omega", the relaxation factor at the end.  Debiased: "divergence", the Sinkhorn
         divergence dual - (self_costs[0] + self_costs[1])/2; "self_costs", dual values of source and
         target to themselves; "self_errors", their marginal errors.  Multiscale: "entries" of the

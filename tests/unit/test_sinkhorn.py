@@ -231,6 +231,9 @@ def test_statistics_mean_the_same_for_both_methods(problem: pma.Problem, method:
     assert tuple(last["shape"]) == problem.source.shape
     assert tuple(last["target_shape"]) == problem.target.shape
     assert last["eps"] == sk.eps
+    assert last["iterations"] == stats["iterations"]
+    for level in stats["levels"]:
+        assert {"shape", "target_shape", "eps", "iterations", "error", "seconds"} <= set(level)
     assert last["error"] == pytest.approx(stats["marginal_error"], rel=1e-6)
     assert set(stats["versions"]) == {"python", "numpy", "scipy", "numba"}
 

@@ -25,7 +25,7 @@ from pma_grid.lattice import Array
 JUMP = 3.0
 # Per entry at the peak, measured: value, column, place in the aggregates, these, and the copies by
 # which the plan is sorted at the end.
-BYTES_PER_ENTRY = 60
+BYTES_PER_ENTRY = 64
 
 
 @dataclass(frozen=True, eq=False)

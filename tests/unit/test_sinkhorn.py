@@ -79,7 +79,6 @@ def _marginal_error(sk: pma.EntropicTransport) -> float:
         ({"tol": "small"}, "tol is 'small'"),
         ({"max_iterations": 0}, "max_iterations is 0; it must be an integer >= 1"),
         ({"max_iterations": 2.0}, "max_iterations is 2.0"),
-        ({"max_iterations": None}, "max_iterations is None"),
         ({"max_iterations": True}, "max_iterations is True"),
         ({"relaxation": 0.0}, "relaxation is 0.0; it must lie in \\(0, 2\\)"),
         ({"relaxation": 2.0}, "relaxation is 2.0"),

@@ -49,9 +49,9 @@ def _gather(I, ptr, idx, cols, y, values, which, z, w):
     return m
 
 
-@njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", cache=True)
 def _exponents(x, i, m, z, w, half, s):
-    """s[k] = w[k] - half |x_i - z_k|^2."""
+    """s[k] = w[k] - half |x_i - z_k|^2, by the same operations wherever it is compiled into."""
     x0, x1 = x[i, 0], x[i, 1]
     for k in range(m):
         d0 = x0 - z[0, k]
@@ -85,11 +85,12 @@ def soft_transform(lo, hi, ptr, idx, rows, cols, x, y, potential, log_mass, eps,
             out[i] = -eps * (top + math.log(total))
 
 
-@njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", cache=True)
 def count_pairs(lo, hi, ptr, idx, rows, cols, x, y, f, g, log_a, log_b, eps, log_delta, out):
     """out_i = number of j in row i with P_ij > delta min(a_i, b_j), at least one.
 
-    P_ij = a_i b_j exp(s_ij), so that the test reads s_ij + max(log a_i, log b_j) > log delta.
+    P_ij = a_i b_j exp(s_ij), so that the test reads s_ij + max(log a_i, log b_j) > log delta.  No
+    FAST here and in `fill_pairs`: both must decide alike to the last bit, or rows overrun.
     """
     width = _width(lo, hi, ptr, idx, cols)
     which, z = np.empty(width, np.int32), np.empty((y.shape[1], width))
@@ -108,7 +109,7 @@ def count_pairs(lo, hi, ptr, idx, rows, cols, x, y, f, g, log_a, log_b, eps, log
             out[i] = max(count, 1)
 
 
-@njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)
+@njit(nogil=True, error_model="numpy", cache=True)
 def fill_pairs(
     lo, hi, ptr, idx, rows, cols, x, y, f, g, log_a, log_b, eps, log_delta, out_ptr, out_idx, out
 ):

@@ -177,6 +177,25 @@ def test_thinned_pairs(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
     np.testing.assert_allclose(found * np.sqrt(a * b), np.where(kept, plan, 0), rtol=1e-11)
 
 
+def test_pairs_at_the_threshold_are_filled_in_as_they_were_counted() -> None:
+    # atoms on a lattice: every threshold below is met by many pairs up to rounding
+    rng = np.random.default_rng(0)
+    n, m, eps = 40, 37, 0.01
+    x, y = rng.integers(0, 8, (n, 2)) / 8, rng.integers(0, 8, (m, 2)) / 8
+    f, g, log_a, log_b = np.full(n, 0.3), np.full(m, 0.1), np.full(n, -3.7), np.full(m, -3.6)
+    every = Pairs.all(n, m)
+    pattern = every.pointers, every.indices, np.arange(n + 1), np.arange(m + 1)
+    costs = 0.5 * ((x[:, None] - y) ** 2).sum(axis=2)
+    for threshold in np.unique((f[:, None] + g - costs) / eps + log_b):
+        common = (*pattern, x, y, f, g, log_a, log_b, eps, threshold)
+        counts = np.empty(n, np.int64)
+        plans.count_pairs(0, n, *common, counts)
+        for row in range(n):
+            found, starts = np.full(m, -1, np.int32), np.zeros(n + 1, np.int64)
+            plans.fill_pairs(row, row + 1, *common, starts, found, np.empty(m))
+            assert (found >= 0).sum() == counts[row]
+
+
 def test_a_row_keeps_its_best_pair_without_any_mass() -> None:
     level = _level(((4, 4), (4, 4)))
     every = Candidates.all(level, Chunks())

@@ -166,8 +166,8 @@ def sinkhorn_flow(
     initial : Transport, Flow, State or array_like of shape ``source.shape``, optional
         Potential u_0, finite; it need not be convex, as its soft conjugate makes it so.  Default
         the affine map of box to box (|x|^2/2 + const for equal boxes).  A Transport may live on a
-        coarser grid of the same box.  A State or Flow of Sinkhorn's iteration for the same problem, eps and
-        kernel is continued: time and step count go on.
+        coarser grid of the same box.  A State or Flow of Sinkhorn's iteration for the same problem,
+        eps and kernel is continued: time and step count go on.
     kernel : {"plain", "reflect"}
         "reflect" sums over the images of the target in the faces of the box.  The plain kernel's
         map is wrong to O(sqrt(eps)) within sqrt(eps) of the faces, the reflecting one's to O(eps).

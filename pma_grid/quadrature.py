@@ -139,9 +139,13 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
     lowest = np.minimum(lowest, at_centres)
     masses = [d.values * d.grid.cell_volume for d in (source, target)]
     value = cell_integral(lowest.reshape(target.shape), masses[1]) - cell_integral(shift, masses[0])
-    # no coupling does better than to move the means, whatever the potential
-    shift_of_means = float(((target.mean() - source.mean()) ** 2).sum())
-    return max(shift_of_means, 2 * value)
+    # no coupling does better than to move the means, whatever the potential; the means are those of
+    # the same quadrature, or a shift of the box would not shift the value
+    shifts = [
+        cell_integral(there, masses[1]) - cell_integral(here, masses[0])
+        for there, here in zip(target.grid.coordinates(), source.grid.coordinates(), strict=True)
+    ]
+    return max(float(np.square(shifts).sum()), 2 * value)
 
 
 def _shift(potential: Potential, x: Array) -> Array:

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from pma_grid.problem import Problem
     from pma_grid.transport import Transport
 
-MOST_SWEEPS = 10_000
 # Options that say how the optimum is found, at the values that say nothing: a flow has no use for
 # others.
 PLAIN = {"method": "dense", "map": "barycentric", "dtype": "float64", "scaling": True,
@@ -37,11 +36,8 @@ PLAIN = {"method": "dense", "map": "barycentric", "dtype": "float64", "scaling":
               show_default=True, help="reflect has no layer at the faces.")  # fmt: skip
 @click.option("--map", type=click.Choice(("barycentric", "debiased")), default="barycentric",
               show_default=True, help="debiased: second order in eps.")  # fmt: skip
-@click.option(
-    "--max-iterations",
-    type=click.IntRange(1),
-    help=f"Iterations allowed on the finest grid  [default: {MOST_SWEEPS}]",
-)
+@click.option("--max-iterations", type=click.IntRange(1), help="Iterations allowed on the finest "
+              "grid  [default: 10000, multiscale 1000]")  # fmt: skip
 @click.option("--relaxation", type=float, help="Over-relaxation factor in (0, 2), 1 for plain "
               "sweeps  [default: found on the way]")  # fmt: skip
 @click.option("--no-scaling", "scaling", flag_value=False, default=True,
@@ -132,11 +128,8 @@ def _optimum(problem: Problem, out: Outputs, options: dict[str, Any]) -> int:
     from pma_grid.flow import Flow
 
     start = options["initial"]
-    most = options["max_iterations"] or MOST_SWEEPS
-    changed = {
-        "initial": start.transport if isinstance(start, Flow) else start, "max_iterations": most,
-    }  # fmt: skip
-    sk: Transport = run(problem, **(options | changed))
+    initial = start.transport if isinstance(start, Flow) else start
+    sk: Transport = run(problem, **(options | {"initial": initial}))
     sk.save(out.result)
     if out.picture is not None:
         from pma_grid import plotting

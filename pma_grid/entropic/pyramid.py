@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pma_grid.entropic.reduction import Reduced
+from pma_grid.entropic.reduction import Reduced, squared_cell
 from pma_grid.lattice import Array
 
 # The coarsest level solved, between all atoms, has at most so many pairs.
@@ -105,13 +105,9 @@ class Level:
     @property
     def cell(self) -> float:
         """The level's natural unit of eps, length^2."""
-        pairs = [
-            h
-            for k, n in enumerate(zip(self.source.shape, self.target.shape, strict=True))
-            if max(n) > 1
-            for h in (self.source.spacing[k], self.target.spacing[k])
-        ]
-        return math.exp(2 * np.log(pairs).mean()) if pairs else 1.0
+        return squared_cell(
+            (self.source.shape, self.target.shape), (self.source.spacing, self.target.spacing)
+        )
 
     @property
     def pairs(self) -> int:

@@ -70,13 +70,9 @@ class Reduced:
     def cell(self) -> float:
         """h^2, the natural unit of eps: the geometric mean of all spacings, squared, length^2.
 
-        Axes of one cell on both sides carry no transport and do not count.
+        Axes of one cell on either side couple nothing and do not count, if there are others.
         """
-        counts = [max(pair) > 1 for pair in zip(self.a.shape, self.b.shape, strict=True)]
-        if not any(counts):
-            return float(np.prod(self.lengths) ** (2 / self.dim))
-        pairs = np.array([h[counts] for h in self.spacing])
-        return float(np.exp(2 * np.log(pairs).mean()))
+        return squared_cell((self.a.shape, self.b.shape), self.spacing)
 
     def swapped(self) -> Reduced:
         """Source and target exchanged."""
@@ -93,6 +89,19 @@ class Reduced:
             for m, shape in zip((self.a, self.b), shapes, strict=True)
         )
         return Reduced.over(a, b, self.lengths)
+
+
+def squared_cell(
+    shapes: tuple[tuple[int, ...], tuple[int, ...]], spacings: tuple[Array, Array]
+) -> float:
+    """h^2 of two grids: the geometric mean of the spacings of the axes that count, squared."""
+    cells = np.array(shapes)
+    counts = cells.min(axis=0) > 1
+    if not counts.any():
+        counts = cells.max(axis=0) > 1
+    if not counts.any():
+        counts[:] = True
+    return float(np.exp(2 * np.log(np.array(spacings)[:, counts]).mean()))
 
 
 def _centred(shape: tuple[int, ...], lengths: Array) -> Axes:

@@ -32,8 +32,8 @@ DTYPES = ("float64", "float32")
 # Tolerances of `tol=None`, by method and precision.
 DENSE_TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 MULTISCALE_TOLERANCE = 1e-4
-# Cycles of the multiscale method: by then it has met its tolerance or never will.
-MOST_CYCLES = 200
+# Iterations of `max_iterations=None`: sweeps, and the multiscale cycles of several sweeps.
+MOST_ITERATIONS = {"dense": 10_000, "multiscale": 1000}
 # Below this eps, relative to the square of the longest side, c/eps has no digits left.
 SMALLEST_EPS = 1e-12
 
@@ -52,7 +52,7 @@ def sinkhorn(
     eps: float | None = None,
     *,
     tol: float | None = None,
-    max_iterations: int = 10_000,
+    max_iterations: int | None = None,
     initial: Transport | Array | None = None,
     method: Literal["dense", "multiscale"] = "dense",
     kernel: Literal["plain", "reflect"] = "plain",
@@ -79,8 +79,8 @@ def sinkhorn(
         ``epsilon`` (cost |x - y|^2) are 2 eps, GeomLoss's ``blur`` (p = 2) is sqrt(eps).
     tol : float, optional
         L1 error of the plan's marginals; default 1e-9 (dense; 1e-5 in float32), 1e-4 (multiscale).
-    max_iterations : int
-        Iterations allowed on the finest grid; multiscale takes 200 cycles at most.
+    max_iterations : int, optional
+        Iterations allowed on the finest grid; default 10 000 sweeps, 1000 multiscale cycles.
     initial : Transport or array_like of shape ``source.shape``, optional
         u to start from, on the grids and at the eps asked for at once.
     method : {"dense", "multiscale"}
@@ -143,15 +143,16 @@ def sinkhorn(
     ('entropic', 0.033)
     """
     _check_choices(method=method, kernel=kernel, map=map, dtype=dtype)
-    _check_numbers(problem, eps, tol, max_iterations, relaxation, threads)
+    most = MOST_ITERATIONS[method] if max_iterations is None else max_iterations
+    _check_numbers(problem, eps, tol, most, relaxation, threads)
     with reporter(progress, callback) as show, threadpool_limits(threads, user_api="blas"):
         if method == "multiscale":
             _check_dense_only(kernel, map, relaxation, scaling, dtype)
             goal = MULTISCALE_TOLERANCE if tol is None else tol
-            return _multiscale(problem, eps, goal, max_iterations, initial, threads, show)
+            return _multiscale(problem, eps, goal, most, initial, threads, show)
         goal = DENSE_TOLERANCE[dtype] if tol is None else tol
         settings = Settings(
-            goal, max_iterations, omega=relaxation, threads=threads,
+            goal, most, omega=relaxation, threads=threads,
             reflect=kernel == "reflect", single=dtype == "float32", scaling=scaling,
         )  # fmt: skip
         return _dense(problem, eps, settings, initial, map, show)
@@ -215,7 +216,7 @@ def _multiscale(
     started = time.perf_counter()
     with CompileClock() as clock:
         sk = solve_multiscale(
-            problem, eps, tol=tol, max_cycles=min(max_iterations, MOST_CYCLES), initial=initial,
+            problem, eps, tol=tol, max_cycles=max_iterations, initial=initial,
             threads=threads, callback=report,
         )  # fmt: skip
     for level in sk.stats["levels"]:

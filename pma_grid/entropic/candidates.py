@@ -139,6 +139,13 @@ class Candidates:
         x, y = self.level.source, self.level.target
         return _soft(self.chunks, self.pairs.transposed, (self.columns, self.rows), (y, x), f, eps)
 
+    def imbalance(self, f: Array, eps: float) -> float:
+        """L1 error of the rows' masses where f has the columns exact: 0 at the optimum, below 2."""
+        x = self.level.source
+        best = self.source_transform(self.target_transform(f, eps), eps)
+        # no row sum exceeds the total of 1, whatever f: no overflow
+        return float(np.abs(np.exp(x.log_mass + (f - best) / eps) - x.mass).sum())
+
     def thinned(self, f: Array, g: Array, eps: float, delta: float) -> tuple[Pairs, Array]:
         """The pairs with P_ij > delta min(a_i, b_j), and P_ij / sqrt(a_i b_j).
 

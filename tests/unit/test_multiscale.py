@@ -572,12 +572,21 @@ def test_warm_start_takes_fewer_cycles() -> None:
         assert warm.w2_squared == pytest.approx(cold.w2_squared, abs=0.05 / n**2)
 
 
-def test_a_poor_start_does_no_harm() -> None:
-    problem = pma.Problem(np.ones((24, 24)), _two_discs(24))
+@pytest.mark.parametrize("n", [12, 24])
+@pytest.mark.parametrize("kind", ["noise", "huge", "flat", "steep", "opposite", "pits"])
+def test_a_poor_start_does_no_harm(kind: str, n: int) -> None:
+    problem = pma.Problem(np.ones((n, n)), _two_discs(n))
     cold = solve_multiscale(problem)
-    warm = solve_multiscale(problem, initial=np.random.default_rng(0).normal(size=(24, 24)))
+    rng = np.random.default_rng(0)
+    noise, square = rng.normal(size=(n, n)), (problem.source.grid.coordinates() ** 2).sum(axis=0)
+    start = {
+        "noise": noise, "huge": 1e6 * noise, "flat": 0 * noise, "steep": 1e3 * square,
+        "opposite": -cold.potential, "pits": cold.potential + 1e5 * (noise > 2),
+    }[kind]  # fmt: skip
+    warm = solve_multiscale(problem, initial=start)
     assert warm.converged
-    assert warm.w2_squared == pytest.approx(cold.w2_squared, abs=0.05 / 24**2)
+    assert warm.stats["iterations"] <= cold.stats["iterations"] + 5
+    assert warm.w2_squared == pytest.approx(cold.w2_squared, abs=0.05 / n**2)
 
 
 def test_threads_change_rounding_only(monkeypatch: pytest.MonkeyPatch) -> None:

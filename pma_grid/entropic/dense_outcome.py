@@ -79,7 +79,7 @@ class DenseOutcome:
             "eps": self.eps,
             "cell": self.reduced.cell,
             "eps_over_h2": self.eps / self.reduced.cell,
-            "primal": float(0.5 * self.back.squared_distance(primal)),
+            "primal": float(0.5 * self.back.squared_distance(primal, self.columns)),
             "dual": float(0.5 * self.back.squared_distance(dual)),
             "transport_cost": self.transport_cost,
             "marginal_error": at.error,
@@ -114,7 +114,7 @@ class DenseOutcome:
             shape = [-1 if k == i else 1 for k in range(self.reduced.dim)]
             product = float((self.reduced.a * x.reshape(shape) * means[i]).sum())
             total += 0.5 * float(lines[0] @ x**2 + lines[1] @ y**2) - product
-        return float(self.back.squared_distance(total))
+        return float(self.back.squared_distance(total, self.columns))
 
     def transport(self, stats: dict[str, Any]) -> EntropicTransport:
         """The result."""

@@ -128,10 +128,11 @@ class Scalings:
         if empty is not None:
             present += empty
             masses = masses + empty
-        logs = np.log(masses / present)
-        moved = float(np.vdot(self._masses[side], np.abs(logs)))
-        logs *= omega
-        with np.errstate(over="ignore", under="ignore"):
+        # what leaves the range here is infinite below, which no scaling may be
+        with np.errstate(divide="ignore", over="ignore", under="ignore"):
+            logs = np.log(masses / present)
+            moved = float(np.vdot(self._masses[side], np.abs(logs)))
+            logs *= omega
             new = scaling * np.exp(logs, out=logs)
         if not self._holds(side, new):
             return None

@@ -172,10 +172,15 @@ class Return:
         shape = (-1,) + (1,) * (points.ndim - 1)
         return np.asarray(centre.reshape(shape) + factor.reshape(shape) * points)
 
-    def squared_distance(self, reduced_value: float) -> float:
-        """E|x - y|^2 of a coupling from its E|x' - y'|^2 / 2, for atoms at the cell centres."""
+    def squared_distance(self, reduced_value: float, columns: Array | None = None) -> float:
+        """E|x - y|^2 of a coupling from its E|x' - y'|^2 / 2, for atoms at the cell centres.
+
+        ``columns`` is the coupling's target marginal where that is not (yet) the target.
+        """
         total = 2.0 * reduced_value
         masses = [d.values / d.values.sum() for d in (self.problem.source, self.problem.target)]
+        if columns is not None:
+            masses[1] = columns
         for i, s in enumerate(self.stretch):
             shift = self.centres[0][i] - self.centres[1][i]
             moments = []

@@ -165,7 +165,7 @@ def sweeps(
         if not factor.observe(moved):
             form = best.copy()
     else:
-        _finish(form, at)
+        at.converged = _finish(form, at) <= tol
     at.omega = factor.omega
     return at
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,30 @@ def test_the_iteration_limit_leaves_a_partial_result(problem: pma.Problem) -> No
     assert sk.w2 > 0
 
 
+def test_figures_of_partial_results_are_those_of_their_plan() -> None:
+    """Boxes of unlike sides, far apart: the mass that misses the target moves values a lot."""
+    grids = pma.Grid((7,), (0.0,), (1.0,)), pma.Grid((9,), (4.0,), (7.0,))
+    masses = np.arange(1.0, 8.0), np.arange(10.0, 1.0, -1.0)
+    problem = pma.Problem(*(pma.Density(m, g) for m, g in zip(masses, grids, strict=True)))
+    sk = pma.sinkhorn(problem, EPS, max_iterations=2, scaling=False)
+    plan, x, y = _plan(sk), *(d.grid.axes[0] for d in (problem.source, problem.target))
+    a, b = (d.values / d.values.sum() for d in (problem.source, problem.target))
+    squares = float((plan * (x[:, None] - y) ** 2).sum())
+    entropy = float((plan * np.log(plan / (a[:, None] * b))).sum())
+    assert sk.stats["marginal_error"] > 0.1
+    assert sk.stats["transport_cost"] == pytest.approx(squares, rel=1e-12)
+    assert sk.stats["primal"] == pytest.approx(squares / 2 + EPS * entropy, rel=1e-12)
+
+
+def test_a_tolerance_met_by_the_last_iteration_is_met(problem: pma.Problem) -> None:
+    """The history has errors before each sweep: that of the result is smaller."""
+    before = pma.sinkhorn(problem, EPS, max_iterations=5, tol=1e-12)
+    again = pma.sinkhorn(problem, EPS, max_iterations=5, tol=before.stats["marginal_error"])
+    assert again.stats["iterations"] == 5
+    assert again.stats["marginal_error"] <= again.stats["tol"] < again.stats["history"][-1]
+    assert again.status is Status.ENTROPIC
+
+
 def test_one_iteration_is_enough_where_nothing_moves() -> None:
     """Equal densities are no fixed point of plain sweeps, but one cell to one cell is."""
     sk = pma.sinkhorn(pma.Problem(np.ones((1, 1)), np.ones((1, 1))), 1.0)
@@ -381,6 +406,18 @@ def test_empty_cells_spoil_no_error() -> None:
     assert not np.isnan(sk.stats["history"]).any()
     # but for what entropy does at the ends of either
     np.testing.assert_allclose(sk.gradient[0][x < 0.1] - x[x < 0.1], 0.9, atol=0.002)
+
+
+def test_products_that_underflow_go_on_in_logarithms() -> None:
+    """Scaling and kernel sum are numbers, their product is none: no warning, no wrong answer."""
+    shares = np.array([0, 8e-237, 8e-142, 3e-44, 6e-186, 0, 2e-59, 1e-2, 0]).reshape(3, 3)
+    boxes = pma.Grid((1, 1), (0.0, 0.0), (30.0, 1.0)), pma.Grid((3, 3), (-3.0, -3.0), (27.0, 27.0))
+    problem = pma.Problem(pma.Density(np.ones((1, 1)), boxes[0]), pma.Density(shares, boxes[1]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        sk = pma.sinkhorn(problem, 0.09, kernel="reflect")
+    assert sk.status.succeeded
+    np.testing.assert_allclose(sk.gradient.ravel(), (22.0, 12.0))
 
 
 def test_a_given_factor_is_kept() -> None:

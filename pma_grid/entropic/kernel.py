@@ -33,6 +33,8 @@ DEPTH, LIMIT = 40.0, 300.0
 MARGIN = {np.dtype(np.float64): 1e22, np.dtype(np.float32): 1e13}
 # Images of the reflecting kernel reach this many standard deviations.
 REACH = 9.0
+# Reflecting kernels wider than this share of a side are summed over their waves, so many of them.
+WIDE, WAVES = 0.5, 8
 # Largest block of outputs that share their exponentials.
 HALF_BLOCK = 24
 # Cells an axis above which windows are cheaper than full lines, per cell of kernel width.
@@ -106,6 +108,10 @@ class Axis:
         softmax.tilt_table(scale, outputs, inputs, LIMIT, out)
         return out
 
+    def prepare(self) -> None:
+        """Make what threads share."""
+        _ = self.table
+
     def tilted(self, lines: Array, power: int = 0) -> Array:
         """Log sums along the last axis of (lines, x), to (lines, y); thread-safe."""
         weight = np.zeros(self.padded.size)
@@ -117,6 +123,62 @@ class Axis:
             LIMIT, DEPTH, out,
         )  # fmt: skip
         return out
+
+
+class WideAxis(Axis):
+    """A reflecting factor whose images would be many: the same sum, as a cosine series.
+
+    By Poisson's summation, with X = x + L/2, Y = y + L/2 and q = exp(-eps pi^2 / (2 L^2)),
+
+        sum over images of k(x', y)
+            = sqrt(2 pi eps) / L (1 + 2 sum_m q^{m^2} cos(pi m X / L) cos(pi m Y / L)),
+
+    to rounding with ``WAVES`` terms where sqrt(eps) >= L/2.  It varies little: no sum over cells
+    can underflow.
+    """
+
+    def __init__(self, x: Array, y: Array, length: float, eps: float) -> None:
+        super().__init__(x, y, length, eps, reflect=True)
+
+    @cached_property
+    def origin(self) -> float:
+        """A point left of the mean image of x given y, which is less than 2 L from y."""
+        return -3 * self.length
+
+    def matrix(self, power: int = 0) -> Array:
+        """As `Axis.matrix`; moments by derivatives, sum k (x' - y) = eps d/dy sum k."""
+        wave = np.pi * np.arange(1, WAVES + 1) / self.length
+        share = (
+            2
+            * np.exp(-0.5 * self.eps * wave**2)
+            * np.cos(np.outer(self.x + 0.5 * self.length, wave))
+        )
+        phase = np.outer(wave, self.y + 0.5 * self.length)
+        moment = 1.0 + share @ np.cos(phase)
+        if power:
+            away = self.y - self.origin
+            plain, moment = moment, away * moment - self.eps * (share * wave) @ np.sin(phase)
+        if power == 2:  # E z^2 = E (x' - y)^2 + 2 away E z - away^2, z = x' - origin
+            curved = plain - self.eps * (share * wave**2) @ np.cos(phase)
+            moment = self.eps * curved + away * (2 * moment - away * plain)
+        return np.asarray(math.sqrt(2 * math.pi * self.eps) / self.length * moment)
+
+    def prepare(self) -> None:
+        """Nothing is shared."""
+
+    def tilted(self, lines: Array, power: int = 0) -> Array:
+        """Log sums along the last axis of (lines, x), to (lines, y)."""
+        top = lines.max(axis=1, keepdims=True)
+        top[top == -np.inf] = 0.0
+        with np.errstate(divide="ignore"):  # empty lines
+            return np.asarray(np.log(np.exp(lines - top) @ self.matrix(power)) + top)
+
+
+def _axis(x: Array, y: Array, length: float, eps: float, reflect: bool) -> Axis:
+    """One factor of the kernel, in the form that suits its width."""
+    if reflect and math.sqrt(eps) >= WIDE * length:
+        return WideAxis(x, y, length, eps)
+    return Axis(x, y, length, eps, reflect)
 
 
 class SeparableKernel:
@@ -149,7 +211,7 @@ class SeparableKernel:
         self.threads = threads
         self._axes = [
             tuple(
-                Axis(x, y, float(length), self.eps, reflect)
+                _axis(x, y, float(length), self.eps, reflect)
                 for x, y, length in zip(*sides, reduced.lengths, strict=True)
             )
             for sides in ((reduced.x, reduced.y), (reduced.y, reduced.x))
@@ -259,7 +321,7 @@ class SeparableKernel:
         if shares < 2:
             return axis.tilted(lines, power)
         parts = np.array_split(lines, shares)
-        _ = axis.table  # made once, before the threads share it
+        axis.prepare()
         with ThreadPoolExecutor(shares) as pool:
             return np.concatenate(list(pool.map(lambda part: axis.tilted(part, power), parts)))
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.kernel import Axis, SeparableKernel, WideAxis
 from pma_grid.entropic.reduction import Reduced
 from pma_grid.kernels import softmax
 
@@ -197,6 +197,36 @@ def test_reflection_sums_over_images(
     total, mean, _ = _brute(reduced, eps, logs, True, reflect=True)
     np.testing.assert_allclose(kernel.to_target(logs), total, rtol=0, atol=_rounding(eps, logs))
     np.testing.assert_allclose(kernel.mean_on_target(logs), mean, atol=1e-9)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0, 30.0])
+@pytest.mark.parametrize("power", [0, 1, 2])
+def test_waves_equal_images(share: float, power: int) -> None:
+    length = 1.7
+    x, y = (((np.arange(n) + 0.5) / n - 0.5) * length for n in (9, 13))
+    waves = WideAxis(x, y, length, share * length**2)
+    images = Axis(x, y, length, share * length**2, reflect=True)
+    total = np.zeros((9, 13))
+    for sign, shift in images.images:
+        image = (sign * x + shift)[:, None]
+        gibbs = np.exp(-((image - y) ** 2) / (2 * images.eps))
+        total += gibbs * (image - waves.origin) ** power
+    assert total.min() > 0  # logarithms of moments exist
+    np.testing.assert_allclose(waves.matrix(power), total, rtol=1e-13)
+    lines = np.stack([_logs((9,), kind) for kind in ("smooth", "rough", "empty")])
+    largest = lines.max(axis=1, keepdims=True)
+    expected = np.log(np.exp(lines - largest) @ total) + largest
+    np.testing.assert_allclose(waves.tilted(lines, power), expected, rtol=1e-13, atol=1e-13)
+    assert (waves.tilted(np.full((1, 9), -np.inf), power) == -np.inf).all()
+
+
+def test_flat_boxes_need_no_more_than_others() -> None:
+    """A side of 1e-6 at eps = .01 has a million images within reach."""
+    lengths = np.array([1.0, 1e-6])
+    reduced = Reduced.over(np.ones((16, 4)), np.ones((16, 4)), lengths)
+    kernel = SeparableKernel(reduced, 0.01, reflect=True)
+    mean = kernel.mean_on_source(_logs((16, 4), "smooth"))
+    np.testing.assert_allclose(mean[1], np.broadcast_to(reduced.x[1], (16, 4)), atol=1e-19)
 
 
 def test_reflection_keeps_constants() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -218,8 +218,10 @@ def _check_density(what: str, first: Density, other: Density) -> None:
         )
 
 
-def _checked_names(names: Sequence[str], count: int) -> tuple[str, ...]:
-    given = (names,) if isinstance(names, str) else tuple(names)
+def _checked_names(names: object, count: int) -> tuple[str, ...]:
+    given: tuple[Any, ...] = (names,)
+    if isinstance(names, Iterable) and not isinstance(names, str):
+        given = tuple(names)
     if len(given) != count or len(set(given)) != count or not all(map(_is_name, given)):
         raise InvalidInputError(
             f"names is {names!r}; {count} different names are needed, one a transport"

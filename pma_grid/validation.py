@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
+import sys
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,8 @@ def _checked_array(values: ArrayLike, name: str) -> NDArray[Any]:
 
 def is_number(value: object) -> bool:
     """Whether it is one real number; truth values are none."""
+    if isinstance(value, int) and abs(value) > sys.float_info.max:
+        return False  # no float holds it
     return isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
 
 

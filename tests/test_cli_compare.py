@@ -127,7 +127,17 @@ def test_refusals_of_results(cli: Any, folder: Path) -> None:
     assert "same grid" in cli.refused(folder, "compare", "one.npz", "two.npz")
     told = cli.refused(folder, "compare", "one.npz", "one.npz", "--eps", "0.1")
     assert "--eps is for problems that are solved" in told
-    assert "different names" in cli.refused(folder, "compare", "one.npz", "one.npz")
+    assert "one.npz is given twice" in cli.refused(folder, "compare", "one.npz", "one.npz")
+    for option in (
+        ("--tol", "1e-3"),
+        ("--debiased",),
+        ("--kernel", "reflect"),
+        ("--method", "multiscale"),
+        ("--box-target", "0,2"),
+        ("--floor-source", "0.1"),
+    ):
+        told = cli.refused(folder, "compare", "one.npz", *option)
+        assert f"{option[0]} is for problems that are solved" in told
 
 
 def test_a_peer_that_is_missing_is_told_before_anything_is_solved(

@@ -105,11 +105,11 @@ def compare(
     _check_options(asked)
     names: list[str] | None = None
     failures: list[str] = []
+    boxes, floors = (box_source, box_target), (floor_source, floor_target)
     if case is None and files and _are_results(files):
-        _nothing_to_solve(asked, size)
+        _nothing_to_solve(asked, size, boxes, floors)
         names, transports = _saved(files)
     else:
-        boxes, floors = (box_source, box_target), (floor_source, floor_target)
         problem = _problem(files, case, size, boxes, floors)
         transports, failures = _solved(problem, asked, not quiet and sys.stderr.isatty())
     status = _report(transports, names, drawn, as_json)
@@ -144,9 +144,14 @@ def _are_results(files: tuple[str, ...]) -> bool:
     return all(stored)
 
 
-def _nothing_to_solve(asked: Entropic, size: int | None) -> None:
-    given = [("--eps", asked.eps), ("--peer", asked.peers), ("--size", size)]
-    for option, value in given:
+def _nothing_to_solve(asked: Entropic, size: int | None, boxes: Any, floors: Any) -> None:
+    given = {
+        "--eps": asked.eps, "--peer": asked.peers, "--size": size, "--tol": asked.tol,
+        "--debiased": asked.debiased, "--kernel": asked.kernel != "plain",
+        "--method": asked.method != "dense", "--box-source": boxes[0], "--box-target": boxes[1],
+        "--floor-source": floors[0], "--floor-target": floors[1],
+    }  # fmt: skip
+    for option, value in given.items():
         if value:
             raise InvalidInputError(
                 f"{option} is for problems that are solved; these are results: omit it"
@@ -158,6 +163,9 @@ def _saved(files: tuple[str, ...]) -> tuple[list[str], list[Transport]]:
     from pma_grid.flow import Flow
     from pma_grid.loading import load
 
+    twice = next((file for file in files if files.count(file) > 1), None)
+    if twice is not None:
+        raise InvalidInputError(f"{twice} is given twice; rows have the names of files: omit one")
     found = [load(file) for file in files]
     return list(files), [r.transport if isinstance(r, Flow) else r for r in found]
 

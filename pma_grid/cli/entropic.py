@@ -125,11 +125,8 @@ def _optimum(problem: Problem, out: Outputs, options: dict[str, Any]) -> int:
     """Solve, write what there is, report; the exit status says whether it converged."""
     from pma_grid.cli import transport_report
     from pma_grid.entropic.solving import sinkhorn as run
-    from pma_grid.flow import Flow
 
-    start = options["initial"]
-    initial = start.transport if isinstance(start, Flow) else start
-    sk: Transport = run(problem, **(options | {"initial": initial}))
+    sk: Transport = run(problem, **options)
     sk.save(out.result)
     if out.picture is not None:
         from pma_grid import plotting

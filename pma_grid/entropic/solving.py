@@ -18,6 +18,7 @@ from pma_grid.entropic.dense_outcome import DenseOutcome
 from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.errors import InvalidInputError
+from pma_grid.flow import Flow
 from pma_grid.kernels import CompileClock
 from pma_grid.lattice import Array
 from pma_grid.problem import Problem
@@ -53,7 +54,7 @@ def sinkhorn(
     *,
     tol: float | None = None,
     max_iterations: int | None = None,
-    initial: Transport | Array | None = None,
+    initial: Transport | Flow | Array | None = None,
     method: Literal["dense", "multiscale"] = "dense",
     kernel: Literal["plain", "reflect"] = "plain",
     map: Literal["barycentric", "debiased"] = "barycentric",
@@ -81,8 +82,8 @@ def sinkhorn(
         L1 error of the plan's marginals; default 1e-9 (dense; 1e-5 in float32), 1e-4 (multiscale).
     max_iterations : int, optional
         Iterations allowed on the finest grid; default 10 000 sweeps, 1000 multiscale cycles.
-    initial : Transport or array_like of shape ``source.shape``, optional
-        u to start from, on the grids and at the eps asked for at once.
+    initial : Transport, Flow or array_like of shape ``source.shape``, optional
+        u to start from, on the grids and at the eps asked for at once; of a flow its last.
     method : {"dense", "multiscale"}
         "dense": all pairs of cells through separable kernels, any eps down to about h^2/4.
         "multiscale": only the pairs that carry mass, coarse to fine, for small eps (4 h^2 to
@@ -145,24 +146,25 @@ def sinkhorn(
     _check_choices(method=method, kernel=kernel, map=map, dtype=dtype)
     most = MOST_ITERATIONS[method] if max_iterations is None else max_iterations
     _check_numbers(problem, eps, tol, most, relaxation, threads)
+    start = None if initial is None else _start(problem, initial)
     with reporter(progress, callback) as show, threadpool_limits(threads, user_api="blas"):
         if method == "multiscale":
             _check_dense_only(kernel, map, relaxation, scaling, dtype)
             goal = MULTISCALE_TOLERANCE if tol is None else tol
-            return _multiscale(problem, eps, goal, most, initial, threads, show)
+            return _multiscale(problem, eps, goal, most, start, threads, show)
         goal = DENSE_TOLERANCE[dtype] if tol is None else tol
         settings = Settings(
             goal, most, omega=relaxation, threads=threads,
             reflect=kernel == "reflect", single=dtype == "float32", scaling=scaling,
         )  # fmt: skip
-        return _dense(problem, eps, settings, initial, map, show)
+        return _dense(problem, eps, settings, start, map, show)
 
 
 def _dense(
     problem: Problem,
     eps: float | None,
     settings: Settings,
-    initial: Transport | Array | None,
+    start: Transport | None,
     map: str,
     show: Callable[[Any], None],
 ) -> EntropicTransport:
@@ -175,8 +177,8 @@ def _dense(
         show(Sweep(problem.source.shape, step, error))
 
     with CompileClock() as clock:
-        start = None if initial is None else reduced_start(problem, initial)
-        at, levels = solve_dense(reduced, value, settings, initial=start, report=report)
+        f = None if start is None else _reduced_start(problem, start)
+        at, levels = solve_dense(reduced, value, settings, initial=f, report=report)
         solved = DenseOutcome(problem, reduced, value, at, settings)
         debiased = map == "debiased"
         if debiased:
@@ -198,7 +200,7 @@ def _multiscale(
     eps: float | None,
     tol: float,
     max_iterations: int,
-    initial: Transport | Array | None,
+    start: Transport | None,
     threads: int,
     show: Callable[[Any], None],
 ) -> EntropicTransport:
@@ -216,7 +218,7 @@ def _multiscale(
     started = time.perf_counter()
     with CompileClock() as clock:
         sk = solve_multiscale(
-            problem, eps, tol=tol, max_cycles=max_iterations, initial=initial,
+            problem, eps, tol=tol, max_cycles=max_iterations, initial=start,
             threads=threads, callback=report,
         )  # fmt: skip
     for level in sk.stats["levels"]:
@@ -239,18 +241,23 @@ def _versions() -> dict[str, str]:
     }
 
 
-def reduced_start(problem: Problem, initial: Transport | Array) -> Array:
-    """Reduced f of a potential to start from."""
-    if isinstance(initial, EntropicTransport) and initial.problem.source.shape == (
-        problem.source.shape
-    ):
-        square = (problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
-        return Return(problem).reduce(square - initial.source_potential)
-    values = initial.potential if isinstance(initial, Transport) else initial
+def _start(problem: Problem, initial: Transport | Flow | Array) -> Transport:
+    """A transport to start from, on a source grid of the problem's shape."""
+    given = initial.transport if isinstance(initial, Flow) else initial
+    values = given.potential if isinstance(given, Transport) else given
     try:
-        potential = Transport.from_potential(problem, values).potential
+        checked = Transport.from_potential(problem, values)
     except InvalidInputError as error:
         raise InvalidInputError(f"initial: {error}") from None
+    return given if isinstance(given, EntropicTransport) else checked
+
+
+def _reduced_start(problem: Problem, start: Transport) -> Array:
+    """Reduced f of a transport to start from: of an entropic one its own, biased as it is."""
+    potential = start.potential
+    if isinstance(start, EntropicTransport):
+        square = (problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+        potential = square - start.source_potential
     return Return(problem).reduce(potential)
 
 
@@ -258,7 +265,7 @@ def _check_choices(**chosen: Any) -> None:
     """Words must be among those known."""
     known = {"method": METHODS, "kernel": KERNELS, "map": MAPS, "dtype": DTYPES}
     for name, value in chosen.items():
-        if value not in known[name]:
+        if not (isinstance(value, str) and value in known[name]):
             raise InvalidInputError(
                 f"{name} is {value!r}; it must be one of {', '.join(map(repr, known[name]))}"
             )

@@ -72,6 +72,7 @@ def _marginal_error(sk: pma.EntropicTransport) -> float:
         ({"eps": "0.1"}, "eps is '0.1'"),
         ({"eps": [0.1]}, "eps is \\[0.1\\]"),
         ({"eps": 1j}, "eps is 1j"),
+        ({"eps": 10**400}, "eps is 1000"),
         ({"eps": 1e-13}, "the cost over eps would have no digits left"),
         ({"tol": 0.0}, "tol is 0.0; it must be a positive number"),
         ({"tol": -1e-3}, "tol is -0.001"),
@@ -88,11 +89,13 @@ def _marginal_error(sk: pma.EntropicTransport) -> float:
         ({"threads": 0}, "threads is 0; it must be an integer >= 1"),
         ({"threads": 1.5}, "threads is 1.5"),
         ({"method": "sparse"}, "method is 'sparse'; it must be one of 'dense', 'multiscale'"),
+        ({"method": np.array(["dense", "dense"])}, "method is array"),
         ({"kernel": "periodic"}, "kernel is 'periodic'; it must be one of 'plain', 'reflect'"),
         ({"map": None}, "map is None; it must be one of 'barycentric', 'debiased'"),
         ({"dtype": "float16"}, "dtype is 'float16'; it must be one of 'float64', 'float32'"),
         ({"initial": np.ones(3)}, "initial: potential has shape \\(3,\\)"),
         ({"initial": np.full((20, 18), np.nan)}, "initial: potential has the value nan at"),
+        ({"initial": np.ones(3), "method": "multiscale"}, "initial: potential has shape"),
         ({"initial": "u.npy"}, "initial: potential cannot be read as real numbers"),
     ],
     ids=str,
@@ -437,6 +440,15 @@ def test_solutions_start_iterations_near_the_end(problem: pma.Problem) -> None:
         warm = pma.sinkhorn(problem, 0.003, initial=start, **options)
         assert warm.stats["iterations"] < 0.9 * cold.stats["iterations"]
         np.testing.assert_allclose(warm.gradient, cold.gradient, atol=1e-7)
+
+
+@pytest.mark.parametrize("method", ["dense", "multiscale"])
+def test_flows_start_iterations_where_they_ended(problem: pma.Problem, method: Any) -> None:
+    flow = pma.sinkhorn_flow(problem, EPS, steps=20)
+    by_flow = pma.sinkhorn(problem, EPS, initial=flow, method=method)
+    by_hand = pma.sinkhorn(problem, EPS, initial=flow.transport, method=method)
+    assert by_flow.converged
+    np.testing.assert_array_equal(by_flow.potential, by_hand.potential)
 
 
 def test_sinkhorn_starts_newton_near_the_end() -> None:

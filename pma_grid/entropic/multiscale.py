@@ -74,7 +74,7 @@ def solve_multiscale(
     max_cycles : int
         Cycles allowed at the eps asked for, on the finest grid.
     initial : Transport or array_like of shape ``source.shape``, optional
-        Potential u to start from; passed over on levels where it is far off.
+        Potential u to start from; given up on the first level on which it is far off.
     threads : int, optional
         Default 1; two share the rows of large plans, at 1.3 to 1.5 times the speed.
     callback : callable, optional
@@ -170,12 +170,16 @@ class _Descent:
         candidates = Candidates.all(self.levels[first], self.chunks)
         f = np.zeros(self.levels[first].source.size)
         for index in range(first, -1, -1):
-            warm = starts is not None and self._near(candidates, starts[index])
-            if starts is not None and warm:
+            if starts is not None and self._near(candidates, starts[index]):
                 f = starts[index]
+            else:
+                starts = None
             refinement = Refinement(candidates, self.levels[index:], self.report)
             stages = self.goal.stages(
-                self.levels[index], coarsest=index == first, finest=index == 0, warm=warm
+                self.levels[index],
+                coarsest=index == first,
+                finest=index == 0,
+                warm=starts is not None,
             )
             plan = refinement.solve(f, stages)
             self.records.append(refinement.record(plan))
@@ -217,7 +221,9 @@ def _initial(problem: Problem, reduced: Reduced, initial: Transport | Array) -> 
         potential = Transport.from_potential(problem, values).potential
     except InvalidInputError as error:
         raise InvalidInputError(f"initial: {error}") from None
-    return from_source(reduced, Return(problem).reduce(potential)).f
+    f = Return(problem).reduce(potential)
+    # with its largest value at 0, the transforms are of the size of the cost and keep their digits
+    return from_source(reduced, f - f[reduced.a > 0].max()).f
 
 
 def _check(

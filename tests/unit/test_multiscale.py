@@ -589,6 +589,19 @@ def test_a_poor_start_does_no_harm(kind: str, n: int) -> None:
     assert warm.w2_squared == pytest.approx(cold.w2_squared, abs=0.05 / n**2)
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_poor_start_far_from_the_origin_does_no_harm(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    boxes = pma.Grid((8, 15), (1e6, -1e6), (1e6 + 1, 1 - 1e6)), pma.Grid((9, 14))
+    atom, spread = np.zeros(boxes[0].shape), rng.random(boxes[1].shape)
+    atom[tuple(rng.integers(0, boxes[0].shape))] = 1
+    problem = pma.Problem(pma.Density(atom, boxes[0]), pma.Density(spread, boxes[1]))
+    square = (problem.source.grid.coordinates() ** 2).sum(axis=0)
+    warm = solve_multiscale(problem, initial=1e3 * square)  # 2e15 has lost its last digits
+    assert warm.converged
+    assert np.isfinite(warm.gradient).all()
+
+
 def test_threads_change_rounding_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pma_grid.entropic.chunks.WORTHWHILE", 100)
     one, two = (_solve(np.ones((32, 32)), _two_discs(32), threads=k) for k in (1, 2))

@@ -21,8 +21,9 @@ def conjugate_lines(x, values, y, out, argmax):
                 continue
             while top > 1:
                 a, b = hull[top - 2], hull[top - 1]
-                # drop b where it lies on or above the chord from a to i
-                if (v[b] - v[a]) * (x[i] - x[a]) < (v[i] - v[a]) * (x[b] - x[a]):
+                # drop b where it lies on or above the chord from a to i; slopes, whose size is that
+                # of y, and not products, which leave the range of floats where boxes are tiny
+                if (v[b] - v[a]) / (x[b] - x[a]) < (v[i] - v[a]) / (x[i] - x[a]):
                     break
                 top -= 1
             hull[top] = i

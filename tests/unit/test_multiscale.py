@@ -73,6 +73,15 @@ def test_points_of_value_infinity_do_not_exist(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(picked, conjugate, atol=1e-14)
 
 
+@pytest.mark.parametrize("unit", [1e-140, 1e140])
+def test_units_of_length_do_not_change_who_is_largest(unit: float) -> None:
+    x = np.linspace(0, 1, 30)
+    values = np.random.default_rng(0).random((30, 30))
+    expected = legendre(values, (x, x), (x, x))[1]
+    found = legendre(unit**2 * values, (unit * x, unit * x), (unit * x, unit * x))[1]
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_nothing_but_infinity_has_the_conjugate_minus_infinity() -> None:
     conjugate, argmax = legendre(np.full((3, 4), np.inf), (np.arange(3.0), np.arange(4.0)),
                                  (np.arange(2.0), np.arange(5.0)))  # fmt: skip

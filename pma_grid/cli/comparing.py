@@ -94,7 +94,7 @@ def compare(
 
     \b
     pma-grid compare a.npy b.npy --eps 0.01 0.001 --plot compared.png
-    pma-grid compare --case P1 --size 128 --eps 0.001 --debiased --peer ott pot
+    pma-grid compare --case P1 --size 32 --eps 0.001 --debiased --peer ott pot
     pma-grid compare one.npz two.npz
     """
     drawn = inputs.check_picture(picture) if picture else None

@@ -228,7 +228,7 @@ def sinkhorn_flow(
         problem, eps, time, steps=steps, tol=tol, initial=initial, kernel=kernel
     )
     scheme = Sinkhorn(float(eps), kernel)
-    narrow = scheme.eps < Reduced.of(problem).cell
+    narrow = scheme.eps < Reduced.of(problem).widest_cell * (1 - 1e-9)
     recorder = Recorder(
         problem, scheme, repr(constant(scheme.eps)), "source", functions, keep,
         stationary=_optimum, facts={"eps": scheme.eps, "kernel": kernel, "narrow_kernel": narrow},

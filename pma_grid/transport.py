@@ -180,9 +180,7 @@ class Transport:
         The inverse of the diffusion tensor of the monotone scheme, whose determinant satisfies the
         discrete equation; on a potential that does not solve it, shifted until it does.
         """
-        equation = MongeAmpere.of(self.problem)
-        equation.evaluate(self.phi, float(self.stats.get("mass_constant", 0.0)))
-        return equation.hessian()
+        return discrete_hessian(self)
 
     @property
     def w2(self) -> float:
@@ -252,6 +250,13 @@ class Transport:
         problem = stored_pair(arrays, meta)
         status = Status[meta["status"]]
         return cls(problem, arrays["potential"], status=status, stats=meta["stats"])
+
+
+def discrete_hessian(transport: Transport) -> Array:
+    """`Transport.hessian` of any potential."""
+    equation = MongeAmpere.of(transport.problem)
+    equation.evaluate(transport.phi, float(transport.stats.get("mass_constant", 0.0)))
+    return equation.hessian()
 
 
 def storable_pair(problem: Problem) -> tuple[dict[str, Array], dict[str, Any]]:

@@ -119,9 +119,10 @@ class DenseOutcome:
     def transport(self, stats: dict[str, Any]) -> EntropicTransport:
         """The result."""
         status = Status.ENTROPIC
-        if not self.at.converged:
+        own = max(self.extra.get("self_errors", {"none": 0.0}).values())
+        if not self.at.converged or own > self.settings.tol:
             status = Status.MAX_ITERATIONS
-        elif self.eps < self.reduced.cell * (1 - 1e-9):
+        elif self.eps < self.reduced.widest_cell * (1 - 1e-9):
             status = Status.NARROW_KERNEL
         square = (self.problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
         return EntropicTransport(

@@ -74,6 +74,15 @@ class Reduced:
         """
         return squared_cell((self.a.shape, self.b.shape), self.spacing)
 
+    @cached_property
+    def widest_cell(self) -> float:
+        """h_x h_y of the axis where it is largest, length^2: a smaller eps sees one cell there.
+
+        Of the axes that `cell` counts.
+        """
+        products = self.spacing[0] * self.spacing[1]
+        return float(products[_coupling((self.a.shape, self.b.shape))].max())
+
     def swapped(self) -> Reduced:
         """Source and target exchanged."""
         return Reduced(self.b, self.a, self.y, self.x, self.lengths)
@@ -95,13 +104,16 @@ def squared_cell(
     shapes: tuple[tuple[int, ...], tuple[int, ...]], spacings: tuple[Array, Array]
 ) -> float:
     """h^2 of two grids: the geometric mean of the spacings of the axes that count, squared."""
+    return float(np.exp(2 * np.log(np.array(spacings)[:, _coupling(shapes)]).mean()))
+
+
+def _coupling(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
+    """Which axes couple cells: more than one on both sides; else on one; else all."""
     cells = np.array(shapes)
-    counts = cells.min(axis=0) > 1
-    if not counts.any():
-        counts = cells.max(axis=0) > 1
-    if not counts.any():
-        counts[:] = True
-    return float(np.exp(2 * np.log(np.array(spacings)[:, counts]).mean()))
+    for counts in (cells.min(axis=0) > 1, cells.max(axis=0) > 1):
+        if counts.any():
+            return np.asarray(counts)
+    return np.ones(cells.shape[1], bool)
 
 
 def _centred(shape: tuple[int, ...], lengths: Array) -> Axes:

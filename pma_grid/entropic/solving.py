@@ -76,12 +76,14 @@ def sinkhorn(
         The grids may differ in shape and in box.  Exact zeros carry no mass; no floor is applied.
     eps : float, optional
         length^2, for the cost |x - y|^2/2; default h^2 (dense), h^2/2 (multiscale), h^2 the product
-        of the two grids' spacings, its geometric mean over the axes.  POT's ``reg`` and OTT's
-        ``epsilon`` (cost |x - y|^2) are 2 eps, GeomLoss's ``blur`` (p = 2) is sqrt(eps).
+        of the two grids' spacings: the largest of the axes (dense), their geometric mean.  POT's
+        ``reg`` and OTT's ``epsilon`` (cost |x - y|^2) are 2 eps, GeomLoss's ``blur`` (p = 2) is
+        sqrt(eps).
     tol : float, optional
         L1 error of the plan's marginals; default 1e-9 (dense; 1e-5 in float32), 1e-4 (multiscale).
     max_iterations : int, optional
-        Iterations allowed on the finest grid; default 10 000 sweeps, 1000 multiscale cycles.
+        Iterations allowed on the finest grid at the eps asked for; default 10 000 sweeps, 1000
+        multiscale cycles.
     initial : Transport, Flow or array_like of shape ``source.shape``, optional
         u to start from, on the grids and at the eps asked for at once; of a flow its last.
     method : {"dense", "multiscale"}
@@ -113,7 +115,8 @@ def sinkhorn(
     Returns
     -------
     EntropicTransport
-        ``status`` ENTROPIC, NARROW_KERNEL where sqrt(eps) is less than a cell, MAX_ITERATIONS with
+        ``status`` ENTROPIC, NARROW_KERNEL where sqrt(eps) is less than a cell along an axis (dense;
+        narrow kernels are what the multiscale method is for), MAX_ITERATIONS with
         what there is.  ``stats``: see `EntropicTransport`.
 
     Raises
@@ -171,7 +174,7 @@ def _dense(
     """Solve with separable kernels and put the result together."""
     started = time.perf_counter()
     reduced = Reduced.of(problem)
-    value = reduced.cell if eps is None else float(eps)
+    value = reduced.widest_cell if eps is None else float(eps)
 
     def report(step: int, error: float) -> None:
         show(Sweep(problem.source.shape, step, error))

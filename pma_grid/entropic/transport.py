@@ -20,7 +20,7 @@ from pma_grid.lattice import Array
 from pma_grid.problem import Problem
 from pma_grid.pushforward import Raster
 from pma_grid.quadrature import dual_value
-from pma_grid.transport import Transport, storable_pair, stored_pair
+from pma_grid.transport import Transport, discrete_hessian, storable_pair, stored_pair
 from pma_grid.validation import is_number
 
 
@@ -118,15 +118,31 @@ class EntropicTransport(Transport):
 
     @cached_property
     def w2_squared(self) -> float:
-        """Kantorovich's dual value of the potential, eps forgotten: a lower bound, length^2.
+        """Kantorovich's dual value of the potential, eps forgotten, length^2.
 
-        Dense: of the interpolated potential, as for every `Transport`.  Multiscale: the exact dual
-        value of the hard potentials for atoms at the cell centres, never above the exact W2^2 of
-        those atoms.
+        Dense: of the interpolated potential, as for every `Transport`: a lower bound of W2^2 up to
+        that interpolation.  Multiscale: the exact dual value of the hard potentials for atoms at
+        the cell centres, never above the exact W2^2 of those atoms.
         """
         if "hard_dual" in self.stats:
             return max(0.0, float(self.stats["hard_dual"]))
         return dual_value(self._function, self.problem.source, self.problem.target)
+
+    @cached_property
+    def hessian(self) -> Array:
+        """D2u at the cell centres, as for every `Transport`; not of multiscale results.
+
+        Raises
+        ------
+        InvalidInputError
+            The potential is the hard one of the multiscale method, which is piecewise linear.
+        """
+        if self.plan is not None:
+            raise InvalidInputError(
+                "hessian is not defined for method='multiscale', whose potential is piecewise "
+                "linear; use method='dense' or solve"
+            )
+        return discrete_hessian(self)
 
     def map(self, points: Array) -> Array:
         """The barycentric projection at points of the source box, (m, d) to (m, d).

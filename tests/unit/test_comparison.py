@@ -235,7 +235,8 @@ def test_refusals(pair: Any) -> None:
     swapped = pma.Problem(ot.problem.source, ot.problem.source)
     with pytest.raises(InvalidInputError, match="target of transport 1 differs .* by up to"):
         compare(ot, _identity(swapped))
-    for names in (("one",), ("a", "a"), ("a", ""), "ab", 3):
+    wrong: tuple[Any, ...] = (("one",), ("a", "a"), ("a", ""), "ab", 3)
+    for names in wrong:
         with pytest.raises(InvalidInputError, match="2 different names are needed"):
             compare(ot, still, names=names)
     with pytest.raises(InvalidInputError, match="no row 'nobody'; its rows are potential"):

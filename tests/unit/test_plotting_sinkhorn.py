@@ -74,7 +74,7 @@ def test_poster(kind: str, dim: int, smooth: dict[int, Any], torn: dict[int, Any
     assert left.get_title() == ("source" if kind == "smooth" else "source, torn where coloured")
     assert middle.get_title().startswith("T = E[y | x], ")
     caption = figure._supxlabel.get_text()  # type: ignore[attr-defined]
-    for word in (f"{sk.w2:.6f}", "entropic", "ε = ", "marginal error", "iterations"):
+    for word in (f"{sk.w2:.6f}", str(sk.status), "ε = ", "marginal error", "iterations"):
         assert word in caption
 
 

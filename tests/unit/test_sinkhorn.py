@@ -139,8 +139,8 @@ def test_eps_by_default_is_a_cell() -> None:
     problem = _problem((20, 18), (16, 24))
     cell = (1 / 20 / 16 / 18 / 24) ** 0.5
     dense = pma.sinkhorn(problem)
-    assert dense.eps == dense.stats["eps"] == pytest.approx(cell, rel=1e-12)
-    assert dense.stats["eps_over_h2"] == pytest.approx(1, rel=1e-12)
+    assert dense.eps == dense.stats["eps"] == pytest.approx(1 / 20 / 16, rel=1e-12)
+    assert dense.stats["eps_over_h2"] == pytest.approx(1 / 20 / 16 / cell, rel=1e-12)
     assert dense.status is Status.ENTROPIC
     assert pma.sinkhorn(problem, method="multiscale").eps == pytest.approx(cell / 2, rel=1e-12)
 
@@ -306,7 +306,7 @@ def test_one_iteration_is_enough_where_nothing_moves() -> None:
 
 @pytest.mark.parametrize("share, status", [(0.9, Status.NARROW_KERNEL), (1.0, Status.ENTROPIC)])
 def test_narrow_kernels_say_so(problem: pma.Problem, share: float, status: Status) -> None:
-    sk = pma.sinkhorn(problem, share / (20 * 18))
+    sk = pma.sinkhorn(problem, share / 18**2)  # the wider of the two axes' cells
     assert sk.status is status
     assert sk.converged
     assert ("narrower than a cell" in sk.message) == (share < 1)
@@ -677,3 +677,26 @@ def test_file_gives_everything_back(
     if sk.plan is None:
         again = pma.sinkhorn(problem, EPS, initial=back, tol=1e-8, **options)
         assert again.stats["iterations"] <= 2
+
+
+def test_one_wide_cell_makes_the_kernel_narrow() -> None:
+    """The default sees past a cell of every axis; a cell's geometric mean would not."""
+    grid = pma.Grid((8, 32), upper=(1.0, 0.25))
+    problem = pma.Problem(pma.Density(_positive((8, 32), 3), grid), pma.Density(
+        _positive((8, 32), 4), grid))  # fmt: skip
+    default = pma.sinkhorn(problem, tol=1e-6)
+    assert default.eps == pytest.approx(1 / 64) and str(default.status) == "entropic"
+    narrow = pma.sinkhorn(problem, default.stats["cell"], tol=1e-6)
+    assert default.stats["cell"] < 1 / 64 and str(narrow.status) == "narrow_kernel"
+    flow = pma.sinkhorn_flow(problem, default.stats["cell"], steps=1)
+    assert flow.stats["narrow_kernel"]
+
+
+def test_a_hard_potential_has_no_hessian() -> None:
+    sk = pma.sinkhorn(pma.Problem(_positive((6, 7), 1), _positive((6, 7), 2)), method="multiscale")
+    with pytest.raises(pma.InvalidInputError, match="hessian is not defined"):
+        _ = sk.hessian
+
+
+def _positive(shape: tuple[int, ...], seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(0.5, 1.5, shape)

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from pma_grid.entropic.multiscale import solve_multiscale
+from pma_grid.entropic.multiscale.descent import solve_multiscale
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic_flow import sinkhorn_flow
 from pma_grid.evolution import evolve

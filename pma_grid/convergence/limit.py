@@ -20,7 +20,7 @@ from pma_grid.convergence.figures import (
     text_table,
 )
 from pma_grid.convergence.references import Reference, reference
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic_flow import iterate_sinkhorn
 from pma_grid.errors import InvalidInputError

@@ -16,9 +16,9 @@ from functools import cached_property
 
 import numpy as np
 
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
+from pma_grid.entropic.dense.relaxation import Potentials, sweeps
 from pma_grid.entropic.reduction import Reduced
-from pma_grid.entropic.relaxation import Potentials, sweeps
 from pma_grid.errors import ConvergenceError
 from pma_grid.lattice import Array
 from pma_grid.mirrors import MirrorOperator
@@ -70,7 +70,7 @@ class EntropicOperator(MirrorOperator):
     eps : float
         length^2, of the cost <x, y>.
     kernel : str
-        "plain" or "reflect"; see `pma_grid.entropic.kernel.SeparableKernel`.
+        "plain" or "reflect"; see `pma_grid.entropic.dense.kernel.SeparableKernel`.
     reduced : Reduced
     work : dict
         "sweeps" done.

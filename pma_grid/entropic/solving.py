@@ -13,8 +13,8 @@ from typing import Any, Literal
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from pma_grid.entropic.dense import Settings, solve_dense
-from pma_grid.entropic.dense_outcome import DenseOutcome
+from pma_grid.entropic.dense.outcome import DenseOutcome
+from pma_grid.entropic.dense.stages import Settings, solve_dense
 from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.errors import InvalidInputError
@@ -208,7 +208,7 @@ def _multiscale(
     show: Callable[[Any], None],
 ) -> EntropicTransport:
     """Solve between the pairs that carry mass, with the statistics that dense results have."""
-    from pma_grid.entropic.multiscale import solve_multiscale
+    from pma_grid.entropic.multiscale.descent import solve_multiscale
 
     errors: list[float] = []
 

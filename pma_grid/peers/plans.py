@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic.transport import EntropicTransport, Projections
 from pma_grid.errors import ConvergenceError, InvalidInputError, Status

@@ -17,7 +17,7 @@ import numpy as np
 import ot
 
 import pma_grid as pma
-from pma_grid.entropic.multiscale import solve_multiscale
+from pma_grid.entropic.multiscale.descent import solve_multiscale
 
 Array = np.ndarray
 

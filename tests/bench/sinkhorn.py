@@ -103,7 +103,7 @@ def line(row: dict | None) -> str:
 def kernels(repeats: int) -> None:
     """Milliseconds of a half sweep by products and by tilted sums, over n and eps / h^2."""
     from pma_grid import Problem
-    from pma_grid.entropic.kernel import SeparableKernel
+    from pma_grid.entropic.dense.kernel import SeparableKernel
     from pma_grid.entropic.reduction import Reduced
 
     print("".join(f"{h:>14}" for h in ("shape", "eps / h^2", "products", "tilted", "chosen")))

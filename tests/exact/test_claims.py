@@ -11,7 +11,7 @@ import pytest
 from pma_grid import claims, observables, schedules, theory
 from pma_grid.claims import Panel, limits
 from pma_grid.convergence import bias, limit
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.mirror import EntropicOperator
 from pma_grid.flow import State
 from pma_grid.linsolve import Stencil

@@ -7,7 +7,7 @@ import ot
 import pytest
 
 import pma_grid as pma
-from pma_grid.entropic.multiscale import solve_multiscale
+from pma_grid.entropic.multiscale.descent import solve_multiscale
 
 # Loss of the hard dual value, in cells squared, at eps in cells squared; measured: .20 and .018.
 LOSS = {0.5: 0.25, 0.03: 0.03}

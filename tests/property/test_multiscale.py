@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pma_grid as pma
-from pma_grid.entropic.multiscale import solve_multiscale
+from pma_grid.entropic.multiscale.descent import solve_multiscale
 
 FEW = settings(max_examples=8, derandomize=True, deadline=None, database=None)
 SEEDS = st.integers(0, 10**6)

@@ -17,7 +17,7 @@ import pma_grid as pma
 from pma_grid import observables, theory
 from pma_grid.cli.flow_report import summary, table
 from pma_grid.entropic import mirror
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.mirror import EntropicOperator
 from pma_grid.entropic.reduction import Reduced
 from pma_grid.entropic_flow import Sinkhorn, iterate_sinkhorn

@@ -10,17 +10,17 @@ from scipy.special import logsumexp
 
 import pma_grid as pma
 from pma_grid.conjugate import legendre
-from pma_grid.entropic import candidates as lists
-from pma_grid.entropic.anderson import Anderson
-from pma_grid.entropic.candidates import Candidates, Pairs
-from pma_grid.entropic.chunks import Chunks
-from pma_grid.entropic.components import Components
-from pma_grid.entropic.hard import from_source, transform
-from pma_grid.entropic.multiscale import solve_multiscale
-from pma_grid.entropic.pyramid import Level, pyramid
+from pma_grid.entropic.multiscale import candidates as lists
+from pma_grid.entropic.multiscale.anderson import Anderson
+from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
+from pma_grid.entropic.multiscale.chunks import Chunks
+from pma_grid.entropic.multiscale.components import Components
+from pma_grid.entropic.multiscale.descent import solve_multiscale
+from pma_grid.entropic.multiscale.hard import from_source, transform
+from pma_grid.entropic.multiscale.pyramid import Level, pyramid
+from pma_grid.entropic.multiscale.refinement import Cycle
+from pma_grid.entropic.multiscale.scaling import Scaling
 from pma_grid.entropic.reduction import Reduced
-from pma_grid.entropic.refinement import Cycle
-from pma_grid.entropic.scaling_levels import Scaling
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.kernels import plans, sparse
 
@@ -612,7 +612,7 @@ def test_a_poor_start_far_from_the_origin_does_no_harm(seed: int) -> None:
 
 
 def test_threads_change_rounding_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pma_grid.entropic.chunks.WORTHWHILE", 100)
+    monkeypatch.setattr("pma_grid.entropic.multiscale.chunks.WORTHWHILE", 100)
     one, two = (_solve(np.ones((32, 32)), _two_discs(32), threads=k) for k in (1, 2))
     assert two.stats["threads"] == 2
     assert two.stats["entries"] == pytest.approx(one.stats["entries"], rel=1e-3)

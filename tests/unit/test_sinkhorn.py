@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
+from pma_grid.entropic.dense.relaxation import Factor, Potentials, sweeps
 from pma_grid.entropic.reduction import Reduced
-from pma_grid.entropic.relaxation import Factor, Potentials, sweeps
 from pma_grid.entropic.solving import Sweep
 from pma_grid.errors import InvalidInputError, Status
 
@@ -492,7 +492,7 @@ def test_the_least_error_of_single_precision() -> None:
 
 @pytest.mark.parametrize("eps", [0.01, 1e-5])
 def test_threads_give_the_same(eps: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pma_grid.entropic.kernel.LINES_PER_THREAD", 4)
+    monkeypatch.setattr("pma_grid.entropic.dense.kernel.LINES_PER_THREAD", 4)
     # unlike grids: a narrow kernel needs sums in windows
     one, two = (pma.sinkhorn(_problem((12, 11), (10, 13)), eps, threads=k, max_iterations=20)
                 for k in (1, 2))  # fmt: skip

@@ -17,9 +17,9 @@ import numpy as np
 from scipy import sparse as matrices
 from scipy.sparse import csgraph
 
-from pma_grid.entropic.candidates import Candidates, Pairs
-from pma_grid.entropic.pyramid import Level
-from pma_grid.entropic.scaling_levels import Scaling
+from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
+from pma_grid.entropic.multiscale.pyramid import Level
+from pma_grid.entropic.multiscale.scaling import Scaling
 from pma_grid.kernels import plans, sparse
 from pma_grid.lattice import Array
 

@@ -30,8 +30,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pma_grid.entropic.forms import Logarithms, Scalings
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.forms import Logarithms, Scalings
+from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.lattice import Array
 
 # Iterations between a change of the factor and the next observation, and over which contraction is

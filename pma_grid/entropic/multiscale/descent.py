@@ -16,13 +16,13 @@ from itertools import pairwise
 
 import numpy as np
 
-from pma_grid.entropic.candidates import Candidates, extended, widened
-from pma_grid.entropic.chunks import Chunks
-from pma_grid.entropic.hard import from_source
-from pma_grid.entropic.outcome import outcome
-from pma_grid.entropic.pyramid import ALL_PAIRS, Level, pyramid
+from pma_grid.entropic.multiscale.candidates import Candidates, extended, widened
+from pma_grid.entropic.multiscale.chunks import Chunks
+from pma_grid.entropic.multiscale.hard import from_source
+from pma_grid.entropic.multiscale.outcome import outcome
+from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level, pyramid
+from pma_grid.entropic.multiscale.refinement import Cycle, Plan, Refinement, Stage
 from pma_grid.entropic.reduction import Reduced, Return
-from pma_grid.entropic.refinement import Cycle, Plan, Refinement, Stage
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.errors import InvalidInputError
 from pma_grid.kernels import CompileClock

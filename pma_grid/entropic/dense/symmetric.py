@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.entropic.dense import Settings
+from pma_grid.entropic.dense.stages import Settings
 from pma_grid.entropic.reduction import Reduced
 from pma_grid.lattice import Array
 

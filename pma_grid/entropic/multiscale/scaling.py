@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.entropic.candidates import Pairs
-from pma_grid.entropic.chunks import Chunks
-from pma_grid.entropic.pyramid import ALL_PAIRS, Level
+from pma_grid.entropic.multiscale.candidates import Pairs
+from pma_grid.entropic.multiscale.chunks import Chunks
+from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level
 from pma_grid.kernels import sparse
 from pma_grid.lattice import Array
 

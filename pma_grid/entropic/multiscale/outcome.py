@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 from scipy import sparse as matrices
 
-from pma_grid.entropic.candidates import JUMP
-from pma_grid.entropic.hard import HardPair, hard_pairs, transform
-from pma_grid.entropic.pyramid import Atoms
+from pma_grid.entropic.multiscale.candidates import JUMP
+from pma_grid.entropic.multiscale.hard import HardPair, hard_pairs, transform
+from pma_grid.entropic.multiscale.pyramid import Atoms
+from pma_grid.entropic.multiscale.refinement import Plan
 from pma_grid.entropic.reduction import Axes, Reduced, Return
-from pma_grid.entropic.refinement import Plan
 from pma_grid.entropic.transport import EntropicTransport, Projections
 from pma_grid.errors import Status
 from pma_grid.kernels import plans, sparse

@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
+from pma_grid.entropic.dense.relaxation import Potentials, sweeps
 from pma_grid.entropic.reduction import Reduced
-from pma_grid.entropic.relaxation import Potentials, sweeps
 from pma_grid.lattice import Array
 
 # Axes of at most this many cells are not coarsened further.

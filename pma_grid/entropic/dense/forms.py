@@ -11,7 +11,7 @@ import copy
 
 import numpy as np
 
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.kernels import softmax
 from pma_grid.lattice import Array
 

@@ -15,8 +15,8 @@ from functools import cached_property
 
 import numpy as np
 
-from pma_grid.entropic.chunks import Chunks
-from pma_grid.entropic.pyramid import Atoms, Level
+from pma_grid.entropic.multiscale.chunks import Chunks
+from pma_grid.entropic.multiscale.pyramid import Atoms, Level
 from pma_grid.errors import InvalidInputError
 from pma_grid.kernels import plans
 from pma_grid.lattice import Array

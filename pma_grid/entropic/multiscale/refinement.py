@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pma_grid.entropic.anderson import Anderson
-from pma_grid.entropic.candidates import Candidates, Pairs
-from pma_grid.entropic.components import Components
-from pma_grid.entropic.pyramid import Level
-from pma_grid.entropic.scaling_levels import Scaling
+from pma_grid.entropic.multiscale.anderson import Anderson
+from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
+from pma_grid.entropic.multiscale.components import Components
+from pma_grid.entropic.multiscale.pyramid import Level
+from pma_grid.entropic.multiscale.scaling import Scaling
 from pma_grid.kernels import sparse
 from pma_grid.lattice import Array
 

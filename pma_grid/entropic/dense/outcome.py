@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.entropic.dense import Settings
-from pma_grid.entropic.kernel import SeparableKernel
+from pma_grid.entropic.dense.kernel import SeparableKernel
+from pma_grid.entropic.dense.relaxation import Potentials
+from pma_grid.entropic.dense.stages import Settings
+from pma_grid.entropic.dense.symmetric import self_potential
 from pma_grid.entropic.reduction import Reduced, Return
-from pma_grid.entropic.relaxation import Potentials
-from pma_grid.entropic.symmetric import self_potential
 from pma_grid.entropic.transport import EntropicTransport, Projections
 from pma_grid.errors import Status
 from pma_grid.lattice import Array

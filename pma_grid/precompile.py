@@ -6,7 +6,6 @@ import time
 
 import numpy as np
 
-from pma_grid.entropic.multiscale.descent import solve_multiscale
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic_flow import sinkhorn_flow
 from pma_grid.evolution import evolve
@@ -60,4 +59,4 @@ def _multiscale() -> None:
     i = np.arange(60)  # masses out of step: at so small an eps the pairs fall into parts
     uneven = Problem(1.0 + (i * i) % 7, (i**3) % 11)
     for pair, eps in ((Problem(ends, thirds), None), (uneven, 0.03 / 60**2)):
-        assert np.isfinite(solve_multiscale(pair, eps).gradient).all()
+        assert np.isfinite(sinkhorn(pair, eps, method="multiscale").gradient).all()

@@ -6,7 +6,6 @@ import math
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Literal
 
@@ -15,6 +14,8 @@ from threadpoolctl import threadpool_limits
 
 from pma_grid.entropic.dense.outcome import DenseOutcome
 from pma_grid.entropic.dense.stages import Settings, solve_dense
+from pma_grid.entropic.iteration import Iteration
+from pma_grid.entropic.multiscale.descent import DEFAULT_EPS, solve_multiscale
 from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.errors import InvalidInputError
@@ -39,15 +40,6 @@ MOST_ITERATIONS = {"dense": 10_000, "multiscale": 1000}
 SMALLEST_EPS = 1e-12
 
 
-@dataclass(frozen=True)
-class Sweep:
-    """What a callback receives, one an iteration: ``residual`` is the L1 marginal error."""
-
-    level: tuple[int, ...]
-    step: int
-    residual: float
-
-
 def sinkhorn(
     problem: Problem,
     eps: float | None = None,
@@ -63,7 +55,7 @@ def sinkhorn(
     dtype: Literal["float64", "float32"] = "float64",
     threads: int = 1,
     progress: bool = False,
-    callback: Callable[[Sweep], None] | None = None,
+    callback: Callable[[Iteration], None] | None = None,
 ) -> EntropicTransport:
     """Entropic optimal transport, min E|x - y|^2/2 + eps KL(P | mu x nu), by Sinkhorn's algorithm.
 
@@ -110,7 +102,7 @@ def sinkhorn(
     progress : bool
         Show a progress line on standard error.
     callback : callable, optional
-        Receives a `Sweep` an iteration.
+        Receives an `Iteration` after each.
 
     Returns
     -------
@@ -177,7 +169,7 @@ def _dense(
     value = reduced.widest_cell if eps is None else float(eps)
 
     def report(step: int, error: float) -> None:
-        show(Sweep(problem.source.shape, step, error))
+        show(Iteration(problem.source.shape, step, error, value))
 
     with CompileClock() as clock:
         f = None if start is None else _reduced_start(problem, start)
@@ -208,25 +200,22 @@ def _multiscale(
     show: Callable[[Any], None],
 ) -> EntropicTransport:
     """Solve between the pairs that carry mass, with the statistics that dense results have."""
-    from pma_grid.entropic.multiscale.descent import solve_multiscale
-
     errors: list[float] = []
 
-    def report(cycle: Any) -> None:
-        if cycle.step == 1:
+    def report(iteration: Iteration) -> None:
+        if iteration.step == 1:
             errors.clear()  # of a coarser grid
-        errors.append(cycle.residual)
-        show(cycle)
+        errors.append(iteration.residual)
+        show(iteration)
 
     started = time.perf_counter()
     with CompileClock() as clock:
+        reduced = Reduced.of(problem)
         sk = solve_multiscale(
-            problem, eps, tol=tol, max_cycles=max_iterations, initial=start,
-            threads=threads, callback=report,
+            problem, reduced, DEFAULT_EPS * reduced.cell if eps is None else float(eps), tol=tol,
+            max_iterations=max_iterations, threads=threads, report=report,
+            initial=None if start is None else Return(problem).reduce(start.potential),
         )  # fmt: skip
-    for level in sk.stats["levels"]:
-        # a cycle is what an iteration is there
-        level["iterations"] = level.pop("cycles")
     sk.stats |= {
         "history": errors,
         "map": "barycentric",

@@ -11,15 +11,16 @@ Seeds are fixed.
 from __future__ import annotations
 
 import argparse
+import functools
 import time
 
 import numpy as np
 import ot
 
 import pma_grid as pma
-from pma_grid.entropic.multiscale.descent import solve_multiscale
 
 Array = np.ndarray
+solve_multiscale = functools.partial(pma.sinkhorn, method="multiscale")
 
 
 # ---- densities -----------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ def adversarial(count: int) -> None:
             exact = programme(problem)
             began = time.perf_counter()
             try:
-                cell = solve_multiscale(problem, max_cycles=1).stats["cell"]
+                cell = solve_multiscale(problem, max_iterations=1).stats["cell"]
                 transport = solve_multiscale(problem, share * cell)
             except Exception as error:  # the study reports every failure
                 print(f"  seed {seed}: {problem}: {error!r}")

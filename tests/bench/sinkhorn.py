@@ -102,11 +102,14 @@ def line(row: dict | None) -> str:
 
 def kernels(repeats: int) -> None:
     """Milliseconds of a half sweep by products and by tilted sums, over n and eps / h^2."""
+    from threadpoolctl import threadpool_limits
+
     from pma_grid import Problem
     from pma_grid.entropic.dense.kernel import SeparableKernel
     from pma_grid.entropic.reduction import Reduced
 
     print("".join(f"{h:>14}" for h in ("shape", "eps / h^2", "products", "tilted", "chosen")))
+    threadpool_limits(1)
     rng = np.random.default_rng(8230)
     for shape in ((64, 64), (256, 256), (1024, 1024), (64, 64, 64), (4096,)):
         reduced = Reduced.of(Problem(1 + rng.random(shape), np.ones(shape)))

@@ -1,16 +1,23 @@
 """The multiscale solver against linear programmes, quantiles and maps in closed form."""
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import ot
 import pytest
 
 import pma_grid as pma
-from pma_grid.entropic.multiscale.descent import solve_multiscale
 
 # Loss of the hard dual value, in cells squared, at eps in cells squared; measured: .20 and .018.
 LOSS = {0.5: 0.25, 0.03: 0.03}
+
+
+def _multiscale(
+    problem: pma.Problem, eps: float | None = None, **options: Any
+) -> pma.EntropicTransport:
+    """`sinkhorn` by the method tested here."""
+    return pma.sinkhorn(problem, eps, method="multiscale", **options)
 
 
 def _programme(problem: pma.Problem) -> float:
@@ -80,7 +87,7 @@ def test_hard_dual_is_just_below_the_linear_programme(kind: str, seed: int) -> N
     problem = pma.Problem(KINDS[kind](n, rng), KINDS[kind](n, rng))
     exact = _programme(problem)
     for eps, loss in LOSS.items():
-        transport = solve_multiscale(problem, eps / n**2)
+        transport = _multiscale(problem, eps / n**2)
         assert transport.converged
         assert exact - loss / n**2 < transport.stats["hard_dual"] < exact * (1 + 1e-12)
         # near the optimum the plan itself is an upper bound, but for the columns' error
@@ -121,8 +128,8 @@ def test_odd_problems(dim: int, kinds: tuple[int, int]) -> None:
     problem = pma.Problem(*densities)
     exact = _programme(problem)
     for eps, loss in LOSS.items():
-        cell = solve_multiscale(problem).stats["cell"]
-        transport = solve_multiscale(problem, eps * cell)
+        cell = _multiscale(problem).stats["cell"]
+        transport = _multiscale(problem, eps * cell)
         assert transport.converged
         assert exact - loss * cell <= transport.stats["hard_dual"] <= exact * (1 + 1e-12) + 1e-14
         for field in (transport.potential, transport.gradient, transport.inverse_gradient):
@@ -143,7 +150,7 @@ def test_quantiles_of_atoms_on_a_line(seed: int) -> None:
     middle = 0.5 * (p[1:] + p[:-1])
     x, y = ((np.searchsorted(end, middle) + 0.5) / end.size for end in ends)
     exact = float(np.diff(p) @ (x - y) ** 2)
-    transport = solve_multiscale(pma.Problem(a, b))
+    transport = _multiscale(pma.Problem(a, b))
     cell = transport.stats["cell"]
     assert transport.converged
     assert len(transport.stats["levels"]) > 1
@@ -157,7 +164,7 @@ def test_cut_disc() -> None:
     target = np.zeros((n, n))
     target[: n // 2 - shift] = disc[shift : n // 2]
     target[n // 2 + shift :] = disc[n // 2 : n - shift]
-    transport = solve_multiscale(pma.Problem(disc, target))
+    transport = _multiscale(pma.Problem(disc, target))
     exact = (shift / n) ** 2
     assert transport.stats["hard_dual"] == pytest.approx(exact, rel=1e-6)
     assert transport.stats["hard_dual"] <= exact * (1 + 1e-12)
@@ -176,7 +183,7 @@ def test_torn_dual_values_converge() -> None:
     duals = []
     for n in (32, 64, 128):
         pair = _disc(n, 0.25, 0.5, 0.15) + _disc(n, 0.75, 0.5, 0.15)
-        transport = solve_multiscale(pma.Problem(np.ones((n, n)), pair / pair.sum()))
+        transport = _multiscale(pma.Problem(np.ones((n, n)), pair / pair.sum()))
         stats = transport.stats
         assert stats["hard_dual_other"] == pytest.approx(stats["hard_dual"], rel=2e-3)
         # the second moment of the discs depends on the grid: leave it out
@@ -192,7 +199,7 @@ def test_smooth_densities_have_the_map_of_the_monge_ampere_solver() -> None:
     source = 1 + 0.4 * np.cos(np.pi * x)[:, None] * np.cos(2 * np.pi * x)
     target = 1 + 0.3 * np.cos(np.pi * x[:, None]) + 0.2 * np.cos(np.pi * x)
     problem = pma.Problem(source, target)
-    smooth, torn = pma.solve(problem), solve_multiscale(problem)
+    smooth, torn = pma.solve(problem), _multiscale(problem)
     assert torn.tears is not None
     assert not torn.tears.any()
     inside = (slice(None), slice(4, -4), slice(4, -4))
@@ -206,7 +213,6 @@ def test_loss_shrinks_with_eps() -> None:
     problem = pma.Problem(rng.random((24, 24)), rng.random((24, 24)))
     exact = _programme(problem)
     losses = [
-        exact - solve_multiscale(problem, k / 24**2).stats["hard_dual"]
-        for k in (2, 0.5, 0.125, 0.03)
+        exact - _multiscale(problem, k / 24**2).stats["hard_dual"] for k in (2, 0.5, 0.125, 0.03)
     ]
     assert all(after < 0.7 * before for before, after in pairwise(losses))

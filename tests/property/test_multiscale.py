@@ -1,12 +1,13 @@
 """What sparse entropic transport must not depend on, and what it must give back."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pma_grid as pma
-from pma_grid.entropic.multiscale.descent import solve_multiscale
 
 FEW = settings(max_examples=8, derandomize=True, deadline=None, database=None)
 SEEDS = st.integers(0, 10**6)
@@ -38,13 +39,20 @@ def _in_box(masses: np.ndarray, side: float) -> pma.Density:
     return pma.Density(masses, pma.Grid(masses.shape, (0.0,) * dim, (side,) * dim))
 
 
+def _multiscale(
+    problem: pma.Problem, eps: float | None = None, **options: Any
+) -> pma.EntropicTransport:
+    """`sinkhorn` by the method tested here."""
+    return pma.sinkhorn(problem, eps, method="multiscale", **options)
+
+
 def _solve(
     source: pma.Density | np.ndarray,
     target: pma.Density | np.ndarray,
     eps: float | None = None,
     tol: float = TOL,
 ) -> pma.EntropicTransport:
-    transport = solve_multiscale(pma.Problem(source, target), eps, tol=tol, max_cycles=2000)
+    transport = _multiscale(pma.Problem(source, target), eps, tol=tol, max_iterations=2000)
     assert transport.converged
     return transport
 

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +11,14 @@ from scipy.special import logsumexp
 
 import pma_grid as pma
 from pma_grid.conjugate import legendre
+from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale import candidates as lists
 from pma_grid.entropic.multiscale.anderson import Anderson
 from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.components import Components
-from pma_grid.entropic.multiscale.descent import solve_multiscale
 from pma_grid.entropic.multiscale.hard import from_source, transform
 from pma_grid.entropic.multiscale.pyramid import Level, pyramid
-from pma_grid.entropic.multiscale.refinement import Cycle
 from pma_grid.entropic.multiscale.scaling import Scaling
 from pma_grid.entropic.reduction import Reduced
 from pma_grid.errors import InvalidInputError, Status
@@ -309,7 +309,7 @@ def test_groups_hold_the_plan_s_sums() -> None:
     v = np.random.default_rng(0).random(scaling.target.size)
     scaling.scale_rows(v)
     plan = matrices.csr_array(
-        (scaling.plan(v), scaling.pairs.indices, scaling.pairs.pointers),
+        (scaling.plan(scaling.u, v), scaling.pairs.indices, scaling.pairs.pointers),
         shape=(scaling.source.size, scaling.target.size),
     ).toarray()
     scaling._correction(v)
@@ -441,13 +441,20 @@ def test_hard_pair_is_feasible_and_tight() -> None:
 # ---- the solver ----------------------------------------------------------------------------------
 
 
+def _multiscale(
+    problem: pma.Problem, eps: float | None = None, **options: Any
+) -> pma.EntropicTransport:
+    """`sinkhorn` by the method tested here."""
+    return pma.sinkhorn(problem, eps, method="multiscale", **options)
+
+
 def _solve(source: np.ndarray, target: np.ndarray, **options: object) -> pma.EntropicTransport:
-    return solve_multiscale(pma.Problem(source, target), **options)  # type: ignore[arg-type]
+    return _multiscale(pma.Problem(source, target), **options)  # type: ignore[arg-type]
 
 
 def test_result_is_complete() -> None:
     n = 24
-    seen: list[Cycle] = []
+    seen: list[Iteration] = []
     transport = _solve(np.ones((n, n)), _two_discs(n), callback=seen.append)
     stats = transport.stats
     assert transport.status is Status.ENTROPIC
@@ -456,7 +463,7 @@ def test_result_is_complete() -> None:
     assert stats["eps"] == transport.eps == pytest.approx(0.5 / n**2)
     assert stats["eps_over_h2"] == pytest.approx(0.5)
     assert stats["marginal_error"] < 1e-4
-    assert len(seen) == sum(level["cycles"] for level in stats["levels"])
+    assert len(seen) == sum(level["iterations"] for level in stats["levels"])
     assert seen[-1].residual < 1e-4
     assert seen[-1].step == stats["iterations"]
     assert stats["levels"][-1]["entries"] == stats["entries"]
@@ -554,7 +561,7 @@ def test_default_and_larger_eps() -> None:
 
 
 def test_too_few_cycles_say_so() -> None:
-    transport = _solve(np.ones((24, 24)), _two_discs(24), max_cycles=2, tol=1e-7)
+    transport = _solve(np.ones((24, 24)), _two_discs(24), max_iterations=2, tol=1e-7)
     assert transport.status is Status.MAX_ITERATIONS
     assert not transport.converged
     assert 1e-7 < transport.stats["marginal_error"] < 1
@@ -572,11 +579,11 @@ def test_a_tighter_tolerance_is_met() -> None:
 def test_warm_start_takes_fewer_cycles() -> None:
     n = 48
     problem = pma.Problem(np.ones((n, n)), _two_discs(n))
-    cold = solve_multiscale(problem)
+    cold = _multiscale(problem)
     for initial in (cold, cold.potential):
-        warm = solve_multiscale(problem, initial=initial)
+        warm = _multiscale(problem, initial=initial)
         assert warm.converged
-        cycles = [sum(level["cycles"] for level in t.stats["levels"]) for t in (warm, cold)]
+        cycles = [sum(level["iterations"] for level in t.stats["levels"]) for t in (warm, cold)]
         assert cycles[0] < 0.7 * cycles[1]
         assert warm.w2_squared == pytest.approx(cold.w2_squared, abs=0.05 / n**2)
 
@@ -585,14 +592,14 @@ def test_warm_start_takes_fewer_cycles() -> None:
 @pytest.mark.parametrize("kind", ["noise", "huge", "flat", "steep", "opposite", "pits"])
 def test_a_poor_start_does_no_harm(kind: str, n: int) -> None:
     problem = pma.Problem(np.ones((n, n)), _two_discs(n))
-    cold = solve_multiscale(problem)
+    cold = _multiscale(problem)
     rng = np.random.default_rng(0)
     noise, square = rng.normal(size=(n, n)), (problem.source.grid.coordinates() ** 2).sum(axis=0)
     start = {
         "noise": noise, "huge": 1e6 * noise, "flat": 0 * noise, "steep": 1e3 * square,
         "opposite": -cold.potential, "pits": cold.potential + 1e5 * (noise > 2),
     }[kind]  # fmt: skip
-    warm = solve_multiscale(problem, initial=start)
+    warm = _multiscale(problem, initial=start)
     assert warm.converged
     assert warm.stats["iterations"] <= cold.stats["iterations"] + 5
     assert warm.w2_squared == pytest.approx(cold.w2_squared, abs=0.05 / n**2)
@@ -606,7 +613,7 @@ def test_a_poor_start_far_from_the_origin_does_no_harm(seed: int) -> None:
     atom[tuple(rng.integers(0, boxes[0].shape))] = 1
     problem = pma.Problem(pma.Density(atom, boxes[0]), pma.Density(spread, boxes[1]))
     square = (problem.source.grid.coordinates() ** 2).sum(axis=0)
-    warm = solve_multiscale(problem, initial=1e3 * square)  # 2e15 has lost its last digits
+    warm = _multiscale(problem, initial=1e3 * square)  # 2e15 has lost its last digits
     assert warm.converged
     assert np.isfinite(warm.gradient).all()
 
@@ -649,8 +656,8 @@ def test_free_memory_is_a_number_of_bytes() -> None:
         ({"eps": float("nan")}, "eps is nan"),
         ({"eps": True}, "eps is True"),
         ({"tol": -1.0}, "tol is -1.0"),
-        ({"max_cycles": 0}, "max_cycles is 0"),
-        ({"max_cycles": 2.5}, "max_cycles is 2.5"),
+        ({"max_iterations": 0}, "max_iterations is 0"),
+        ({"max_iterations": 2.5}, "max_iterations is 2.5"),
         ({"threads": -1}, "threads is -1"),
         ({"threads": 0}, "threads is 0"),
         ({"initial": np.ones(3)}, "shape"),
@@ -664,7 +671,7 @@ def test_arguments_out_of_range(options: dict[str, object], message: str) -> Non
 
 def test_the_problem_must_be_one() -> None:
     with pytest.raises(InvalidInputError, match="problem is"):
-        solve_multiscale(np.ones((3, 3)))  # type: ignore[arg-type]
+        _multiscale(np.ones((3, 3)))
 
 
 def test_torn_cells_of_a_line() -> None:

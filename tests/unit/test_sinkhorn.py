@@ -12,8 +12,8 @@ import pytest
 import pma_grid as pma
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Factor, Potentials, sweeps
+from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.reduction import Reduced
-from pma_grid.entropic.solving import Sweep
 from pma_grid.errors import InvalidInputError, Status
 
 EPS = 0.01
@@ -242,7 +242,7 @@ def test_statistics_mean_the_same_for_both_methods(problem: pma.Problem, method:
 
 
 def test_callback_and_history(problem: pma.Problem) -> None:
-    seen: list[Sweep] = []
+    seen: list[Iteration] = []
     sk = pma.sinkhorn(problem, EPS, callback=seen.append)
     assert [record.step for record in seen] == list(range(1, sk.stats["iterations"] + 1))
     assert {record.level for record in seen} == {(20, 18)}

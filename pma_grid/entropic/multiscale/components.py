@@ -63,9 +63,11 @@ class Components:
         )
 
     @classmethod
-    def behind(cls, scaling: Scaling, level: Level, v: Array, error: float) -> Components | None:
+    def behind(
+        cls, scaling: Scaling, level: Level, u: Array, v: Array, error: float
+    ) -> Components | None:
         """The components whose net imbalance makes up most of the plan's error, if any do."""
-        pairs, plan = scaling.pairs, scaling.plan(v)
+        pairs, plan = scaling.pairs, scaling.plan(u, v)
         rows = np.repeat(level.source.mass, np.diff(pairs.pointers))
         share = plan / np.minimum(rows, level.target.mass[pairs.indices])
         excess = v * scaling.sums - level.target.mass

@@ -9,27 +9,23 @@ transforms of the potentials then forget eps.
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale.candidates import Candidates, extended, widened
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.hard import from_source
 from pma_grid.entropic.multiscale.outcome import outcome
 from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level, pyramid
-from pma_grid.entropic.multiscale.refinement import Cycle, Plan, Refinement, Stage
-from pma_grid.entropic.reduction import Reduced, Return
+from pma_grid.entropic.multiscale.refinement import Plan, Refinement, Stage
+from pma_grid.entropic.reduction import Reduced
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.errors import InvalidInputError
-from pma_grid.kernels import CompileClock
 from pma_grid.lattice import Array
 from pma_grid.problem import Problem
-from pma_grid.transport import Transport
-from pma_grid.validation import is_number
 
 # Default eps, and where every level but the last ends, in cells squared.
 DEFAULT_EPS = 0.5
@@ -50,35 +46,35 @@ LARGEST_DELTA, SMALLEST_DELTA = 1e-5, 1e-12
 
 def solve_multiscale(
     problem: Problem,
-    eps: float | None = None,
+    reduced: Reduced,
+    eps: float,
     *,
-    tol: float = 1e-4,
-    max_cycles: int = 1000,
-    initial: Transport | Array | None = None,
-    threads: int | None = None,
-    callback: Callable[[Cycle], None] | None = None,
+    tol: float,
+    max_iterations: int,
+    initial: Array | None,
+    threads: int,
+    report: Callable[[Iteration], None],
 ) -> EntropicTransport:
-    """Sparse multiscale Sinkhorn: the entropic plan, hard potentials, a rigorous lower bound of W2.
-
-    Solves min E|x - y|^2/2 + eps KL(P | mu x nu) over the couplings of the atoms at the cell
-    centres, P_ij = a_i b_j exp((f_i + g_j - |x_i - y_j|^2/2) / eps).
+    """The sparse entropic plan, hard potentials, a rigorous lower bound of W2.
 
     Parameters
     ----------
     problem : Problem
-        Densities with 1 to 3 axes; cells of density zero are no atoms.
-    eps : float, optional
-        Regularisation, length^2, > 0; default half a cell squared, ``0.5 * Reduced.cell``.
+        Cells of density zero are no atoms.
+    reduced : Reduced
+        Of the problem.
+    eps : float
+        length^2.
     tol : float
-        L1 error of the marginals at which to stop, > 0.
-    max_cycles : int
-        Cycles allowed at the eps asked for, on the finest grid.
-    initial : Transport or array_like of shape ``source.shape``, optional
-        Potential u to start from; given up on the first level on which it is far off.
-    threads : int, optional
-        Default 1; two share the rows of large plans, at 1.3 to 1.5 times the speed.
-    callback : callable, optional
-        Receives a `Cycle` after each.
+        L1 error of the marginals.
+    max_iterations : int
+        Cycles allowed at that eps, on the finest grid.
+    initial : ndarray or None
+        Reduced f to start from; given up on the first level on which it is far off.
+    threads : int
+        Two share the rows of large plans, at 1.3 to 1.5 times the speed.
+    report : callable
+        Receives an `Iteration` after each cycle, of every grid.
 
     Returns
     -------
@@ -90,7 +86,7 @@ def solve_multiscale(
     Raises
     ------
     InvalidInputError
-        An argument is out of its range, or the plan would not fit into memory.
+        The plan would not fit into memory.
 
     Notes
     -----
@@ -107,19 +103,18 @@ def solve_multiscale(
     Schmitzer (2019), Stabilized sparse scaling algorithms for entropy regularized transport
     problems, SIAM J. Sci. Comput. 41, A1443-A1481. doi:10.1137/16M1106018
     """
-    _check(problem, eps, tol, max_cycles, threads)
-    started = time.perf_counter()
-    with CompileClock() as clock, Chunks(threads or 1) as chunks:
-        reduced = Reduced.of(problem)
-        goal = _Goal(eps or DEFAULT_EPS * reduced.cell, tol, max_cycles)
-        start = None if initial is None else _initial(problem, reduced, initial)
-        descent = _Descent(pyramid(reduced), goal, chunks, callback or (lambda cycle: None))
-        plan = descent.run(start)
+    goal = _Goal(eps, tol, max_iterations)
+    with Chunks(threads) as chunks:
+        if initial is not None:
+            # its convex envelope; with its largest value at 0, the transforms are of the size of
+            # the cost and keep their digits
+            initial = from_source(reduced, initial - initial[reduced.a > 0].max()).f
+        descent = _Descent(pyramid(reduced), goal, chunks, report)
+        plan = descent.run(initial)
         result = outcome(problem, reduced, plan, tol)
     result.stats.update(
-        iterations=descent.records[-1]["cycles"], levels=descent.records, method="multiscale",
-        eps_over_h2=goal.eps / reduced.cell, cell=reduced.cell, threads=chunks.threads,
-        seconds=time.perf_counter() - started, compile_seconds=clock.seconds, tol=tol,
+        iterations=descent.records[-1]["iterations"], levels=descent.records, method="multiscale",
+        eps_over_h2=eps / reduced.cell, cell=reduced.cell, threads=chunks.threads, tol=tol,
     )  # fmt: skip
     return result
 
@@ -158,7 +153,7 @@ class _Descent:
         levels: list[Level],
         goal: _Goal,
         chunks: Chunks,
-        report: Callable[[Cycle], None],
+        report: Callable[[Iteration], None],
     ) -> None:
         self.levels, self.goal, self.chunks, self.report = levels, goal, chunks, report
         self.records: list[dict[str, object]] = []
@@ -212,33 +207,3 @@ def _restricted(levels: list[Level], initial: Array) -> list[Array]:
         share = fine.source.mass / coarse.source.mass[fine.source.parent]
         values.append(np.bincount(fine.source.parent, share * values[-1]))
     return values
-
-
-def _initial(problem: Problem, reduced: Reduced, initial: Transport | Array) -> Array:
-    """Reduced f of the potential to start from, its convex envelope taken."""
-    values = initial.potential if isinstance(initial, Transport) else initial
-    try:
-        potential = Transport.from_potential(problem, values).potential
-    except InvalidInputError as error:
-        raise InvalidInputError(f"initial: {error}") from None
-    f = Return(problem).reduce(potential)
-    # with its largest value at 0, the transforms are of the size of the cost and keep their digits
-    return from_source(reduced, f - f[reduced.a > 0].max()).f
-
-
-def _check(
-    problem: Problem, eps: float | None, tol: float, max_cycles: int, threads: int | None
-) -> None:
-    """Raise for the first argument that is out of its range."""
-    if not isinstance(problem, Problem):
-        raise InvalidInputError(f"problem is {problem!r}; it must be a Problem(source, target)")
-    if eps is not None and not (is_number(eps) and 0 < float(eps) < math.inf):
-        raise InvalidInputError(
-            f"eps is {eps!r}; it must be a positive number (length^2) or None for half a cell "
-            "squared"
-        )
-    if not (is_number(tol) and 0 < float(tol) < math.inf):
-        raise InvalidInputError(f"tol is {tol!r}; it must be a positive L1 error, for example 1e-4")
-    for name, value in (("max_cycles", max_cycles), ("threads", 1 if threads is None else threads)):
-        if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 1:
-            raise InvalidInputError(f"{name} is {value!r}; it must be an integer of at least 1")

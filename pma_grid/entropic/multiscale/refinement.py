@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale.anderson import Anderson
 from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.components import Components
@@ -34,28 +35,6 @@ PATIENCE, STALLED = 10, 0.8
 
 
 @dataclass(frozen=True)
-class Cycle:
-    """What is known after one cycle; callbacks receive it.
-
-    Attributes
-    ----------
-    level : tuple of int
-        Shape of the source grid.
-    step : int
-        Cycles so far on this level.
-    residual : float
-        L1 error of the plan's column sums; its rows are exact.
-    eps : float
-        length^2.
-    """
-
-    level: tuple[int, ...]
-    step: int
-    residual: float
-    eps: float
-
-
-@dataclass(frozen=True)
 class Stage:
     """What to solve on a level: eps, length^2, to which L1 error, in at most how many cycles."""
 
@@ -75,6 +54,7 @@ class Plan:
     f: Array
     g: Array
     scaling: Scaling
+    u: Array
     v: Array
     error: float
 
@@ -85,7 +65,7 @@ class Plan:
 
     def values(self) -> Array:
         """P_ij, pair by pair."""
-        return self.scaling.plan(self.v)
+        return self.scaling.plan(self.u, self.v)
 
     def images(self) -> Array:
         """E[y | x_i], reduced, shape (n, max(d, 2))."""
@@ -102,7 +82,7 @@ class Plan:
         source, target = self.level.source, self.level.target
         moments = np.zeros((target.size, source.position.shape[1] + 1))
         sparse.column_moments(
-            self.pairs.pointers, self.pairs.indices, self.scaling.values, self.scaling.u,
+            self.pairs.pointers, self.pairs.indices, self.scaling.values, self.u,
             source.position, moments,
         )  # fmt: skip
         weight = moments[:, :1]
@@ -120,11 +100,11 @@ class Refinement:
     levels : list of Level
         The level and the coarser ones.
     report : callable
-        Receives a `Cycle` after each.
+        Receives an `Iteration` after each cycle.
     """
 
     def __init__(
-        self, candidates: Candidates, levels: list[Level], report: Callable[[Cycle], None]
+        self, candidates: Candidates, levels: list[Level], report: Callable[[Iteration], None]
     ) -> None:
         self.candidates, self.levels, self.report = candidates, levels, report
         self.cycles = self.builds = 0
@@ -143,7 +123,7 @@ class Refinement:
             "shape": list(plan.level.source.shape), "target_shape": list(plan.level.target.shape),
             "atoms": [plan.level.source.size, plan.level.target.size], "eps": plan.eps,
             "candidates": self.candidates.pairs.size, "entries": plan.pairs.size,
-            "cycles": self.cycles, "builds": self.builds, "error": plan.error,
+            "iterations": self.cycles, "builds": self.builds, "error": plan.error,
             "seconds": time.perf_counter() - self._began,
         }  # fmt: skip
 
@@ -161,10 +141,10 @@ class Refinement:
             f, g = self._absorbed(f, g, stage, run)
             met = run.error < stage.tol
             if left <= 0 or (met and (again == 0 or run.drift <= FINAL_DRIFT)):
-                return Plan(level, stage.eps, f, g, scaling, run.v, run.error)
+                return Plan(level, stage.eps, f, g, scaling, run.u, run.v, run.error)
             parts = None
             if watch.stalled:
-                parts = Components.behind(scaling, level, run.v, run.error)
+                parts = Components.behind(scaling, level, run.u, run.v, run.error)
             again -= met
             del scaling, pairs, values  # before the next ones are made
             if watch.stalled:
@@ -190,7 +170,7 @@ class Refinement:
             scaling.scale_rows(v)
             error = scaling.error(v)
             used, self.cycles = used + 1, self.cycles + 1
-            self.report(Cycle(scaling.source.shape, self.cycles, error, stage.eps))
+            self.report(Iteration(scaling.source.shape, self.cycles, error, stage.eps))
             careful = not error <= WORSE * least
             if error < least:
                 least, best = error, v
@@ -209,7 +189,7 @@ class Refinement:
         if (used >= limit or watch.stalled) and least < error:
             v, error = best, least
             scaling.scale_rows(v)
-        return _Run(scaling.u, v, error, used, _drift(scaling, v))
+        return _Run(scaling.u.copy(), v, error, used, _drift(scaling, v))
 
 
 class _Watch:

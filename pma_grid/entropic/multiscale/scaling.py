@@ -71,10 +71,10 @@ class Scaling:
         """L1 distance of the plan's columns from the target's masses."""
         return float(np.abs(v * self.sums - self.target.mass).sum())
 
-    def plan(self, v: Array) -> Array:
+    def plan(self, u: Array, v: Array) -> Array:
         """u_i R_ij v_j, pair by pair."""
         out = np.empty(self.pairs.size)
-        sparse.plan_values(self.pairs.pointers, self.pairs.indices, self.values, self.u, v, out)
+        sparse.plan_values(self.pairs.pointers, self.pairs.indices, self.values, u, v, out)
         return out
 
     def scaled_columns(self, v: Array) -> Array:

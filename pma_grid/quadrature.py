@@ -159,6 +159,17 @@ def _shift(potential: Potential, x: Array) -> Array:
     return total
 
 
+def interpolated_grid(source: Grid, target: Grid, t: float) -> Grid:
+    """The box (1 - t) source + t target, with the cells of the nearer one; checks t."""
+    if not (is_number(t) and 0 <= float(t) <= 1):
+        raise InvalidInputError(f"t is {t!r}; it must lie in [0, 1]: 0 is the source, 1 the target")
+    corners = [
+        tuple((1 - t) * np.array(a) + t * np.array(b))
+        for a, b in ((source.lower, target.lower), (source.upper, target.upper))
+    ]
+    return Grid(source.shape if t < 0.5 else target.shape, *corners)
+
+
 def mccann(
     potential: Potential,
     hessian: Array,
@@ -168,16 +179,12 @@ def mccann(
     grid: Grid | None,
 ) -> Density:
     """Law of (1 - t) X + t grad u(X); see `Transport.interpolate`."""
-    if not (is_number(t) and 0 <= float(t) <= 1):
-        raise InvalidInputError(f"t is {t!r}; it must lie in [0, 1]: 0 is the source, 1 the target")
-    source, target = potential.source, potential.target
-    corners = [
-        tuple((1 - t) * np.array(a) + t * np.array(b))
-        for a, b in ((source.lower, target.lower), (source.upper, target.upper))
-    ]
+    source = potential.source
+    between_boxes = interpolated_grid(source, potential.target, t)
     if grid is None:
-        grid = Grid(source.shape if t < 0.5 else target.shape, *corners)
-    moving = Potential(t * potential.phi, source, Grid(grid.shape, *corners))
+        grid = between_boxes
+    box = Grid(grid.shape, between_boxes.lower, between_boxes.upper)
+    moving = Potential(t * potential.phi, source, box)
     z = grid.coordinates().reshape(grid.dim, -1).T
     inside = moving.target.contains(z)
     x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))

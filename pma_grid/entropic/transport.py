@@ -19,9 +19,8 @@ from pma_grid.grid import Grid
 from pma_grid.lattice import Array
 from pma_grid.problem import Problem
 from pma_grid.pushforward import Raster
-from pma_grid.quadrature import dual_value
+from pma_grid.quadrature import dual_value, interpolated_grid
 from pma_grid.transport import Transport, discrete_hessian, storable_pair, stored_pair
-from pma_grid.validation import is_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,21 +181,9 @@ class EntropicTransport(Transport):
         t = 1, move pair by pair of the plan, each shared linearly among the nearest cells: t = 1
         then is the plan's own marginal.
         """
-        if not (is_number(t) and 0 <= float(t) <= 1):
-            raise InvalidInputError(
-                f"t is {t!r}; it must lie in [0, 1]: 0 is the source, 1 the target"
-            )
         source, target = self.problem.source, self.problem.target
-        if grid is None:
-            corners = [
-                tuple((1 - t) * np.array(a) + t * np.array(b))
-                for a, b in zip(
-                    (source.grid.lower, source.grid.upper),
-                    (target.grid.lower, target.grid.upper),
-                    strict=True,
-                )
-            ]
-            grid = Grid(source.shape if t < 0.5 else target.shape, *corners)
+        between = interpolated_grid(source.grid, target.grid, t)
+        grid = between if grid is None else grid
         masses = source.values * source.grid.cell_volume
         torn = self._torn(everything=t == 1)
         total = Raster(_widened(grid)).push(self, t, np.where(torn, 0.0, masses))

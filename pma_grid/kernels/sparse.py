@@ -10,12 +10,10 @@ import math
 import numpy as np
 from numba import njit
 
-# No NaN occurs here, and the order of sums is free: the compiler may use vectors.
-FAST = {"reassoc", "contract", "nsz", "arcp", "nnan"}
+from pma_grid.kernels.plans import FAST, NEGLIGIBLE
+
 # Factors stay in this range: what lies beyond is reached by absorbing them first.
 SMALLEST, LARGEST = 1e-280, 1e280
-# Terms below e^-40 of the largest one are lost in its rounding.
-NEGLIGIBLE = 40.0
 
 
 @njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)

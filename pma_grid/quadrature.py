@@ -16,7 +16,7 @@ from pma_grid.lattice import Array, Lattice
 from pma_grid.validation import is_number
 
 if TYPE_CHECKING:
-    from pma_grid.operator import LogSpline
+    from pma_grid.target import LogSpline
 
 # Step, in cells, below which Newton for the inverse stops.
 INVERSE_TOLERANCE = 1e-9

@@ -23,15 +23,14 @@ from pma_grid.linsolve import Auto, LinearSolver
 from pma_grid.newton import Iterate, Newton, Record
 from pma_grid.operator import (
     Frame,
-    LogSpline,
     MongeAmpere,
     blurred,
-    log_centre_values,
     positive,
     split,
 )
 from pma_grid.problem import Problem
 from pma_grid.progress import reporter
+from pma_grid.target import LogSpline, log_centre_values
 from pma_grid.transport import Transport
 from pma_grid.validation import is_number
 

@@ -13,9 +13,10 @@ from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
-from pma_grid.operator import LogSpline, MongeAmpere, positive, split
+from pma_grid.operator import MongeAmpere, positive, split
 from pma_grid.problem import Problem
 from pma_grid.quadrature import Potential, dual_value, mccann
+from pma_grid.target import LogSpline
 
 
 class Transport:

@@ -21,7 +21,8 @@ ROWS = (
     ("smoothing",),  # cosine transforms of fields
     ("grid",),  # takes the largest number of axes from validation
     ("linsolve", "density"),
-    ("problem", "conjugate"),
+    # target: a density between its cell centres, for the equation to be evaluated at grad u
+    ("problem", "conjugate", "target"),
     ("operator", "certificate"),
     # quadrature: the integrals of a potential that transport reports
     # mirrors: what a flow must know of its mirror, with the divergences that a State needs

@@ -20,7 +20,7 @@ from pma_grid.convergence.limit import EPS, face_distance
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.errors import InvalidInputError
 from pma_grid.lattice import Array
-from pma_grid.operator import log_centre_values
+from pma_grid.target import log_centre_values
 
 # L1 error of the marginals at the fixed points; errors of u are about eps times that.
 TOLERANCE = 1e-10

@@ -16,9 +16,10 @@ from pma_grid.convergence.figures import falling, json_rows, text_table
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.errors import ConvergenceError, InvalidInputError
 from pma_grid.lattice import Array
-from pma_grid.operator import Frame, log_centre_values, positive
+from pma_grid.operator import Frame, positive
 from pma_grid.problem import Problem
 from pma_grid.stationary import solve
+from pma_grid.target import log_centre_values
 from pma_grid.transport import Transport
 
 

@@ -15,7 +15,7 @@ import functools
 import time
 
 import numpy as np
-import ot
+from images import disc, field, microscopy, mixture, photograph, programme, shapes, square
 
 import pma_grid as pma
 
@@ -24,75 +24,6 @@ solve_multiscale = functools.partial(pma.sinkhorn, method="multiscale")
 
 
 # ---- densities -----------------------------------------------------------------------------------
-
-
-def square(n: int) -> tuple[Array, Array]:
-    """Coordinates of the cell centres of the unit square."""
-    x = (np.arange(n) + 0.5) / n
-    return x[:, None], x[None, :]
-
-
-def disc(n: int, x: float, y: float, radius: float) -> Array:
-    """1 within a disc."""
-    X, Y = square(n)
-    return ((X - x) ** 2 + (Y - y) ** 2 < radius**2).astype(float)
-
-
-def field(n: int, rng: np.random.Generator, power: float) -> Array:
-    """Gaussian field of unit variance whose spectrum falls like |k|^-power."""
-    k = np.hypot(np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None, :]) * n
-    k[0, 0] = np.inf
-    values = np.fft.irfft2(np.fft.rfft2(rng.normal(size=(n, n))) * k**-power, (n, n))
-    return values / values.std()
-
-
-def photograph(n: int, rng: np.random.Generator) -> Array:
-    """A crop of the bundled photographs, or of scikit-image's where it is installed."""
-    try:
-        from skimage import data
-
-        image = rng.choice([data.camera, data.moon, data.coins, data.page])()
-    except ImportError:
-        pair = pma.cases.photographs().problem((128, 128))
-        image = rng.choice([pair.source, pair.target]).values
-    side = int(rng.integers(min(image.shape) // 3, min(image.shape)))
-    i, j = (int(rng.integers(0, length - side + 1)) for length in image.shape)
-    crop = pma.Density(image[i : i + side, j : j + side] + 1e-3)
-    return crop.resampled(pma.Grid((n, n))).values
-
-
-def shapes(n: int, rng: np.random.Generator) -> Array:
-    """Binary: some discs and boxes, zero outside."""
-    out = np.zeros((n, n))
-    for _ in range(int(rng.integers(1, 5))):
-        x, y, radius = rng.uniform(0.15, 0.85), rng.uniform(0.15, 0.85), rng.uniform(0.06, 0.25)
-        if rng.random() < 0.5:
-            out = np.maximum(out, disc(n, x, y, radius))
-        else:
-            X, Y = square(n)
-            out[(abs(X - x) < radius) & (abs(Y - y) < rng.uniform(0.05, 0.3))] = 1
-    return out if out.any() else disc(n, 0.5, 0.5, 0.2)
-
-
-def microscopy(n: int, rng: np.random.Generator) -> Array:
-    """Mostly black: bright spots, photon counts."""
-    X, Y = square(n)
-    light = np.zeros((n, n))
-    for _ in range(int(rng.integers(8, 40))):
-        x, y, width = rng.random(), rng.random(), rng.uniform(0.008, 0.03)
-        light += rng.exponential() * np.exp(-((X - x) ** 2 + (Y - y) ** 2) / (2 * width**2))
-    counts = rng.poisson(60 * light / light.max() + 0.01).astype(float)
-    return counts if counts.any() else light
-
-
-def mixture(n: int, rng: np.random.Generator) -> Array:
-    """Three Gaussians on a small background."""
-    X, Y = square(n)
-    out = np.full((n, n), 0.05)
-    for _ in range(3):
-        x, y, width = rng.random(), rng.random(), rng.uniform(0.05, 0.2)
-        out = out + np.exp(-((X - x) ** 2 + (Y - y) ** 2) / (2 * width**2))
-    return out
 
 
 KINDS = {
@@ -178,20 +109,6 @@ def odd_masses(shape: tuple[int, ...], rng: np.random.Generator) -> Array:
 
 
 # ---- studies -------------------------------------------------------------------------------------
-
-
-def programme(problem: pma.Problem) -> float:
-    """W2^2 between the atoms at the cell centres, by the network simplex method."""
-    masses, points = [], []
-    for density in (problem.source, problem.target):
-        mass = density.values.ravel() / density.values.sum()
-        kept = mass > 0
-        masses.append(mass[kept] / mass[kept].sum())
-        points.append(density.grid.coordinates().reshape(density.dim, -1).T[kept].copy())
-    plan, log = ot.emd(*masses, ot.dist(*points), numItermax=10_000_000, log=True)
-    if log["warning"]:
-        raise RuntimeError(log["warning"])
-    return float((plan * ot.dist(*points)).sum())
 
 
 def excess(transport: pma.Transport, exact: float) -> float:

@@ -8,6 +8,19 @@ from pma_grid.cases.flows import (
     manufactured_flow,
     poisson_kernel,
 )
+from pma_grid.cases.hard import (
+    HardCase,
+    ball_to_shell,
+    contrast,
+    corners,
+    ellipsoids,
+    gaps,
+    hard_cases,
+    moved_ball,
+    split_ball,
+    two_discs,
+    vanishing,
+)
 from pma_grid.cases.stationary import (
     Case,
     affine_gaussian,
@@ -24,7 +37,9 @@ from pma_grid.cases.stationary import (
 )
 
 __all__ = [
-    "Case", "FlowCase", "affine_gaussian", "anisotropic", "bimodal", "concentrated",
-    "gaussian_mixtures", "gaussian_pair", "gaussians", "manufactured", "manufactured_flow",
+    "Case", "FlowCase", "HardCase", "affine_gaussian", "anisotropic", "ball_to_shell", "bimodal",
+    "concentrated", "contrast", "corners", "ellipsoids", "gaps", "gaussian_mixtures",
+    "gaussian_pair", "gaussians", "hard_cases", "manufactured", "manufactured_flow", "moved_ball",
     "photograph", "photographs", "poisson_kernel", "pulled_back", "quantile", "radial", "separable",
+    "split_ball", "two_discs", "vanishing",
 ]  # fmt: skip

@@ -133,14 +133,14 @@ def cauchy(rng: np.random.Generator) -> Array:
     return out
 
 
-def scene(photo: Array) -> Array:
-    """The middle square of a photograph on 512^2, in grey: whole numbers, exact."""
+def scene(photo: Array, n: int = FULL) -> Array:
+    """The middle square of a photograph on n^2 pixels, in grey: whole numbers, exact."""
     if photo.ndim == 3:
         photo = photo[..., :3].astype(float) @ np.array((2125.0, 7154.0, 721.0))  # luminance
     side = min(photo.shape)
     i, j = ((length - side) // 2 for length in photo.shape)
-    # overlaps of the old pixels with the new ones, lengths in units of 1 / (512 side)
-    ends = np.arange(FULL + 1)[:, None] * side, np.arange(side + 1)[None, :] * FULL
+    # overlaps of the old pixels with the new ones, lengths in units of 1 / (n side)
+    ends = np.arange(n + 1)[:, None] * side, np.arange(side + 1)[None, :] * n
     shared = np.minimum(ends[0][1:], ends[1][:, 1:]) - np.maximum(ends[0][:-1], ends[1][:, :-1])
     overlap = np.maximum(shared, 0).astype(float)
     return overlap @ photo[i : i + side, j : j + side] @ overlap.T
@@ -189,18 +189,22 @@ def have_scenes() -> bool:
     return True
 
 
-def named_scene(name: str) -> Array:
-    """A photograph of scikit-image's, raw, 512^2."""
+def named_scene(name: str, n: int = FULL) -> Array:
+    """A photograph of scikit-image's, raw, on n^2 pixels."""
     from skimage import data
 
-    return scene(getattr(data, name)())
+    return scene(getattr(data, name)(), n)
+
+
+def bundled_photograph(name: str) -> Array:
+    """The pixels of one of the package's photographs."""
+    density = pma.Density.from_image(Path(pma.__file__).parent / "images" / f"{name}.png")
+    return np.rint(density.values * density.mass)
 
 
 def crop(rng: np.random.Generator, bundled: str) -> Array:
     """At least half the side of a bundled photograph, perhaps mirrored, raw, 512^2."""
-    path = Path(pma.__file__).parent / "images" / f"{bundled}.png"
-    density = pma.Density.from_image(path)
-    image = np.rint(density.values * density.mass)  # the pixels again
+    image = bundled_photograph(bundled)
     side = int(rng.integers(image.shape[0] // 2, image.shape[0]))
     i, j = (int(rng.integers(0, length - side)) for length in image.shape)
     cut = image[i : i + side, j : j + side]

@@ -1,0 +1,328 @@
+"""`solve` on data that are rough, concentrated, torn or zero: images, closed forms, speed.
+
+    python tests/bench/hard.py                       # everything
+    python tests/bench/hard.py --part pairs --classes shapes photograph --sizes 32 128
+    python tests/bench/hard.py --part closed --json
+
+pairs   40 pairs of images (tests/bench/images.py).  At 32^2 against the exact linear programme of
+        the atoms: "32/2" has every pixel cut into four, "32" has not.  dW2 in pixels of 1/32 is of
+        `w2`, which belongs to cells, not atoms.  "dual" is the rigorous value of the potential for
+        atoms, relative to the programme's (LP) and to that of the multiscale Sinkhorn (S) at
+        eps = h^2/2; differences also in h^2.
+closed  Cases with an exact map: errors of W2 and of the map (mu-weighted) in per cent of W2, the
+        latter also more than two cells away from tears.
+torn    Those of the plane that are torn, finer.
+speed   Concentrated Gaussians, raw photographs; a unit is one pass of a variable stencil.
+convex  Targets that are no boxes.
+
+One thread, kernels compiled beforehand.  A solve that fails is reported with its partial result.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import images
+import numpy as np
+import unit
+
+import pma_grid as pma
+from pma_grid import cases
+from pma_grid.entropic.multiscale.hard import from_source
+from pma_grid.entropic.reduction import Reduced, Return
+
+Row = dict[str, object]
+ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+CLOSED_SIZES = {1: 256, 2: 128, 3: 32}
+TORN_SIZE = 256
+PHOTOGRAPHS = ("astronaut", "moon", "coffee", "chelsea")
+
+
+# ---- one solve -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def limited(seconds: float) -> Iterator[None]:
+    """TimeoutError after so many seconds, once compiled code returns."""
+
+    def stop(*_: object) -> None:
+        raise TimeoutError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def attempt(problem: pma.Problem, limit: float) -> tuple[pma.Transport | None, Row]:
+    """`solve` by its defaults, whatever comes of it: the (partial) result and its figures."""
+    transport, status = None, ""
+    began = time.perf_counter()
+    try:
+        with limited(limit):
+            transport = pma.solve(problem)
+    except pma.ConvergenceError as error:
+        transport = error.result
+    except TimeoutError:
+        status = f"over {limit:g} s"
+    except Exception as error:  # the study reports every failure
+        status = type(error).__name__
+    row: Row = {"status": status, "seconds": time.perf_counter() - began}
+    if transport is None:
+        return None, row | {"good": False}
+    stats = transport.stats
+    last = (stats.get("levels") or [{}])[-1]
+    return transport, row | {
+        "status": str(transport.status),
+        "good": transport.converged,
+        "newton": last.get("newton"),
+        "newton_all": stats.get("iterations"),
+        "linear": last.get("linear"),
+        "alpha": _number(stats.get("mass_constant")),
+        "residual": _number(stats.get("residual")),
+    }
+
+
+def _number(value: object) -> float | None:
+    """A finite float, or None."""
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def dual(transport: pma.Transport) -> float | None:
+    """The largest lower bound of W2^2 between the atoms that the potential alone gives."""
+    if not np.isfinite(transport.potential).all():
+        return None
+    problem, back = transport.problem, Return(transport.problem)
+    pair = from_source(Reduced.of(problem), back.reduce(transport.potential))
+    return back.squared_distance(pair.value)
+
+
+def distance(transport: pma.Transport) -> float | None:
+    """`w2`, None where it cannot be taken: a partial potential may be anything."""
+    try:
+        return _number(transport.w2)
+    except (pma.PMAError, ArithmeticError, ValueError):
+        return None
+
+
+# ---- parts ---------------------------------------------------------------------------------------
+
+
+def pairs(options: argparse.Namespace) -> Iterator[Row]:
+    """Images against linear programmes and the multiscale solver."""
+    for n in options.sizes or images.SIZES:
+        for pair in images.pairs(options.set, tuple(options.classes)):
+            for split in (2, 1) if n == 32 else (1,):
+                yield pair_row(pair, n, split, options.limit)
+
+
+def pair_row(pair: images.Pair, n: int, split: int, limit: float) -> Row:
+    """One pair on one grid."""
+    problem = pair.problem(n, split)
+    transport, figures = attempt(problem, limit)
+    size = str(n) if split == 1 else f"{n}/{split}"
+    row: Row = {"class": pair.kind, "pair": pair.index, "n": size, **figures}
+    entropic = pma.sinkhorn(problem, method="multiscale")
+    bound = entropic.stats["hard_dual"]
+    row |= {"s_dual": bound, "s_seconds": entropic.stats["seconds"]}
+    exact = images.exact(pair, n, split)
+    if exact is not None:
+        row |= {"lp": exact, "s_lp": 100 * (bound / exact - 1)}
+    if transport is None:
+        return row
+    mine, w2 = dual(transport), distance(transport)
+    row |= {"dual": mine, "w2": w2}
+    if mine is not None:
+        h = problem.source.grid.spacing[0]
+        row |= {"dual_s": 100 * (mine / bound - 1), "dual_s_h2": (mine - bound) / h**2}
+        if exact is not None:
+            row |= {"dual_lp": 100 * (mine / exact - 1), "dual_lp_h2": (mine - exact) / h**2}
+    if exact is not None and w2 is not None:
+        row["pixels"] = abs(w2 - exact**0.5) * n
+    return row
+
+
+def closed(options: argparse.Namespace) -> Iterator[Row]:
+    """Closed forms in one, two and three dimensions."""
+    for dim, n in CLOSED_SIZES.items():
+        for case in cases.hard_cases(dim):
+            yield case_row(case, n, options.limit)
+
+
+def torn(options: argparse.Namespace) -> Iterator[Row]:
+    """The torn cases of the plane and their reverses, finer."""
+    every = {case.name: case for case in cases.hard_cases(2)}
+    for name, case in every.items():
+        forward = every[name.removesuffix("-reversed")]
+        if forward.tear is not None:
+            yield case_row(case, TORN_SIZE, options.limit)
+
+
+def case_row(case: cases.HardCase, n: int, limit: float) -> Row:
+    """One closed form on one grid."""
+    problem = case.problem((n,) * case.dim)
+    transport, figures = attempt(problem, limit)
+    row: Row = {"case": case.name, "n": n, **figures}
+    if transport is None:
+        return row
+    exact = case.w2_squared**0.5
+    w2, bound = distance(transport), dual(transport)
+    row["w2_error"] = None if w2 is None else 100 * (w2 / exact - 1)
+    if bound is not None:
+        h = problem.source.grid.spacing[0]
+        row["dual_h2"] = (bound - case.w2_squared) / h**2
+    if case.gradient is not None:
+        grid, mass = problem.source.grid, problem.source.values
+        gap = ((transport.gradient - case.gradient(*grid.coordinates())) ** 2).sum(axis=0)
+        away = case.away_from_tear(grid)
+        for name, where in (("map_error", np.ones_like(away)), ("map_away", away)):
+            square = (mass * gap)[where].sum() / mass[where].sum()
+            row[name] = _number(100 * np.sqrt(square) / exact)
+    return row
+
+
+def speed(options: argparse.Namespace) -> Iterator[Row]:
+    """Concentrated data at 256^2 and raw photographs at 512^2 and 1024^2."""
+    for name, problem in speed_problems(options.sizes):
+        n = problem.source.shape[0]
+        transport, figures = attempt(problem, options.limit)
+        row: Row = {"case": name, "n": n, **figures}
+        row["units"] = figures["seconds"] / unit.seconds(problem.source.shape, repeats=5)
+        if transport is not None:
+            row |= {"w2": distance(transport), "dual": dual(transport)}
+        yield row
+
+
+def speed_problems(sizes: list[int] | None) -> Iterator[tuple[str, pma.Problem]]:
+    """Names and problems, one at a time."""
+    shape = (256, 256)
+    concentrated = cases.concentrated().problem(shape)
+    flat = np.ones(shape)
+    yield "P4", concentrated
+    yield "uniform-concentrated", pma.Problem(flat, concentrated.target)
+    yield "concentrated-uniform", pma.Problem(concentrated.source, flat)
+    for n in sizes or (512, 1024):
+        if not images.have_scenes():
+            both = (images.bundled_photograph(name) for name in ("camera", "cat"))
+            yield "camera-cat", pma.Problem(*(images.scene(photo, n) for photo in both))
+            continue
+        for name in PHOTOGRAPHS:
+            pair = (images.named_scene(photo, n) for photo in ("camera", name))
+            yield f"camera-{name}", pma.Problem(*pair)
+
+
+def convex(options: argparse.Namespace) -> Iterator[Row]:
+    """Polygons and ellipses as targets; none as long as every target is a box."""
+    for case in convex_cases():
+        yield case_row(case, CLOSED_SIZES[case.dim], options.limit)
+
+
+def convex_cases() -> tuple[cases.HardCase, ...]:
+    """Where cases whose problems carry a target domain go."""
+    return ()
+
+
+# ---- tables --------------------------------------------------------------------------------------
+
+SOLVE = (("status", "20s"), ("seconds", "8.2f"), ("newton", "6d"), ("newton_all", "10d"),
+         ("linear", "6d"), ("alpha", "9.1e"))  # fmt: skip
+ERRORS = (("w2_error", "8.3f"), ("map_error", "9.3f"), ("map_away", "8.3f"), ("dual_h2", "9.2f"))
+COLUMNS = {
+    "pairs": (("class", "15s"), ("pair", "4d"), ("n", "4s"), *SOLVE, ("pixels", "7.3f"),
+              ("dual_lp", "8.3f"), ("s_lp", "8.3f"), ("dual_s", "9.3f"), ("dual_s_h2", "9.3f"),
+              ("s_seconds", "9.2f")),
+    "closed": (("case", "27s"), ("n", "4d"), *SOLVE, *ERRORS),
+    "speed": (("case", "27s"), ("n", "4d"), *SOLVE, ("units", "6.0f"), ("w2", "9.6f")),
+}  # fmt: skip
+COLUMNS["torn"] = COLUMNS["convex"] = COLUMNS["closed"]
+PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
+    "pairs": pairs, "closed": closed, "torn": torn, "speed": speed, "convex": convex,
+}  # fmt: skip
+
+
+def line(row: Row, columns: tuple[tuple[str, str], ...]) -> str:
+    """One row of a table; a dash for what is not known."""
+    cells = []
+    for name, form in columns:
+        width = max(int(form.rstrip("sdef").split(".")[0]), len(name))
+        value = row.get(name)
+        text = "-" if value is None else value
+        if not isinstance(text, str):
+            text = format(value, form).strip()
+        cells.append(f"{text:<{width}}" if form.endswith("s") else f"{text:>{width}}")
+    return " ".join(cells)
+
+
+def summary(rows: list[Row]) -> Iterator[str]:
+    """The worst of every class on every grid."""
+    yield (f"{'class':15} {'n':4} {'good':>5} {'seconds':>8} {'pixels':>7} {'dual LP %':>10} "
+           f"{'S LP %':>8} {'dual S %':>9} {'dual S/h2':>9} {'|alpha|':>8}")  # fmt: skip
+    for n in dict.fromkeys(row["n"] for row in rows):
+        for kind in dict.fromkeys(row["class"] for row in rows):
+            some = [row for row in rows if row["n"] == n and row["class"] == kind]
+            if some:
+                good = f"{sum(bool(row['good']) for row in some)}/{len(some)}"
+                yield (f"{kind:15} {n:4} {good:>5} {worst(some, 'seconds', max):>8} "
+                       f"{worst(some, 'pixels', max):>7} {worst(some, 'dual_lp', min):>10} "
+                       f"{worst(some, 's_lp', min):>8} {worst(some, 'dual_s', min):>9} "
+                       f"{worst(some, 'dual_s_h2', min):>9} "
+                       f"{worst(some, 'alpha', lambda a: max(map(abs, a))):>8}")  # fmt: skip
+
+
+def worst(rows: list[Row], name: str, choose: Callable) -> str:
+    """The extreme of a column with three decimals."""
+    values = [row[name] for row in rows if row.get(name) is not None]
+    return f"{choose(values):.3f}" if values else "-"
+
+
+def warm_up() -> None:
+    """Compile what the studies need, fallbacks included."""
+    pma.warmup((1, 2, 3))
+    for case in (cases.corners(1), cases.corners(2), cases.corners(3)):
+        problem = case.problem((24,) * case.dim)
+        transport, _ = attempt(problem, 600)
+        pma.sinkhorn(problem, method="multiscale")
+        if transport is not None:
+            dual(transport), distance(transport)
+
+
+def main() -> None:
+    """Run the parts asked for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=list(PARTS))
+    parser.add_argument("--sizes", nargs="+", type=int, help="of pairs and of speed's photographs")
+    parser.add_argument("--classes", nargs="+", choices=images.CLASSES, default=images.CLASSES)
+    parser.add_argument("--set", choices=images.SETS, default="first")
+    parser.add_argument("--limit", type=float, default=300, help="seconds a solve may take")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a row")
+    options = parser.parse_args()
+    if any(os.environ.get(name) != "1" for name in ONE_THREAD):
+        # threads are counted when NumPy is imported
+        os.execve(sys.executable, [sys.executable, *sys.argv],
+                  os.environ | dict.fromkeys(ONE_THREAD, "1"))  # fmt: skip
+    warm_up()
+    for part in options.part:
+        rows = []
+        if not options.json:
+            names: Row = {name: name for name, _ in COLUMNS[part]}
+            print(f"\n{part}", line(names, COLUMNS[part]), sep="\n", flush=True)
+        for row in PARTS[part](options):
+            rows.append(row)
+            text = json.dumps({"part": part, **row}) if options.json else line(row, COLUMNS[part])
+            print(text, flush=True)
+        if part == "pairs" and not options.json:
+            print("\nworst of each class", *summary(rows), sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -8,24 +8,51 @@ axis by axis, for any two sizes.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cached_property
+from typing import TypeVar
 
 import numpy as np
 
 from pma_grid.kernels import lattice as kernels
 from pma_grid.kernels import transfer as transfer_kernels
+from pma_grid.workers import SERIAL, Workers
 
 Array = np.ndarray
+Result = TypeVar("Result")
 
 # Reach of the lattice vectors: wide enough for anisotropy of about halo^2.
 HALO = {1: 1, 2: 8, 3: 3}
+# Slabs of a two-coloured sweep: at most so many, at least so many halos high.
+SLABS = 16
+HALOS_A_SLAB = 2
+
+
+@dataclass(frozen=True)
+class Share:
+    """A thread's part of a field: some rows, and the cells in them."""
+
+    rows: slice
+    cells: slice
+
+    @property
+    def first_row(self) -> int:
+        """Index of the first of the rows."""
+        return int(self.rows.start)
 
 
 class Lattice:
-    """Row-major layout of a grid of ``shape`` with ``halo`` reflected cells on every side."""
+    """Row-major layout of a grid of ``shape`` with ``halo`` reflected cells on every side.
 
-    def __init__(self, shape: tuple[int, ...], halo: int | None = None) -> None:
+    ``workers`` share the rows in everything that is done on this grid.
+    """
+
+    def __init__(
+        self, shape: tuple[int, ...], halo: int | None = None, workers: Workers = SERIAL
+    ) -> None:
         self.shape = tuple(shape)
+        self.workers = workers
         self.dim = len(shape)
         self.halo = HALO[self.dim] if halo is None else halo
         self.size = math.prod(shape)
@@ -38,6 +65,42 @@ class Lattice:
         self.strides = strides
         index = np.indices((*shape[:-1], 1)).reshape(self.dim, -1) + self.halo
         self.row_start = (strides @ index).astype(np.int64)
+        cuts = workers.cut(self.rows, self.size)
+        self._shares = [
+            Share(slice(a, b), slice(a * self.n_last, b * self.n_last)) for a, b in cuts
+        ]
+
+    def share(self, task: Callable[[Share], Result]) -> list[Result]:
+        """Run ``task`` on shares of the rows, one a thread; what it returns, in order.
+
+        The task's kernel takes the rows of ``row_start`` and of arrays by cells, and must give the
+        same for a row whatever share it comes with.
+        """
+        return self.workers.each(task, self._shares)
+
+    @cached_property
+    def slabs(self) -> Array:
+        """First rows of slabs along the first axis, higher than the halo, and the end.
+
+        They depend on the grid alone.  No cell of a slab reads another slab but its neighbours, so
+        that all even ones can be swept at once, then all odd ones.
+        """
+        n = self.shape[0] if self.dim > 1 else 1
+        count = max(1, min(SLABS, n // (HALOS_A_SLAB * self.halo)))
+        return np.arange(count + 1) * n // count * (self.rows // n)
+
+    def sweep(self, task: Callable[[tuple[int, int]], object], *, backward: bool) -> None:
+        """Run ``task`` on all slabs of one colour, then on those of the other.
+
+        A task gets (first, last): slabs first, first + 2, ... below last.  ``backward`` is the
+        reverse order of colours.
+        """
+        count = self.slabs.size - 1
+        # pairs of colours to a thread, so that both colours are cut at the same slabs
+        pairs = self.workers.cut((count + 1) // 2, self.size)
+        for colour in (1, 0) if backward else (0, 1):
+            ranges = [(2 * a + colour, min(2 * b, count)) for a, b in pairs]
+            self.workers.each(task, ranges)
 
     @cached_property
     def shape_array(self) -> Array:
@@ -56,8 +119,11 @@ class Lattice:
 
     def fill(self, values: Array, padded: Array) -> None:
         """Write a field of the grid into the padded one, halo included."""
-        kernels.scatter_rows(
-            values.reshape(self.rows, self.n_last), self.row_start, self.n_last, padded
+        rows = values.reshape(self.rows, self.n_last)
+        self.share(
+            lambda s: kernels.scatter_rows(
+                rows[s.rows], self.row_start[s.rows], self.n_last, padded
+            )
         )
         self.reflect(padded)
 
@@ -76,20 +142,23 @@ def lagrange(s: Array, points: int) -> Array:
 class Transfer:
     """Restriction (sums) and interpolation between a fine grid and a coarser one of one box."""
 
-    def __init__(self, fine: tuple[int, ...], coarse: tuple[int, ...]) -> None:
+    def __init__(
+        self, fine: tuple[int, ...], coarse: tuple[int, ...], workers: Workers = SERIAL
+    ) -> None:
         self.fine = tuple(fine)
         self.coarse = tuple(coarse)
+        self.workers = workers
 
     @cached_property
     def _overlaps(self) -> list[tuple[Array, Array]]:
-        """Per axis: the coarse cell each fine cell starts in, and the share of it lying there."""
+        """Per axis: the first fine cell starting in each coarse one, and the shares lying there."""
         tables = []
         for n, m in zip(self.fine, self.coarse, strict=True):
             i = np.arange(n, dtype=np.int64)
             parent = i * m // n
             # exact integers: the share is ((parent + 1) n - i m) / m fine cells, at most one
             share = np.minimum(1.0, ((parent + 1) * n - i * m) / m)
-            tables.append((parent, share))
+            tables.append((np.searchsorted(parent, np.arange(m + 1)), share))
         return tables
 
     def _nodes(self, axis: int, points: int) -> tuple[Array, Array]:
@@ -103,17 +172,37 @@ class Transfer:
         return index, lagrange(s - left, points)
 
     def restrict(self, values: Array) -> Array:
-        """Sums over coarse cells (divide by the overlap count for averages), same dtype."""
+        """Sums over coarse cells (divide by the overlap count for averages), same dtype.
+
+        Axes of ``values`` beyond those of the grid are kept.
+        """
+        beyond = values.shape[len(self.fine) :]
         for axis, (n, m) in enumerate(zip(self.fine, self.coarse, strict=True)):
-            if n == m:
-                continue
-            parent, share = self._overlaps[axis]
-            outer = math.prod(self.coarse[:axis])
-            fine = values.reshape(outer, n, -1)
-            coarse = np.empty((outer, m, fine.shape[2]), values.dtype)
-            transfer_kernels.restrict_axis(fine, parent, share.astype(values.dtype), coarse)
-            values = coarse
-        return values.reshape(self.coarse)
+            if n != m:
+                fine = values.reshape(math.prod(self.coarse[:axis]), n, -1)
+                values = self._restrict_axis(fine, axis)
+        return values.reshape(*self.coarse, *beyond)
+
+    def _restrict_axis(self, fine: Array, axis: int) -> Array:
+        """Sums along the middle axis of an (outer, n, inner) view."""
+        first, share = self._overlaps[axis]
+        share = share.astype(fine.dtype)
+        coarse = np.empty((fine.shape[0], self.coarse[axis], fine.shape[2]), fine.dtype)
+
+        def task(part: tuple[slice, slice]) -> None:
+            outer, middle = part
+            firsts = first[middle.start : middle.stop + 1]
+            transfer_kernels.restrict_axis(fine[outer], firsts, share, coarse[part])
+
+        self.workers.each(task, self._parts(coarse))
+        return coarse
+
+    def _parts(self, view: Array) -> list[tuple[slice, slice]]:
+        """Contiguous parts of an (outer, n, inner) view, one a thread: its first long axis cut."""
+        outer, n, _ = view.shape
+        if outer == 1:
+            return [(slice(0, 1), slice(a, b)) for a, b in self.workers.cut(n, view.size)]
+        return [(slice(a, b), slice(0, n)) for a, b in self.workers.cut(outer, view.size)]
 
     def average(self, values: Array) -> Array:
         """Averages over coarse cells."""
@@ -125,13 +214,24 @@ class Transfer:
             n, m = self.fine[axis], self.coarse[axis]
             if n == m:
                 continue
-            index, weight = self._tables(axis, points)
-            outer = math.prod(self.coarse[:axis])
-            coarse = values.reshape(outer, m, -1)
-            fine = np.empty((outer, n, coarse.shape[2]), values.dtype)
-            transfer_kernels.interpolate_axis(coarse, index, weight.astype(values.dtype), fine)
+            coarse = values.reshape(math.prod(self.coarse[:axis]), m, -1)
+            fine = np.empty((coarse.shape[0], n, coarse.shape[2]), values.dtype)
+            self._interpolate_axis(coarse, axis, points, fine)
             values = fine
         return values.reshape(self.fine)
+
+    def _interpolate_axis(self, coarse: Array, axis: int, points: int, fine: Array) -> None:
+        """Interpolation along the middle axis of (outer, n, inner) views."""
+        index, weight = self._tables(axis, points)
+        weight = weight.astype(fine.dtype)
+
+        def task(part: tuple[slice, slice]) -> None:
+            outer, middle = part
+            transfer_kernels.interpolate_axis(
+                coarse[outer], index[middle], weight[middle], fine[part]
+            )
+
+        self.workers.each(task, self._parts(fine))
 
     def _tables(self, axis: int, points: int) -> tuple[Array, Array]:
         key = (axis, points)

@@ -13,6 +13,8 @@ PACKAGE = Path(str(pma_grid.__file__)).parent
 ROWS = (
     # kernels know arrays only and are below everything that prepares their arguments
     ("errors", "kernels"),
+    # workers: threads that run kernels; they know tasks, not what these do
+    ("workers",),
     # readers: below density, because Density.from_image reads pictures; they know errors only
     # validation, averaging: parts of Density that need no grid object
     # lattice: index bookkeeping between kernels and everything that calls them

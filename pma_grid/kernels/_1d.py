@@ -10,7 +10,7 @@ from pma_grid.kernels.interpolation import spline_1d
 MAX_LOG = 600.0
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def expand(superbase, strides, vectors, offsets):
     """The only lattice vector of Z is 1."""
     for c in range(vectors.shape[0]):
@@ -18,7 +18,7 @@ def expand(superbase, strides, vectors, offsets):
         offsets[c, 0] = strides[0]
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def target_at_gradient(
     padded, row_start, n_last, strides, shape, affine, scale, coefficients, halo, value, derivative
 ):
@@ -30,7 +30,7 @@ def target_at_gradient(
     spline_1d(coefficients, halo, y0, 0, value, derivative)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def shift_form(
     padded, row_start, n_last, strides, reach, metric, log_source, log_target, shift, per_cell,
     superbase, vectors, offsets, weights, drift, eta, residual,
@@ -49,7 +49,7 @@ def shift_form(
     return 0
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def log_det(
     padded, row_start, n_last, strides, reach, metric, superbase, vectors, offsets, weights, out
 ):
@@ -62,7 +62,7 @@ def log_det(
         p += 1
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def decompose(tensor, reach, vectors, weights):
     """Selling's decomposition of a scalar."""
     for c in range(tensor.shape[0]):
@@ -70,14 +70,14 @@ def decompose(tensor, reach, vectors, weights):
         weights[c, 0] = tensor[c, 0]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def solve_tensor(tensor, right, out):
     """``out`` = D^{-1} right for every cell."""
     for c in range(tensor.shape[0]):
         out[c, 0] = right[c, 0] / tensor[c, 0]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def scan(
     padded, row_start, n_last, strides, metric, bases, log_source, log_target, shift, best
 ):

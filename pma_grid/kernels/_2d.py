@@ -25,7 +25,7 @@ MAX_LOG = 600.0
 MAX_STEPS = 100
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def expand(superbase, strides, vectors, offsets):
     """Lattice vectors (e, f, -e-f) and their offsets from the superbases (N, 2, 2)."""
     for c in range(vectors.shape[0]):
@@ -37,7 +37,7 @@ def expand(superbase, strides, vectors, offsets):
             offsets[c, k] = vectors[c, k, 0] * strides[0] + vectors[c, k, 1] * strides[1]
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def target_at_gradient(
     padded, row_start, n_last, strides, shape, affine, scale, coefficients, halo, value, derivative
 ):
@@ -58,13 +58,13 @@ def target_at_gradient(
         spline_2d(coefficients, halo, y0, y1, row * n_last, value, derivative)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _second(q, p, x, y, stride, m0, m1):
     o = x * stride + y
     return m0 * x * x + m1 * y * y + (q[p + o] + q[p - o] - 2 * q[p])
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01):
     """Shift c, radius R and the weights (times b/2) of e, f, g for one superbase.
 
@@ -89,7 +89,7 @@ def _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01):
     return radius - m, radius, le, lf, lg
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _face(ae, af, e2, f2, b2):
     """Shift, radius and the two weights (times b) when only e and f carry weight."""
     al = ae / e2
@@ -101,7 +101,7 @@ def _face(ae, af, e2, f2, b2):
     return radius - 0.5 * (al + am), det / radius, 2 * share / e2, 2 * (1 - share) / f2
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def shift_form(
     padded, row_start, n_last, strides, reach, metric, log_source, log_target, shift, per_cell,
     superbase, vectors, offsets, weights, drift, eta, residual,
@@ -177,7 +177,7 @@ def shift_form(
     return faces
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def log_det(
     padded, row_start, n_last, strides, reach, metric, superbase, vectors, offsets, weights, out
 ):
@@ -238,7 +238,7 @@ def log_det(
             out[c] = math.log(value) if min(ae, af) > 0 and value > 0 else math.nan
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def decompose(tensor, reach, vectors, weights):
     """Selling's decomposition of the tensors (N, 3): vectors within ``reach``, weights >= 0."""
     v = np.empty((3, 2), np.int64)
@@ -266,7 +266,7 @@ def decompose(tensor, reach, vectors, weights):
             weights[c, k] = max(0.0, -products[k])
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def solve_tensor(tensor, right, out):
     """``out`` = D^{-1} right for every cell."""
     for c in range(tensor.shape[0]):
@@ -276,7 +276,7 @@ def solve_tensor(tensor, right, out):
         out[c, 1] = (a * right[c, 1] - b * right[c, 0]) * inv
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def scan(
     padded, row_start, n_last, strides, metric, bases, log_source, log_target, shift, best
 ):

@@ -35,7 +35,7 @@ MAX_STEPS = 100
 AXES = np.eye(3, dtype=np.int64)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def expand(superbase, strides, vectors, offsets):
     """Lattice vectors and their offsets from the superbases (N, 3, 3)."""
     v = np.empty((4, 3), np.int64)
@@ -49,7 +49,7 @@ def expand(superbase, strides, vectors, offsets):
                 vectors[c, m, i] = e[m, i]
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def target_at_gradient(
     padded, row_start, n_last, strides, shape, affine, scale, coefficients, halo, value, derivative
 ):
@@ -69,7 +69,7 @@ def target_at_gradient(
         spline_3d(coefficients, halo, y0, y1, y2, row * n_last, value, derivative)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def shift_form(
     padded, row_start, n_last, strides, reach, metric, log_source, log_target, shift, per_cell,
     superbase, vectors, offsets, weights, drift, eta, residual,
@@ -133,7 +133,7 @@ def shift_form(
     return faces
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _walk(padded, p, strides, reach, metric, value, m, v, v2, e, e2, a, b, w, a2, w2):
     """Flip negative weights away while that helps; the value and the last negative one, or -1.
 
@@ -158,7 +158,7 @@ def _walk(padded, p, strides, reach, metric, value, m, v, v2, e, e2, a, b, w, a2
     return value, m
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _rises(padded, p, strides, metric):
     """Whether u is convex along the axes, which a superbase far from them need not see."""
     centre = 2 * padded[p]
@@ -169,7 +169,7 @@ def _rises(padded, p, strides, metric):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _settle(a, w, d, inverse):
     """The minimum over the face of the cone that a walk ended on; NaN where u is not convex."""
     if not a.min() > 0:
@@ -179,7 +179,7 @@ def _settle(a, w, d, inverse):
     return descend(a, w, d, inverse)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def log_det(
     padded, row_start, n_last, strides, reach, metric, superbase, vectors, offsets, weights, out
 ):
@@ -230,7 +230,7 @@ def log_det(
             out[c] = value if a.min() > 0 and _rises(padded, p, strides, metric) else math.nan
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def decompose(tensor, reach, vectors, weights):
     """Selling's decomposition of the tensors (N, 6); see `_2d`."""
     v, v2 = np.empty((4, 3), np.int64), np.empty((4, 3), np.int64)
@@ -263,7 +263,7 @@ def decompose(tensor, reach, vectors, weights):
                 vectors[c, m, i] = e[m, i]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def solve_tensor(tensor, right, out):
     """``out`` = D^{-1} right for every cell."""
     for c in range(tensor.shape[0]):
@@ -275,7 +275,7 @@ def solve_tensor(tensor, right, out):
         out[c, 2] = i02 * x + i12 * y + i22 * z
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def scan(
     padded, row_start, n_last, strides, metric, bases, log_source, log_target, shift, best
 ):

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from numba import njit
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def prefilter_axis(values):
     """Turn node values into cubic B-spline coefficients along axis 1 of (outer, n, inner).
 
@@ -44,7 +44,7 @@ def prefilter_axis(values):
                 values[o, i, k] *= 6.0
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _bspline(t):
     """Values and derivatives of the four cubic B-splines over a cell, t in [0, 1]."""
     r = 1.0 - t
@@ -60,7 +60,7 @@ def _bspline(t):
     )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _keys(t):
     """Values, first and second derivatives of the cubic-convolution weights (a = -1/2)."""
     t2 = t * t
@@ -81,7 +81,7 @@ def _keys(t):
     )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _locate(position, n):
     """Cell index and offset for a coordinate in cell units, clamped to the box [-1/2, n-1/2]."""
     position = min(max(position, -0.5), n - 0.5)
@@ -89,7 +89,7 @@ def _locate(position, n):
     return int(i), position - i
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def spline_1d(coefficients, halo, y0, row, value, derivative):
     """Spline and derivative (per cell unit) at positions y0 of one row; halo >= 2."""
     n0 = coefficients.shape[0] - 2 * halo
@@ -103,7 +103,7 @@ def spline_1d(coefficients, halo, y0, row, value, derivative):
         derivative[row + j, 0] = d0 * c0 + d1 * c1 + d2 * c2 + d3 * c3
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def spline_2d(coefficients, halo, y0, y1, row, value, derivative):
     """Two-dimensional twin of `spline_1d`."""
     n0 = coefficients.shape[0] - 2 * halo
@@ -128,7 +128,7 @@ def spline_2d(coefficients, halo, y0, y1, row, value, derivative):
         derivative[row + j, 1] = fy
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def spline_3d(coefficients, halo, y0, y1, y2, row, value, derivative):
     """Three-dimensional twin of `spline_1d`."""
     n0 = coefficients.shape[0] - 2 * halo

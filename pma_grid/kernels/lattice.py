@@ -11,7 +11,7 @@ a padded array, and the operator reads
 from numba import njit
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def fill_halo(padded, halo):
     """Reflect one axis evenly about its faces; ``padded`` is the (outer, n + 2 halo, inner) view.
 
@@ -28,7 +28,7 @@ def fill_halo(padded, halo):
                 padded[o, halo + n + k, i] = padded[o, halo + n - 1 - s, i]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def scatter_rows(values, row_start, n_last, padded):
     """Copy the rows of ``values`` (rows, n_last) into the interior of the flat ``padded`` array."""
     for row in range(row_start.size):
@@ -37,7 +37,7 @@ def scatter_rows(values, row_start, n_last, padded):
             padded[p + j] = values[row, j]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def gather_rows(padded, row_start, n_last, scale, values):
     """Copy ``scale`` times the interior rows of the flat ``padded`` array into ``values``."""
     for row in range(row_start.size):
@@ -46,7 +46,7 @@ def gather_rows(padded, row_start, n_last, scale, values):
             values[row, j] = scale * padded[p + j]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def add_rows(values, row_start, n_last, padded):
     """Add the rows of ``values`` to the interior of the flat ``padded`` array."""
     for row in range(row_start.size):
@@ -56,7 +56,7 @@ def add_rows(values, row_start, n_last, padded):
 
 
 def _make_apply(m, dim):
-    @njit(error_model="numpy", cache=True, fastmath=True)
+    @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
     def apply(padded, row_start, n_last, strides, offsets, weights, drift, out):
         """``out`` (N,) receives J q for the flat padded field q."""
         for row in range(row_start.size):
@@ -79,7 +79,7 @@ def _make_apply(m, dim):
 
 
 def _make_smooth(m):
-    @njit(error_model="numpy", cache=True, fastmath=True)
+    @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
     def smooth(rhs, row_start, n_last, offsets, weights, inverse_diagonal, backward, padded):
         """One lexicographic Gauss-Seidel sweep of A q = rhs, A q = q/inverse_diagonal - sum w q."""
         rows = row_start.size
@@ -104,7 +104,7 @@ def _make_smooth(m):
 
 
 def _make_defect(m):
-    @njit(error_model="numpy", cache=True, fastmath=True)
+    @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
     def defect(rhs, padded, row_start, n_last, offsets, weights, inverse_diagonal, scale, out):
         """``out`` (N,) receives scale * (rhs - A q) with the A of the smoother."""
         for row in range(row_start.size):
@@ -130,7 +130,7 @@ SMOOTH = {dim: _make_smooth(m) for dim, m in _COUNT.items()}
 DEFECT = {dim: _make_defect(m) for dim, m in _COUNT.items()}
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def energy(padded, row_start, n_last, offsets, weights, measure):
     """Half the weighted sum of squared differences along the stencil's edges, both ways."""
     total = 0.0
@@ -149,13 +149,13 @@ def energy(padded, row_start, n_last, offsets, weights, measure):
     return total
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _reflect(i, n):
     i = i % (2 * n)
     return i if i < n else 2 * n - 1 - i
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def neighbour(cell, vector, sign, shape):
     """Flat index of the (reflected) neighbour of the flat index ``cell`` along sign * vector."""
     out = 0
@@ -168,7 +168,7 @@ def neighbour(cell, vector, sign, shape):
     return out
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def assemble(shape, vectors, weights, drift, rows, cols, data):
     """Triplets of J (duplicates to be summed): 2 m + 1 + 2 d a cell, reflection built in."""
     n_cells, m, dim = vectors.shape
@@ -197,7 +197,7 @@ def assemble(shape, vectors, weights, drift, rows, cols, data):
         t += 1
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def tensors(vectors, weights, out):
     """Diffusion tensor D = sum_k w_k e_k e_k^T, upper triangle by rows: ``out`` (N, d(d+1)/2)."""
     n_cells, m, dim = vectors.shape
@@ -212,7 +212,7 @@ def tensors(vectors, weights, out):
                 t += 1
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def two_sided_weights(vectors, weights, pull, clip, reaction, out, inverse_diagonal):
     """Weights w_k (1 +- t_k), t_k = clip(e_k . pull / 2), whose sum is J with its drift D pull.
 
@@ -235,7 +235,7 @@ def two_sided_weights(vectors, weights, pull, clip, reaction, out, inverse_diago
         inverse_diagonal[c] = 1.0 / (2.0 * total + reaction)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def add_viscosity(padded, row_start, n_last, strides, viscosity, gauge, out):
     """out += gauge * sum_i viscosity_i (q(x+1_i) + q(x-1_i) - 2 q(x))."""
     for row in range(row_start.size):
@@ -251,7 +251,7 @@ def add_viscosity(padded, row_start, n_last, strides, viscosity, gauge, out):
             c += 1
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def link(vectors, strides, offsets):
     """Offsets of the lattice vectors into a padded array with the given strides."""
     n_cells, m, dim = vectors.shape
@@ -263,7 +263,7 @@ def link(vectors, strides, offsets):
             offsets[c, k] = o
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def assemble_two_sided(shape, vectors, weights, out):
     """Adds A without its reaction, A q = sum w (q(x) - q(neighbour)), to ``out`` (N, N)."""
     n_cells, m, _ = vectors.shape

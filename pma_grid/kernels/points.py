@@ -14,7 +14,7 @@ from pma_grid.kernels.interpolation import _keys, _locate
 NEWTON_STEPS = 40
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _phi_1d(padded, shape, halo, s, gradient, hessian):
     """Value of phi at s; its gradient and Hessian into the last arguments."""
     i, t = _locate(s[0], shape[0])
@@ -30,7 +30,7 @@ def _phi_1d(padded, shape, halo, s, gradient, hessian):
     return value
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _phi_2d(padded, shape, halo, s, gradient, hessian):
     """Two-dimensional twin of `_phi_1d`."""
     i, t0 = _locate(s[0], shape[0])
@@ -58,7 +58,7 @@ def _phi_2d(padded, shape, halo, s, gradient, hessian):
     return f
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _phi_3d(padded, shape, halo, s, gradient, hessian):
     """Three-dimensional twin of `_phi_1d`."""
     i, t0 = _locate(s[0], shape[0])
@@ -93,7 +93,7 @@ def _phi_3d(padded, shape, halo, s, gradient, hessian):
     return f
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _phi(padded, shape, halo, s, gradient, hessian):
     """phi on the flat padded array, any dimension: one compilation serves all three."""
     if s.size == 1:
@@ -103,7 +103,7 @@ def _phi(padded, shape, halo, s, gradient, hessian):
     return _phi_3d(padded, shape, halo, s, gradient, hessian)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def _newton_direction(hessian, right, out):
     """Solve hessian out = right by Cholesky, raising pivots that are not positive."""
     n = right.size
@@ -127,7 +127,7 @@ def _newton_direction(hessian, right, out):
         out[i] /= hessian[i, i]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def gradient_at(padded, shape, halo, positions, values, gradients):
     """phi and its gradient (index units) at the positions (m, d)."""
     dim = positions.shape[1]
@@ -136,7 +136,7 @@ def gradient_at(padded, shape, halo, positions, values, gradients):
         values[p] = _phi(padded, shape, halo, positions[p], gradients[p], hessian)
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def invert(padded, shape, halo, metric, slopes, tolerance, positions, values):
     """Newton for metric (s + 1/2) + grad phi(s) = slopes from ``positions``, in place.
 

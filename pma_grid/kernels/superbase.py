@@ -16,7 +16,7 @@ THIRD = np.array([2, 1, 1, 0, 0, 0])
 FOURTH = np.array([3, 3, 2, 3, 2, 1])
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def load(superbase, v):
     """Fill ``v`` (4, 3) from the three stored vectors (3, 3)."""
     for i in range(3):
@@ -26,7 +26,7 @@ def load(superbase, v):
         v[0, i] = -v[1, i] - v[2, i] - v[3, i]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def cross(v, e):
     """The six lattice vectors e_ij = v_k x v_l of a superbase."""
     for m in range(6):
@@ -36,7 +36,7 @@ def cross(v, e):
         e[m, 2] = v[k, 0] * v[l, 1] - v[k, 1] * v[l, 0]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def flip(v, m, w):
     """Superbase ``w`` without the negative weight m = (i, j): (-v_i, v_j, v_k + v_i, v_l + v_i)."""
     i, j, k, l = FIRST[m], SECOND[m], THIRD[m], FOURTH[m]
@@ -47,7 +47,7 @@ def flip(v, m, w):
         w[l, t] = v[l, t] + v[i, t]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def reaches(e, reach):
     """Whether all lattice vectors stay within the halo."""
     for m in range(6):
@@ -56,7 +56,7 @@ def reaches(e, reach):
     return True
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def invert(g00, g01, g02, g11, g12, g22):
     """Determinant and inverse of a symmetric matrix."""
     c00 = g11 * g22 - g12 * g12
@@ -75,7 +75,7 @@ def invert(g00, g01, g02, g11, g12, g22):
     )
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def root(a, a0, ratio, det0, w):
     """Shift c with det(G + c G0) = ratio det(G0); ``w`` (6,) gets the weights of (G + c G0)^{-1}.
 
@@ -126,7 +126,7 @@ def root(a, a0, ratio, det0, w):
     return c
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def differences(q, p, e, strides, metric, a, a0):
     """Second differences along the vectors, of u (``a``) and of its quadratic part (``a0``)."""
     centre = 2 * q[p]
@@ -137,7 +137,7 @@ def differences(q, p, e, strides, metric, a, a0):
         a[m] = a0[m] + q[p + o] + q[p - o] - centre
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def matrix(w, d):
     """D in dual coordinates from the weights (d holds d00, d01, d02, d11, d12, d22)."""
     d[0] = w[0] + w[3] + w[4]
@@ -148,7 +148,7 @@ def matrix(w, d):
     d[5] = w[2] + w[4] + w[5]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def column(b, m):
     """B e_m in dual coordinates for the symmetric B of six entries."""
     if m == 0:
@@ -164,7 +164,7 @@ def column(b, m):
     return b[1] - b[2], b[3] - b[4], b[4] - b[5]
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def length(col, m):
     """e_m . B e_m from the column B e_m."""
     x, y, z = col
@@ -181,7 +181,7 @@ def length(col, m):
     return y - z
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def descend(a, w, d, b):
     """Minimise sum w a - log det D(w) - 3 over w >= 0 from ``w``; returns the value (a > 0).
 
@@ -216,7 +216,7 @@ def descend(a, w, d, b):
     return value
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def face(a, a0, ratio, det0, w, shifted, d, b):
     """Shift c of a face: min over w >= 0 of sum w (a + c a0) - log det D - 3 = log(ratio det0).
 
@@ -247,7 +247,7 @@ def face(a, a0, ratio, det0, w, shifted, d, b):
     return c
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def lowest(w):
     """Index of the smallest weight."""
     m = 0
@@ -257,7 +257,7 @@ def lowest(w):
     return m
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def interior(a, w):
     """log det G and the most negative weight of G^{-1} (-1 if none); weights into ``w``."""
     g01 = 0.5 * (a[0] + a[1] - a[3])

@@ -3,35 +3,47 @@
 from numba import njit
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
-def restrict_axis(fine, parent, share, coarse):
-    """Sum fine cells into coarse ones: i gives ``share[i]`` to ``parent[i]``, the rest beyond."""
-    coarse[:] = 0
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
+def restrict_axis(fine, first, share, coarse):
+    """Sum fine cells into coarse ones: i gives ``share[i]`` to its own, the rest to the next.
+
+    The fine cells first[c]..first[c + 1] - 1 start in the coarse cell c.
+    """
     for o in range(fine.shape[0]):
-        for i in range(fine.shape[1]):
-            c = parent[i]
+        for c in range(coarse.shape[1]):
+            i = first[c]
             s = share[i]
             for k in range(fine.shape[2]):
-                coarse[o, c, k] += s * fine[o, i, k]
-            if s < 1:
+                coarse[o, c, k] = s * fine[o, i, k]
+            for i in range(first[c] + 1, first[c + 1]):
+                s = share[i]
                 for k in range(fine.shape[2]):
-                    coarse[o, c + 1, k] += (1 - s) * fine[o, i, k]
+                    coarse[o, c, k] += s * fine[o, i, k]
+            i = first[c] - 1
+            if i >= 0 and share[i] < 1:
+                s = 1 - share[i]
+                for k in range(fine.shape[2]):
+                    coarse[o, c, k] += s * fine[o, i, k]
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def interpolate_axis(coarse, index, weight, fine):
     """fine[i] = sum_k weight[i, k] coarse[index[i, k]] along the middle axis."""
     points = index.shape[1]
     for o in range(fine.shape[0]):
         for i in range(fine.shape[1]):
+            a, b = index[i, 0], index[i, 1]
+            v, w = weight[i, 0], weight[i, 1]
             for j in range(fine.shape[2]):
-                value = weight[i, 0] * coarse[o, index[i, 0], j]
-                for k in range(1, points):
-                    value += weight[i, k] * coarse[o, index[i, k], j]
-                fine[o, i, j] = value
+                fine[o, i, j] = v * coarse[o, a, j] + w * coarse[o, b, j]
+            for k in range(2, points, 2):
+                a, b = index[i, k], index[i, k + 1]
+                v, w = weight[i, k], weight[i, k + 1]
+                for j in range(fine.shape[2]):
+                    fine[o, i, j] += v * coarse[o, a, j] + w * coarse[o, b, j]
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def add_second_difference(values, out):
     """out += second difference along the middle axis; the end cells copy their neighbours'."""
     n = values.shape[1]

@@ -4,7 +4,7 @@ import numpy as np
 from numba import njit
 
 
-@njit(error_model="numpy", cache=True)
+@njit(error_model="numpy", cache=True, nogil=True)
 def conjugate_lines(x, values, y, out, argmax):
     """out[l, j] = max_i x_i y_j - values[l, i] and the i that attains it, for sorted x and y.
 

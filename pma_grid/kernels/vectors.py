@@ -3,7 +3,7 @@
 from numba import njit
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def dot(a, b):
     """Inner product of two flat vectors."""
     total = 0.0
@@ -12,14 +12,14 @@ def dot(a, b):
     return total
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def add_multiple(factor, b, a):
     """a += factor * b."""
     for i in range(a.size):
         a[i] += factor * b[i]
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def gcr_products(q, gauge, residual, q1, q2, out):
     """``out`` receives <gauge,q>, <q,q>, <q,residual>, <q1,q>, <q2,q> in one pass."""
     s0 = s1 = s2 = s3 = s4 = 0.0
@@ -37,7 +37,7 @@ def gcr_products(q, gauge, residual, q1, q2, out):
     out[4] = s4
 
 
-@njit(error_model="numpy", cache=True, fastmath=True)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def gcr_update(coefficients, gauge, q1, q2, z1, z2, q, z, solution, residual):
     """q -= c0 gauge + c1 q1 + c2 q2; z -= c1 z1 + c2 z2; solution += c3 z; residual -= c3 q."""
     c0, c1, c2, c3 = coefficients[0], coefficients[1], coefficients[2], coefficients[3]

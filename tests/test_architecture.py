@@ -22,7 +22,9 @@ ROWS = (
     ("averaging", "lattice", "progress", "readers", "schedules", "storage", "validation"),
     ("smoothing",),  # cosine transforms of fields
     ("grid",),  # takes the largest number of axes from validation
-    ("linsolve", "density"),
+    # domains: convex sets cut the cells of a grid
+    # extension: ghost cells for them; matrices and stencils know nothing of sets
+    ("linsolve", "density", "domains", "extension"),
     # target: a density between its cell centres, for the equation to be evaluated at grad u
     ("problem", "conjugate", "target"),
     ("operator", "certificate"),

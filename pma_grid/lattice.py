@@ -11,7 +11,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -24,7 +24,7 @@ Result = TypeVar("Result")
 
 # Reach of the lattice vectors: wide enough for anisotropy of about halo^2.
 HALO = {1: 1, 2: 8, 3: 3}
-# Slabs of a two-coloured sweep: at most so many, at least so many halos high.
+# Slabs of a two-coloured sweep: a power of two, at most so many, at least so many halos high.
 SLABS = 16
 HALOS_A_SLAB = 2
 
@@ -86,7 +86,8 @@ class Lattice:
         that all even ones can be swept at once, then all odd ones.
         """
         n = self.shape[0] if self.dim > 1 else 1
-        count = max(1, min(SLABS, n // (HALOS_A_SLAB * self.halo)))
+        most = max(1, min(SLABS, n // (HALOS_A_SLAB * self.halo)))
+        count = 1 << (most.bit_length() - 1)
         return np.arange(count + 1) * n // count * (self.rows // n)
 
     def sweep(self, task: Callable[[tuple[int, int]], object], *, backward: bool) -> None:
@@ -119,13 +120,25 @@ class Lattice:
 
     def fill(self, values: Array, padded: Array) -> None:
         """Write a field of the grid into the padded one, halo included."""
+        self.scatter(values, padded)
+        self.reflect(padded)
+
+    def extend(self, values: Array, padded: Array) -> None:
+        """`fill` for a potential; other lattices may extend it by another rule than directions."""
+        self.fill(values, padded)
+
+    def ghost_matrix(self) -> Any:
+        """Padded direction as a sparse linear map of the direction; None for even reflection."""
+        return None
+
+    def scatter(self, values: Array, padded: Array) -> None:
+        """Write a field of the grid into the interior of the padded one."""
         rows = values.reshape(self.rows, self.n_last)
         self.share(
             lambda s: kernels.scatter_rows(
                 rows[s.rows], self.row_start[s.rows], self.n_last, padded
             )
         )
-        self.reflect(padded)
 
 
 def lagrange(s: Array, points: int) -> Array:

@@ -80,25 +80,52 @@ def _make_apply(m, dim):
 
 def _make_smooth(m):
     @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
-    def smooth(rhs, row_start, n_last, offsets, weights, inverse_diagonal, backward, padded):
-        """One lexicographic Gauss-Seidel sweep of A q = rhs, A q = q/inverse_diagonal - sum w q."""
-        rows = row_start.size
+    def smooth(
+        slabs, first, last, rhs, row_start, n_last, offsets, weights, inverse_diagonal, backward,
+        padded,
+    ):
+        """Gauss-Seidel in the slabs first, first + 2, ... of A q = rhs, by rows within a slab.
+
+        A q = q / inverse_diagonal - sum w q.  Two slabs are swept side by side: each waits for its
+        own last value, so that the processor has always something to do.
+        """
         step = -1 if backward else 1
-        for r in range(rows):
-            row = rows - 1 - r if backward else r
-            first = n_last - 1 if backward else 0
-            p = row_start[row] + first
-            c = row * n_last + first
-            for _ in range(n_last):
-                value = rhs[c]
-                for k in range(m):
-                    o = offsets[c, k]
-                    value += (
-                        weights[c, 2 * k] * padded[p + o] + weights[c, 2 * k + 1] * padded[p - o]
-                    )
-                padded[p] = value * inverse_diagonal[c]
-                p += step
-                c += step
+        start = n_last - 1 if backward else 0
+        for s in range(first, last, 4):
+            t = s + 2 if s + 2 < last else s
+            rows = slabs[s + 1] - slabs[s]
+            others = slabs[t + 1] - slabs[t] if t > s else 0
+            both = min(rows, others)
+            for r in range(max(rows, others)):
+                # beyond the lower of the two slabs the higher one goes on alone
+                if r < rows:
+                    row = slabs[s + 1] - 1 - r if backward else slabs[s] + r
+                else:
+                    row = slabs[t + 1] - 1 - r if backward else slabs[t] + r
+                c, p = row * n_last + start, row_start[row] + start
+                if r < both:
+                    row = slabs[t + 1] - 1 - r if backward else slabs[t] + r
+                    d, q = row * n_last + start, row_start[row] + start
+                    for _ in range(n_last):
+                        v, w = rhs[c], rhs[d]
+                        for k in range(m):
+                            o, u = offsets[c, k], offsets[d, k]
+                            v += weights[c, 2 * k] * padded[p + o]
+                            v += weights[c, 2 * k + 1] * padded[p - o]
+                            w += weights[d, 2 * k] * padded[q + u]
+                            w += weights[d, 2 * k + 1] * padded[q - u]
+                        padded[p] = v * inverse_diagonal[c]
+                        padded[q] = w * inverse_diagonal[d]
+                        c, p, d, q = c + step, p + step, d + step, q + step
+                else:
+                    for _ in range(n_last):
+                        v = rhs[c]
+                        for k in range(m):
+                            o = offsets[c, k]
+                            v += weights[c, 2 * k] * padded[p + o]
+                            v += weights[c, 2 * k + 1] * padded[p - o]
+                        padded[p] = v * inverse_diagonal[c]
+                        c, p = c + step, p + step
 
     return smooth
 
@@ -195,6 +222,29 @@ def assemble(shape, vectors, weights, drift, rows, cols, data):
         cols[t] = c
         data[t] = diagonal
         t += 1
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def assemble_padded(row_start, n_last, strides, offsets, weights, drift, rows, cols, data):
+    """The triplets of `assemble` with columns into the flat padded field, ghosts as they are."""
+    m, dim = offsets.shape[1], strides.size
+    t = 0
+    for row in range(row_start.size):
+        for j in range(n_last):
+            p, c = row_start[row] + j, row * n_last + j
+            first, diagonal = t, 0.0
+            for k in range(m):
+                cols[t], cols[t + 1] = p + offsets[c, k], p - offsets[c, k]
+                data[t] = data[t + 1] = weights[c, k]
+                diagonal -= 2 * weights[c, k]
+                t += 2
+            for i in range(dim):
+                cols[t], cols[t + 1] = p + strides[i], p - strides[i]
+                data[t], data[t + 1] = 0.5 * drift[c, i], -0.5 * drift[c, i]
+                t += 2
+            cols[t], data[t] = p, diagonal
+            t += 1
+            rows[first:t] = c
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

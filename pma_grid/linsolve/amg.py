@@ -68,7 +68,7 @@ class AMG:
         symmetric = self.symmetric
         if symmetric is None:
             symmetric = drift_ratio(stencil) < DRIFT_DOMINATES
-        matrix = -stencil.matrix()
+        matrix = -stencil.matrix(clamped=True)
         diagonal = matrix.diagonal()
         if not diagonal.min() > SMALLEST_DIAGONAL * diagonal.max():
             raise ArithmeticError("the matrix has rows that vanish beside others")
@@ -123,5 +123,5 @@ def _reproducible() -> Iterator[None]:
 
 def drift_ratio(stencil: Stencil) -> float:
     """Mean over cells of |b| against the weights: 1 where the drift rivals the diffusion."""
-    total = 2 * stencil.weights.sum(axis=1)
+    total = 2 * stencil.positive_weights.sum(axis=1)
     return float(np.mean(np.abs(stencil.drift).sum(axis=1) / total))

@@ -1,8 +1,9 @@
 """Geometric multigrid on lattice stencils: the fast preconditioner for moderate anisotropy.
 
 Coarse operators come from averaged diffusion tensors, decomposed again by Selling's formula, so
-that they are monotone stencils too.  Smoothing is lexicographic Gauss-Seidel, forward before the
-coarse correction and backward after it, in single precision: a preconditioner needs no more.
+that they are monotone stencils too.  Smoothing is lexicographic Gauss-Seidel within slabs
+of two colours, forward before the coarse correction and backward after it, in single precision: a
+preconditioner needs no more.
 """
 
 from __future__ import annotations
@@ -55,11 +56,15 @@ class _Level:
         )
 
     def smooth(self, backward: bool) -> None:
-        """One Gauss-Seidel sweep, halo refreshed."""
+        """One Gauss-Seidel sweep, slab by slab in two colours, halo refreshed."""
         lat = self.lattice
-        kernels.SMOOTH[lat.dim](
-            self.rhs, lat.row_start, lat.n_last, self.offsets, self.weights,
-            self.inverse_diagonal, backward, self.padded,
+        smooth = kernels.SMOOTH[lat.dim]
+        lat.sweep(
+            lambda slabs: smooth(
+                lat.slabs, *slabs, self.rhs, lat.row_start, lat.n_last, self.offsets, self.weights,
+                self.inverse_diagonal, backward, self.padded,
+            ),
+            backward=backward,
         )  # fmt: skip
         lat.reflect(self.padded)
 
@@ -136,10 +141,10 @@ class Multigrid:
         fine = levels[0]
         # the stencil's vectors move on with the next evaluation
         fine.vectors[:], fine.offsets[:] = stencil.vectors, stencil.offsets
-        kernels.tensors(stencil.vectors, stencil.weights, fine.tensor)
+        kernels.tensors(stencil.vectors, stencil.positive_weights, fine.tensor)
         fine.drift[:] = stencil.drift
         fine.density[:] = stencil.row_scale / np.mean(stencil.row_scale)
-        fine.weigh(stencil.weights, stencil.reaction)
+        fine.weigh(stencil.positive_weights, stencil.reaction)
         depth = 0
         while True:
             shape = _coarser(levels[depth])

@@ -28,7 +28,7 @@ class Stencil:
     offsets : ndarray of int32, shape (N, m)
         The vectors as offsets into padded fields.
     weights : ndarray, shape (N, m)
-        Non-negative.
+        Non-negative where ``clamped`` is None.
     drift : ndarray, shape (N, d)
         Per cell unit.
     gauge : ndarray, shape (N,)
@@ -38,6 +38,8 @@ class Stencil:
         Extra diffusion ``viscosity_i * gauge`` along axis i, for strictly monotone gradients.
     reaction : float
         c >= 0: the inverse step size of an implicit time step.
+    clamped : ndarray, shape (N, m), optional
+        Positive weights near ``weights``, of which preconditioners are built; None for ``weights``.
     equilibration : ndarray, shape (N,), optional
         Positive row weights of the norm in which solvers measure residuals; None for 1.
     """
@@ -52,10 +54,16 @@ class Stencil:
     viscosity: Array | None = None
     reaction: float = 0.0
     equilibration: Array | None = None
+    clamped: Array | None = None
     _padded: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._padded = self.lattice.zeros()
+
+    @property
+    def positive_weights(self) -> Array:
+        """The weights of which preconditioners are built."""
+        return self.weights if self.clamped is None else self.clamped
 
     def apply(self, x: Array, out: Array) -> None:
         """``out`` (N,) receives J x for the field x (N,)."""
@@ -98,16 +106,27 @@ class Stencil:
             )
         )
 
-    def matrix(self) -> sparse.csr_matrix:
-        """J as a sparse matrix with the reflections built in."""
+    def matrix(self, *, clamped: bool = False) -> sparse.csr_matrix:
+        """J as a sparse matrix with the ghosts built in; ``clamped``: of positive weights."""
+        weights = self.positive_weights if clamped else self.weights
+        ghosts = self.lattice.ghost_matrix()
         n, m, dim = self.vectors.shape
         count = n * (2 * m + 2 * dim + 1)
         rows, cols = np.empty(count, np.int32), np.empty(count, np.int32)
         data = np.empty(count)
-        kernels.assemble(
-            self.lattice.shape_array, self.vectors, self.weights, self.drift, rows, cols, data
-        )
-        matrix = sparse.coo_matrix((data, (rows, cols)), shape=(n, n)).tocsr()
+        if ghosts is None:
+            kernels.assemble(
+                self.lattice.shape_array, self.vectors, weights, self.drift, rows, cols, data
+            )
+            matrix = sparse.coo_matrix((data, (rows, cols)), shape=(n, n)).tocsr()
+        else:
+            lat = self.lattice
+            kernels.assemble_padded(
+                lat.row_start, lat.n_last, lat.strides, self.offsets, weights, self.drift, rows,
+                cols, data,
+            )  # fmt: skip
+            padded = sparse.coo_matrix((data, (rows, cols)), shape=(n, ghosts.shape[0]))
+            matrix = (padded.tocsr() @ ghosts).tocsr()
         if self.viscosity is not None:
             matrix = matrix + self._viscous_matrix()
         if self.reaction:
@@ -121,7 +140,7 @@ class Stencil:
         n, _, dim = self.vectors.shape
         axes = np.broadcast_to(np.eye(dim, dtype=np.int8), (n, dim, dim)).copy()
         weights = np.ascontiguousarray(self.gauge[:, None] * self.viscosity)
-        offsets = np.zeros((n, dim), np.int32)
+        offsets = np.broadcast_to(self.lattice.strides.astype(np.int32), (n, dim)).copy()
         part = Stencil(
             self.lattice, axes, offsets, weights, np.zeros((n, dim)), self.gauge, self.row_scale
         )

@@ -19,6 +19,10 @@ FORCING = 0.1
 # Armijo: a step s must bring the rms residual below (1 - SLOPE s) of the last.
 SLOPE = 0.05
 SMALLEST_STEP = 1.0 / 40.0
+# Images keep their numbers of samples and blends after so many steps, or below this residual: there
+# renewing them would add more than a step takes away.
+FREEZE_AFTER = 8
+SETTLED = 1e-2
 
 
 @dataclass(frozen=True)
@@ -74,6 +78,9 @@ class Newton:
     def run(self, equation: MongeAmpere, source: Array, state: Iterate, tol: float) -> Iterate:
         """Iterate until the rms residual is below ``tol`` or a reason to stop is found."""
         state.residual = equation.evaluate(state.phi, state.alpha)
+        if equation.images is not None:
+            # images by the superbases of this potential, not of the one before
+            state.residual = equation.evaluate(state.phi, state.alpha)
         self._record(equation, state, 0, 1.0)
         for _ in range(self.max_iterations):
             if state.residual <= tol:
@@ -119,8 +126,12 @@ class Newton:
         while size >= SMALLEST_STEP:
             phi = state.phi + size * direction
             alpha = state.alpha + size * change
-            residual = equation.evaluate(phi, alpha)
+            residual = equation.evaluate(phi, alpha, refresh=False)
             if residual <= (1 - SLOPE * size) * state.residual:
+                if equation.images is not None:
+                    settled = residual < SETTLED and state.steps > 1
+                    equation.images.frozen = settled or state.steps >= FREEZE_AFTER
+                    residual = equation.evaluate(phi, alpha)
                 state.phi, state.alpha, state.residual = phi, alpha, residual
                 return size
             size *= 0.5

@@ -11,23 +11,39 @@ sides; phi reflects evenly about the faces, which is exactly the transport of bo
 
 from __future__ import annotations
 
-import itertools
 import math
 
 import numpy as np
-from scipy import ndimage
 
-from pma_grid.density import Density
+from pma_grid.density import Density, FloorReport
+from pma_grid.domains import ConvexDomain
+from pma_grid.extension import lattice_between
 from pma_grid.grid import Grid
 from pma_grid.kernels import DIMENSION
+from pma_grid.kernels import footprint as footprint_kernels
 from pma_grid.kernels import lattice as lattice_kernels
-from pma_grid.lattice import Array, Lattice
+from pma_grid.lattice import Array
 from pma_grid.linsolve import Stencil
 from pma_grid.problem import Problem
-from pma_grid.target import SPLINE_HALO, LogSpline, log_centre_values
+from pma_grid.restriction import continued
+from pma_grid.superbases import all_superbases
+from pma_grid.target import (
+    BLEND_FROM,
+    BLEND_TO,
+    SPLINE_HALO,
+    Footprint,
+    LogSpline,
+    cell_means,
+    histospline,
+    log_centre_values,
+)
 
 # Working floors, relative to the mean density, for data with exact zeros.
 WORKING_FLOORS = {"source": 1e-6, "target": 1e-3}
+# What floors changed, by side: relative floor, cells raised, mass added.
+Floors = dict[str, dict[str, float]]
+# Density over its mean below which cells count less.
+THIN = 1e-2
 
 
 class Frame:
@@ -56,7 +72,8 @@ class Frame:
 class MongeAmpere:
     """The discretised equation of one pair of grids, with the buffers of its linearisation.
 
-    ``superbase`` is state: each evaluation walks on from where the last one stood.
+    ``superbase`` is state: each evaluation walks on from where the last one stood.  So is what
+    a footprint freezes: superbases of the images, numbers of samples, blends.
     """
 
     def __init__(
@@ -65,12 +82,17 @@ class MongeAmpere:
         source: Grid,
         target: LogSpline,
         *,
+        footprint: Footprint | None = None,
+        log_source_means: Array | None = None,
+        domain: ConvexDomain | None = None,
         superbase: Array | None = None,
         monotone_gradient: bool = False,
     ) -> None:
         self.frame = Frame(source, target.grid)
         self.target = target
-        self.lattice = lat = Lattice(source.shape)
+        self.lattice = lat = lattice_between(
+            source, target.grid, domain, bent=not monotone_gradient
+        )
         self.log_source = log_source.ravel()
         self._kernels = DIMENSION[lat.dim]
         n, dim = lat.size, lat.dim
@@ -96,13 +118,51 @@ class MongeAmpere:
         self._kernels.expand(
             self.superbase, lat.strides, self.stencil.vectors, self.stencil.offsets
         )
+        self.stencil.equilibration = _row_weights(np.exp(self.log_source))
+        self._shift = 0.0
+        self.images: Images | None = None
+        if footprint is not None and log_source_means is not None and not footprint.idle:
+            self.images = Images(self, footprint, log_source_means.ravel() - self.log_source)
 
     @classmethod
-    def of(cls, problem: Problem) -> MongeAmpere:
+    def of(cls, problem: Problem, *, averaged: bool = False) -> MongeAmpere:
         """The equation of a problem, its exact zeros raised to the working floors."""
         source, target, _ = positive(problem)
-        spline = LogSpline(log_centre_values(target), problem.target.grid)
-        return cls(log_centre_values(source), problem.source.grid, spline)
+        return cls.between(
+            source, problem.source.grid, target, problem.target.grid, averaged=averaged,
+            domain=problem.target_domain,
+        )  # fmt: skip
+
+    @classmethod
+    def between(
+        cls,
+        source: Array,
+        source_grid: Grid,
+        target: Array,
+        target_grid: Grid,
+        *,
+        averaged: bool = False,
+        domain: ConvexDomain | None = None,
+        superbase: Array | None = None,
+        monotone_gradient: bool = False,
+    ) -> MongeAmpere:
+        """The equation of two positive densities given by cell averages.
+
+        ``averaged``: the target's means over the images of cells take over from its point values
+        where it varies much within them.  ``domain``: what grad u is to fill instead of the box.
+        """
+        log_source, log_target = log_centre_values(source), log_centre_values(target)
+        averaged = averaged and source.ndim in footprint_kernels.AVERAGE
+        return cls(
+            log_source,
+            source_grid,
+            LogSpline(log_target, target_grid),
+            footprint=Footprint(target, log_target) if averaged else None,
+            log_source_means=np.log(cell_means(histospline(source))) if averaged else None,
+            domain=domain,
+            superbase=superbase,
+            monotone_gradient=monotone_gradient,
+        )
 
     def restart(self, superbase: Array) -> None:
         """Take over the superbases of another equation on the same grid."""
@@ -115,26 +175,40 @@ class MongeAmpere:
         """The superbases as a field, shape (*shape, d, d)."""
         return self.superbase.reshape(*self.lattice.shape, *self.superbase.shape[1:])
 
-    def evaluate(self, phi: Array, alpha: float) -> float:
+    def evaluate(self, phi: Array, alpha: float, *, refresh: bool = True) -> float:
         """Fill ``residual`` and ``stencil`` at (phi, alpha); returns the rms residual.
 
         The residual is that of the shift form, r = d c / b: to first order eta (log mu(x) + alpha
-        - log nu(grad u) - log det D2u) with eta <= 1, finite for any phi.
+        - log nu(grad u) - log det D2u) with eta <= 1, finite for any phi.  Where the source varies
+        by orders of magnitude, rows count by its density in the rms.  ``refresh`` renews what the
+        means over images freeze; a line search must not.
         """
-        lat, frame, stencil = self.lattice, self.frame, self.stencil
+        lat, frame = self.lattice, self.frame
         self._evaluate_target(phi)
+        if self.images is not None:
+            self.images.average(refresh=refresh)
+        self._shift = alpha + frame.log_cell
+        self._shift_form()
+        if self.images is not None:
+            self.images.add_change()
+        weights = self.stencil.equilibration
+        weighted = self.residual if weights is None else self.residual * weights
+        return math.sqrt(float(weighted @ weighted) / lat.size)
+
+    def _shift_form(self) -> None:
+        """Residual and linearisation from the target evaluated last."""
+        lat, frame, stencil = self.lattice, self.frame, self.stencil
         self.faces = self._kernels.shift_form(
             self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, frame.metric,
-            self.log_source, self.log_target, alpha + frame.log_cell, frame.per_cell,
+            self.log_source, self.log_target, self._shift, frame.per_cell,
             self.superbase, stencil.vectors, stencil.offsets, stencil.weights, stencil.drift,
             stencil.gauge, self.residual,
         )  # fmt: skip
-        return math.sqrt(float(self.residual @ self.residual) / lat.size)
 
     def _evaluate_target(self, phi: Array) -> None:
         """log nu at the gradient, and its derivative into the drift buffer."""
         lat, frame = self.lattice, self.frame
-        lat.fill(phi, self.padded)
+        lat.extend(phi, self.padded)
         self._kernels.target_at_gradient(
             self.padded, lat.row_start, lat.n_last, lat.strides, lat.shape_array, frame.affine,
             frame.slope, self.target.coefficients, SPLINE_HALO, self.log_target,
@@ -159,16 +233,26 @@ class MongeAmpere:
         lat, frame, stencil = self.lattice, self.frame, self.stencil
         self._evaluate_target(phi)
         residual = np.empty(lat.size)
-        self._kernels.log_det(
-            self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, frame.metric,
-            self.superbase, stencil.vectors, stencil.offsets, stencil.weights, residual,
-        )  # fmt: skip
+        if self.images is not None:
+            self._log_det(residual)  # images by the superbases of this potential
+            self.images.average(refresh=True)
+        self._log_det(residual)
         stencil.gauge[:] = 1.0
+        if self.images is not None:
+            self.images.add_change()
         stencil.drift *= frame.per_cell
         residual -= frame.log_cell
         residual += self.log_target
         residual -= self.log_source
         return residual.reshape(lat.shape)
+
+    def _log_det(self, out: Array) -> None:
+        """log det D2u in index units and its derivative into the stencil."""
+        lat, stencil = self.lattice, self.stencil
+        self._kernels.log_det(
+            self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, self.frame.metric,
+            self.superbase, stencil.vectors, stencil.offsets, stencil.weights, out,
+        )  # fmt: skip
 
     def hessian(self) -> Array:
         """D2u at the last evaluation, (d, d, *shape): inverse of D, so that its det solves the row.
@@ -176,6 +260,8 @@ class MongeAmpere:
         Symmetric positive definite even where the minimiser lies on a face.
         """
         lat, stencil = self.lattice, self.stencil
+        if self.images is not None:
+            self._shift_form()  # without the derivative of the mean
         tensor = stencil.tensor(self.frame.source.spacing) / stencil.gauge[:, None, None]
         inverse = np.linalg.inv(tensor)
         return np.moveaxis(inverse.reshape(*lat.shape, lat.dim, lat.dim), (-2, -1), (0, 1))
@@ -194,62 +280,74 @@ class MongeAmpere:
         return int(np.count_nonzero(gain > SCAN_TOLERANCE)), max(0.0, float(gain.max()))
 
 
+# A mean over an image may lower a weight of the stencil to this share of it, not to zero.
+SMALLEST_WEIGHT = 0.05
+
+
+class Images:
+    """The images of the cells of one equation, over which the target is averaged.
+
+    ``shift`` is log(mean of mu over the cell) - log(mu at its centre): what the target's mean is
+    compared with, so that equal densities are mapped by the identity.
+    """
+
+    def __init__(self, equation: MongeAmpere, footprint: Footprint, shift: Array) -> None:
+        self.equation, self.footprint, self.shift = equation, footprint, shift
+        n, dim = equation.lattice.size, equation.lattice.dim
+        self.superbase = equation.superbase.copy()
+        self.counts = np.ones((n, dim), np.int16)
+        self.blend = np.zeros(n)
+        self.change = np.zeros((n, dim * (dim + 1) // 2))
+        self.frozen = False
+        equation.stencil.clamped = np.empty_like(equation.stencil.weights)
+
+    def average(self, *, refresh: bool) -> None:
+        """Blend means over images into log nu and its derivative; ``refresh``: images anew."""
+        eq, frame, lat = self.equation, self.equation.frame, self.equation.lattice
+        if refresh:
+            self.superbase[:] = eq.superbase
+        footprint_kernels.AVERAGE[lat.dim](
+            eq.padded, lat.row_start, lat.n_last, lat.strides, 0, frame.metric, frame.affine,
+            frame.slope, frame.per_cell, self.superbase, self.footprint.densities, SPLINE_HALO,
+            self.footprint.variation, BLEND_FROM, BLEND_TO, refresh and not self.frozen,
+            self.shift, self.counts, self.blend, eq.log_target, eq.stencil.drift, self.change,
+        )  # fmt: skip
+
+    def add_change(self) -> None:
+        """Add the derivative with respect to D2u to the stencil of the equation."""
+        eq = self.equation
+        footprint_kernels.ADD_CHANGE[eq.lattice.dim](
+            self.change,
+            eq.superbase,
+            eq.stencil.gauge,
+            SMALLEST_WEIGHT,
+            eq.stencil.weights,
+            eq.stencil.clamped,
+        )
+
+
+def _row_weights(density: Array) -> Array | None:
+    """Weights of rows where cells at a floor would dominate the rms residual; None elsewhere."""
+    mean = density.mean()
+    if density.min() >= THIN * mean:
+        return None
+    return np.asarray(np.sqrt(2 * density / (density + mean)))
+
+
 # Reach of the superbases that a full scan compares, and the difference in r that counts.
 SCAN_REACH = {1: 1, 2: 5, 3: 1}
 SCAN_TOLERANCE = 1e-8
 
 
-def all_superbases(dim: int, reach: int) -> Array:
-    """All bases of Z^d (up to signs and order) whose lattice vectors stay within ``reach``.
-
-    In 2-D all pairs of vectors, so that each superbase and each of its faces is met; in 3-D all
-    superbases reached by flips from the canonical one.  Shape (n, d, d).
-    """
-    if dim == 1:
-        return np.ones((1, 1, 1), np.int64)
-    if dim == 2:
-        span = range(-reach, reach + 1)
-        half = [v for v in itertools.product(span, span) if v > (0, 0) and math.gcd(*v) == 1]
-        pairs = [
-            (e, tuple(sign * c for c in f))
-            for e, f in itertools.combinations(half, 2)
-            for sign in (1, -1)
-            if abs(e[0] * f[1] - e[1] * f[0]) == 1
-        ]
-        kept = [p for p in pairs if max(abs(a + b) for a, b in zip(*p, strict=True)) <= reach]
-        return np.array(kept, np.int64)
-    return _superbases_3d(reach)
-
-
-def _superbases_3d(reach: int) -> Array:
-    """Superbases of Z^3 by breadth-first flips, stored as their last three vectors."""
-    start: tuple[tuple[int, ...], ...] = ((-1, -1, -1), (1, 0, 0), (0, 1, 0), (0, 0, 1))
-    seen = {_canonical(start): start}
-    queue = [start]
-    while queue:
-        base = queue.pop()
-        for i, j in itertools.permutations(range(4), 2):
-            rest = [k for k in range(4) if k not in (i, j)]
-            flipped = [tuple(-c for c in base[i]), base[j]]
-            flipped += [tuple(a + b for a, b in zip(base[k], base[i], strict=True)) for k in rest]
-            base2 = tuple(flipped)
-            crosses = np.cross(np.array(base2)[:, None], np.array(base2)[None])
-            key = _canonical(base2)
-            if np.abs(crosses).max() <= reach and key not in seen:
-                seen[key] = base2
-                queue.append(base2)
-    return np.array([b[1:] for b in seen.values()], np.int64)
-
-
-def _canonical(base: tuple[tuple[int, ...], ...]) -> frozenset[tuple[int, ...]]:
-    """The set of lattice vectors of a superbase, up to sign."""
-    vectors = [np.cross(a, b) for a, b in itertools.combinations(np.array(base), 2)]
-    return frozenset(max(tuple(map(int, v)), tuple(map(int, -v))) for v in vectors)
-
-
-def floored(density: Density, default: float) -> tuple[Array, dict[str, float]]:
+def floored(
+    density: Density, default: float, domain: ConvexDomain | None = None
+) -> tuple[Array, dict[str, float]]:
     """Working copy of a density for taking logarithms, and what the floor changed."""
-    values, report = density.working(default)
+    report: FloorReport
+    if domain is None:
+        values, report = density.working(default)
+    else:
+        values, report = continued(density, domain, default)
     return values, {
         "relative": report.relative,
         "cells": report.cells,
@@ -257,19 +355,11 @@ def floored(density: Density, default: float) -> tuple[Array, dict[str, float]]:
     }
 
 
-def positive(problem: Problem) -> tuple[Array, Array, dict[str, dict[str, float]]]:
+def positive(problem: Problem) -> tuple[Array, Array, Floors]:
     """Working copies of source and target, zeros raised to the working floors, and what changed."""
     source, source_floor = floored(problem.source, WORKING_FLOORS["source"])
-    target, target_floor = floored(problem.target, WORKING_FLOORS["target"])
+    target, target_floor = floored(problem.target, WORKING_FLOORS["target"], problem.target_domain)
     return source, target, {"source": source_floor, "target": target_floor}
-
-
-def blurred(values: Array, passes: int) -> Array:
-    """[1 2 1]/4 along every axis, ``passes`` times, evenly reflected."""
-    for _ in range(passes):
-        for axis in range(values.ndim):
-            values = ndimage.correlate1d(values, (0.25, 0.5, 0.25), axis, mode="reflect")
-    return values
 
 
 def split(problem: Problem, potential: Array) -> tuple[Array, float]:

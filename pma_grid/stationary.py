@@ -9,45 +9,24 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from importlib import metadata
 from typing import Any
 
 import numpy as np
 
+from pma_grid.cascade import Cascade, Scheme, Solved
 from pma_grid.errors import ConvergenceError, InvalidInputError, Status
-from pma_grid.grid import Grid
+from pma_grid.globalisation import PATIENCE, Candidate, globalise
 from pma_grid.kernels import CompileClock
-from pma_grid.lattice import Array, Transfer
+from pma_grid.lattice import Array
 from pma_grid.linsolve import Auto, LinearSolver
-from pma_grid.newton import Iterate, Newton, Record
-from pma_grid.operator import (
-    Frame,
-    MongeAmpere,
-    blurred,
-    positive,
-    split,
-)
+from pma_grid.newton import Newton, Record
+from pma_grid.operator import positive, split
 from pma_grid.problem import Problem
 from pma_grid.progress import reporter
-from pma_grid.target import LogSpline, log_centre_values
 from pma_grid.transport import Transport
 from pma_grid.validation import is_number
-
-# Axes of at most this many cells are not coarsened further.
-COARSEST_AXIS = 8
-# The tolerance of `tol=None`, and its share of the estimated truncation error if that is smaller.
-DEFAULT_TOLERANCE = 1e-5
-TRUNCATION_SHARE = 0.1
-# Coarse grids only start finer ones: solved to this share of their own truncation error.
-COARSE_SHARE = 0.05
-COARSE_TOLERANCE = 1e-3
-# Passes of the [1 2 1]/4 blur of the target that a stalled grid is started again from.
-BLURS = (16, 4, 1)
-# Nodes an axis for prolonging phi.  Smooth data: an error of h^6 in phi is one of h^4 in second
-# differences, as good as the extrapolated start.  Rough data: linear interpolation rings least.
-SMOOTH_POINTS = 6
-ROUGH_POINTS = 2
 
 
 def solve(
@@ -61,6 +40,9 @@ def solve(
     max_iterations: int = 50,
     verify_monotone: bool = False,
     monotone_gradient: bool = False,
+    averaging: bool = True,
+    fallback: bool = True,
+    threads: int = 1,
 ) -> Transport:
     """Optimal transport for the cost |x - y|^2 between two densities on grids.
 
@@ -88,16 +70,26 @@ def solve(
         Compare the superbase walk with a full scan at the end; see ``stats["monotone"]``.
     monotone_gradient : bool
         Use a Lax-Friedrichs (strictly monotone, first-order) gradient in the target density.
+    averaging : bool
+        Average the target over the image of each cell where it varies much within it; off, its
+        value at the gradient is taken everywhere.  Never with ``monotone_gradient``.
+    fallback : bool
+        Where Newton's method stalls, or its result is not resolved by the grid, or the target has
+        gaps, try the sparse entropic solver too, as a start and as the answer: see Notes.
+    threads : int
+        Threads that share the work.
 
     Returns
     -------
     Transport
-        With ``status`` CONVERGED, or REGULARISED where exact zeros were raised to a floor.
+        With ``status`` CONVERGED, or REGULARISED where thin densities were raised to a floor
+        (``stats["floors"]``).  An `EntropicTransport` with ``status`` ENTROPIC and its sparse plan
+        where that has the larger dual value: torn maps, disconnected supports.
 
     Raises
     ------
     ConvergenceError
-        The residual did not reach ``tol``; its ``result`` is the partial Transport.
+        No attempt reached its tolerance; its ``result`` is the partial Transport.
     InvalidInputError
         An argument is out of its range.
 
@@ -106,6 +98,12 @@ def solve(
     Second order in the spacing for u and grad u (smooth positive densities).  Cost: a few residual
     evaluations and multigrid cycles on the finest grid, O(N).  Memory: about 35 arrays of N doubles
     in 2-D.
+
+    Where the target varies by more than some percent over the image of a cell, the equation is that
+    of finite volumes, (mean of mu over the cell) = (mean of nu over its image) det D2u, by which
+    photographs, noise and concentrated densities converge.  ``stats["candidates"]`` lists what was tried.
+    Each candidate's potential gives a rigorous lower bound of the W2^2 between the atoms at the
+    cell centres (Legendre transforms; ``stats["hard_dual"]``), and the largest one is returned.
 
     References
     ----------
@@ -129,17 +127,21 @@ def solve(
             history.append(record)
             report(record)
 
-        newton = Newton(linear_solver or Auto(), max_iterations, keep, started)
-        run = _Cascade(problem, newton, tol, monotone_gradient)
-        result = run.from_potential(initial) if initial is not None else run.nested()
-        scan = (
-            result.equation.scan(result.state.phi, result.state.alpha) if verify_monotone else None
-        )
+        patience = min(PATIENCE, max_iterations) if fallback else max_iterations
+        newton = Newton(linear_solver or Auto(), patience, keep, started)
+        scheme = Scheme(averaging and not monotone_gradient, monotone_gradient)
+        first = Cascade(problem, positive(problem), newton, tol, scheme, persist=not fallback)
+        solved = first.nested() if initial is None else _refined(first, initial)
+        best, candidates = globalise(first, solved, fallback=fallback, threads=threads)
+        scan = None
+        if verify_monotone and best.solved is not None:
+            state = best.solved.state
+            scan = best.solved.equation.scan(state.phi, state.alpha)
     seconds = time.perf_counter() - started
-    stats = _statistics(run, result, history, seconds, clock.seconds)
+    stats = _statistics(best, candidates, history, seconds, clock.seconds)
     if scan is not None:
         stats["monotone"] = {"cells": scan[0], "largest_gain": scan[1]}
-    return _conclude(problem, run, result, stats)
+    return _conclude(problem, best, stats)
 
 
 def _check(tol: float | None, max_iterations: int) -> None:
@@ -154,241 +156,78 @@ def _check(tol: float | None, max_iterations: int) -> None:
         )
 
 
-@dataclass
-class _Solved:
-    """The equation and the iterate of one grid."""
-
-    equation: MongeAmpere
-    state: Iterate
-    tol: float
-    summary: dict[str, Any] = field(default_factory=dict)
-
-
-@dataclass
-class _Start:
-    """Starts of one grid: for smooth data phi + trend, for rough data the linear interpolant."""
-
-    plain: Array
-    linear: Array
-    trend: Array
-    alpha: float
-    alpha_trend: float
-
-    @classmethod
-    def zero(cls, shape: tuple[int, ...]) -> _Start:
-        """The start of the coarsest grid: box to box affinely."""
-        zero = np.zeros(shape)
-        return cls(zero, zero, zero, 0.0, 0.0)
-
-    def iterate(self, smooth: bool) -> Iterate:
-        """The start as an iterate of its own."""
-        if smooth:
-            return Iterate(self.plain + self.trend, self.alpha + self.alpha_trend)
-        return Iterate(self.linear.copy(), self.alpha)
-
-    def compare(self, equation: MongeAmpere) -> tuple[bool, float]:
-        """Whether the smooth start has the smaller residual, and the truncation error estimated.
-
-        The coarser solution misses by the difference of two truncation errors, three quarters of
-        the coarser one: a third of its residual is that of this grid.
-        """
-        rough = equation.evaluate(self.linear, self.alpha)
-        better = equation.evaluate(self.plain + self.trend, self.alpha + self.alpha_trend)
-        if better > rough:
-            return False, rough / 3
-        return True, equation.evaluate(self.plain, self.alpha) / 3
-
-
-class _Cascade:
-    """The sequence of grids from coarse to fine, and the solves on them."""
-
-    def __init__(
-        self, problem: Problem, newton: Newton, tol: float | None, monotone_gradient: bool
-    ) -> None:
-        self.problem = problem
-        self.newton = newton
-        self.tol = tol
-        self.monotone_gradient = monotone_gradient
-        source, target, self.floors = positive(problem)
-        self.densities = [(source, target)]
-        while True:
-            finer = self.densities[0]
-            pair = (_coarsened(finer[0]), _coarsened(finer[1]))
-            if pair[0].shape == finer[0].shape:
-                break
-            self.densities.insert(0, pair)
-        self.summaries: list[dict[str, Any]] = []
-
-    def equation(self, index: int, superbase: Array | None) -> MongeAmpere:
-        """The discretised equation of one level."""
-        return self._level_equation(index, self.densities[index][1], superbase)
-
-    def _level_equation(self, index: int, target: Array, superbase: Array | None) -> MongeAmpere:
-        """The equation of a level for its target or a blurred one."""
-        source = self.densities[index][0]
-        mine, other = self.problem.source.grid, self.problem.target.grid
-        return MongeAmpere(
-            log_centre_values(source),
-            Grid(source.shape, mine.lower, mine.upper),
-            LogSpline(log_centre_values(target), Grid(target.shape, other.lower, other.upper)),
-            superbase=superbase,
-            monotone_gradient=self.monotone_gradient,
+def _refined(cascade: Cascade, initial: Transport | Array) -> Solved:
+    """Newton on the finest grid alone, from a given potential."""
+    problem = cascade.problem
+    potential = initial.potential if isinstance(initial, Transport) else np.asarray(initial)
+    if potential.shape != problem.source.shape:
+        raise InvalidInputError(
+            f"initial has shape {potential.shape}, the source grid "
+            f"{problem.source.shape}; they must agree: "
+            "interpolate the potential to the source grid"
         )
-
-    def from_potential(self, initial: Transport | Array) -> _Solved:
-        """Newton on the finest grid alone, from a given potential."""
-        potential = initial.potential if isinstance(initial, Transport) else np.asarray(initial)
-        if potential.shape != self.problem.source.shape:
-            raise InvalidInputError(
-                f"initial has shape {potential.shape}, the source grid "
-                f"{self.problem.source.shape}; they must agree: "
-                "interpolate the potential to the source grid"
-            )
-        potential = Transport.from_potential(self.problem, potential).potential
-        state = Iterate(split(self.problem, potential)[0], 0.0)
-        last = len(self.densities) - 1
-        return self._run(last, self.equation(last, None), state, self.tol or DEFAULT_TOLERANCE)
-
-    def nested(self) -> _Solved:
-        """Coarse to fine; each start comes from the coarser solutions in the way that paid last."""
-        start = _Start.zero(self.densities[0][0].shape)
-        superbase = None
-        smooth, truncation = True, 1e-7
-        for index in range(len(self.densities)):
-            equation = self.equation(index, superbase)
-            last = index == len(self.densities) - 1
-            if last:
-                tol = self._final_tolerance(truncation, start.plain, equation)
-            else:
-                smooth, truncation = start.compare(equation)
-                tol = max(self.tol or 0.0, min(COARSE_TOLERANCE, COARSE_SHARE * truncation), 1e-10)
-            solved = self._run(index, equation, start.iterate(smooth), tol)
-            if not last:
-                start = self._next_start(index, start, solved.state)
-                superbase = self._transfer(index).nearest(equation.superbase_field())
-        return solved
-
-    def _transfer(self, index: int) -> Transfer:
-        return Transfer(self.densities[index + 1][0].shape, self.densities[index][0].shape)
-
-    def _next_start(self, index: int, before: _Start, solved: Iterate) -> _Start:
-        """What the next finer grid may start from."""
-        transfer = self._transfer(index)
-        ratio = 0.0
-        if index > 0:
-            shapes = [self.densities[k][0].shape for k in (index + 1, index, index - 1)]
-            axis = int(np.argmax(shapes[0]))
-            h = [1.0 / shape[axis] for shape in shapes]
-            ratio = (h[1] ** 2 - h[0] ** 2) / (h[2] ** 2 - h[1] ** 2)
-        change = ratio * (solved.phi - before.plain)
-        return _Start(
-            plain=transfer.interpolate(solved.phi, SMOOTH_POINTS),
-            linear=transfer.interpolate(solved.phi, ROUGH_POINTS),
-            trend=transfer.interpolate(change, SMOOTH_POINTS),
-            alpha=solved.alpha,
-            alpha_trend=ratio * (solved.alpha - before.alpha),
-        )
-
-    def _final_tolerance(self, truncation: float, guess: Array, equation: MongeAmpere) -> float:
-        """Tolerance of the finest grid: asked for, or from the next coarser truncation error."""
-        if self.tol is not None:
-            return self.tol
-        # second differences of phi round to about eps |phi|, in units of the metric
-        rounding = 50 * np.finfo(float).eps * np.abs(guess).max() / equation.frame.metric.min()
-        return max(
-            min(DEFAULT_TOLERANCE, TRUNCATION_SHARE * truncation / 4), float(rounding), 1e-12
-        )
-
-    def _run(self, index: int, equation: MongeAmpere, state: Iterate, tol: float) -> _Solved:
-        """Newton on one level; the summary is kept for the statistics."""
-        begun = time.perf_counter()
-        source, _ = self.densities[index]
-        first = Iterate(state.phi, state.alpha)
-        state = self.newton.run(equation, source, state, tol)
-        blurs = 0
-        if not state.status.succeeded:
-            blurs = len(BLURS)
-            state = self._continuation(index, equation, first, state, tol)
-        self.summaries.append(
-            {
-                "shape": list(equation.lattice.shape),
-                "newton": state.steps,
-                "linear": state.linear_iterations,
-                "residual": state.residual,
-                "tol": tol,
-                "mass_constant": state.alpha,
-                "faces": equation.faces,
-                "linear_solver": list(state.solvers),
-                "status": str(state.status),
-                "continuation": blurs,
-                "seconds": time.perf_counter() - begun,
-            }
-        )
-        return _Solved(equation, state, tol)
-
-    def _continuation(
-        self, index: int, equation: MongeAmpere, first: Iterate, stalled: Iterate, tol: float
-    ) -> Iterate:
-        """Less and less blurred targets, then the target itself; the better of it and ``stalled``.
-
-        Newton stalls where log nu varies much within a stencil's image; a blur only moves the
-        start of the last solve, which is that of the data as given.
-        """
-        source, target = self.densities[index]
-        superbase = None
-        state = first
-        for passes in BLURS:
-            smoothed = self._level_equation(index, blurred(target, passes), superbase)
-            state = self.newton.run(smoothed, source, state, max(tol, COARSE_TOLERANCE))
-            superbase = smoothed.superbase_field()
-        equation.restart(smoothed.superbase_field())
-        final = self.newton.run(equation, source, state, tol)
-        if final.residual > stalled.residual:
-            equation.evaluate(stalled.phi, stalled.alpha)
-            final.phi, final.alpha, final.residual = stalled.phi, stalled.alpha, stalled.residual
-        final.steps += stalled.steps
-        final.linear_iterations += stalled.linear_iterations
-        return final
-
-
-def _coarsened(values: Array) -> Array:
-    """Averages on a grid with every axis halved that still has more than the coarsest size."""
-    shape = tuple((n + 1) // 2 if n > COARSEST_AXIS else n for n in values.shape)
-    return Transfer(values.shape, shape).average(values)
+    potential = Transport.from_potential(problem, potential).potential
+    return cascade.refine(cascade.last, split(problem, potential)[0])
 
 
 def _statistics(
-    run: _Cascade, solved: _Solved, history: list[Record], seconds: float, compiling: float
+    best: Candidate,
+    candidates: list[Candidate],
+    history: list[Record],
+    seconds: float,
+    compiling: float,
 ) -> dict[str, Any]:
-    names = ("numpy", "scipy", "numba", "pyamg")
-    return {
-        "iterations": sum(level["newton"] for level in run.summaries),
-        "linear_iterations": sum(level["linear"] for level in run.summaries),
-        "residual": solved.state.residual,
-        "tol": solved.tol,
-        "mass_constant": solved.state.alpha,
+    """What all the candidates took, and how the best one ended."""
+    cascades = [c.cascade for c in candidates if c.cascade is not None]
+    levels = [level for cascade in cascades for level in cascade.summaries]
+    stats = {
+        "iterations": sum(level["newton"] for level in levels),
+        "linear_iterations": sum(level["linear"] for level in levels),
+        "levels": levels,
+        "candidates": [candidate.record() for candidate in candidates],
+        "history": [asdict(record) for record in history],
         "seconds": seconds - compiling,
         "compile_seconds": compiling,
-        "floors": run.floors,
-        "linear_solver": run.summaries[-1]["linear_solver"],
-        "levels": run.summaries,
-        "history": [asdict(record) for record in history],
         "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in names},
+        | {name: metadata.version(name) for name in ("numpy", "scipy", "numba", "pyamg")},
+    }
+    if best.entropic is not None:
+        return best.entropic.stats | stats | {"levels": best.entropic.stats["levels"]}
+    assert best.solved is not None and best.cascade is not None
+    state = best.solved.state
+    if np.isfinite(best.dual):
+        stats["hard_dual"] = best.dual
+    return stats | {
+        "residual": state.residual,
+        "tol": best.solved.tol,
+        "mass_constant": state.alpha,
+        "averaged": best.solved.equation.images is not None,
+        "floors": best.cascade.working[2],
+        "linear_solver": best.cascade.summaries[-1]["linear_solver"],
     }
 
 
-def _conclude(problem: Problem, run: _Cascade, solved: _Solved, stats: dict[str, Any]) -> Transport:
+def _conclude(problem: Problem, best: Candidate, stats: dict[str, Any]) -> Transport:
     """The Transport, or the error that carries it."""
-    status = solved.state.status
-    if status is Status.CONVERGED and any(f["cells"] for f in run.floors.values()):
-        status = Status.REGULARISED
-    frame = Frame(problem.source.grid, problem.target.grid)
-    result = Transport(problem, frame.quadratic() + solved.state.phi, status=status, stats=stats)
+    status = best.status
+    result: Transport
+    if best.entropic is not None:
+        result = best.entropic
+        result.stats = stats
+    else:
+        if status is Status.CONVERGED and any(f["cells"] for f in stats["floors"].values()):
+            status = Status.REGULARISED
+        result = Transport(problem, best.potential, status=status, stats=stats)
     if not status.succeeded:
-        raise ConvergenceError(
-            f"{status.value} (rms residual {solved.state.residual:.2e}, asked for "
-            f"{solved.tol:.2e}, mass constant {solved.state.alpha:.2e})",
-            result=result,
-        )
+        raise ConvergenceError(f"{status.value} ({_shortfall(stats)})", result=result)
     return result
+
+
+def _shortfall(stats: dict[str, Any]) -> str:
+    """By how much the tolerance was missed."""
+    if "residual" in stats:
+        return (
+            f"rms residual {stats['residual']:.2e}, asked for {stats['tol']:.2e}, mass constant "
+            f"{stats['mass_constant']:.2e}"
+        )
+    return f"marginal error {stats['marginal_error']:.2e}, asked for {stats['tol']:.2e}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy import ndimage
 
 from pma_grid.grid import Grid
 from pma_grid.kernels import interpolation, transfer
@@ -13,6 +14,15 @@ from pma_grid.lattice import Array, Lattice
 SPLINE_HALO = 2
 # Relative difference of centre value and cell average beyond which the data count as rough.
 ROUGH = 0.02
+# Change of log nu over the image of a cell from which, and to which, its mean takes over from its
+# point value.
+BLEND_FROM, BLEND_TO = 0.05, 0.25
+# Largest correction of a spline coefficient, over the lowest value nearby.
+OVERSHOOT = 0.5
+# Corrections towards a positive spline with the averages asked for.
+CORRECTIONS = 5
+# Images of up to this many target cells are looked for where the mean may be needed.
+IDLE_IMAGE = 8.0
 
 
 def log_centre_values(averages: Array) -> Array:
@@ -64,3 +74,70 @@ class LogSpline:
         slopes = [np.abs(np.diff(self.coefficients, axis=i)).max() for i in range(self.grid.dim)]
         bound: Array = np.array(slopes) / np.array(self.grid.spacing)
         return bound
+
+
+# Weights of B-spline coefficients in the mean over a cell: its integral (1-D), and two midpoints an
+# axis, as the image of a cell of the target's size is sampled.
+CELL_MEAN = {1: (1 / 6, 2 / 3, 1 / 6), 2: (5 / 32, 11 / 16, 5 / 32), 3: (5 / 32, 11 / 16, 5 / 32)}
+
+
+def cell_means(coefficients: Array) -> Array:
+    """Means over the cells of the quadratic B-spline of the given coefficients."""
+    for axis in range(coefficients.ndim):
+        weights = CELL_MEAN[coefficients.ndim]
+        coefficients = ndimage.correlate1d(coefficients, weights, axis, mode="reflect")
+    return coefficients
+
+
+def histospline(averages: Array) -> Array:
+    """Positive coefficients of a quadratic B-spline whose cell means are ``averages``.
+
+    Where the interpolating spline would not be positive its correction is cut, and the means are
+    come close to by multiplicative corrections (Richardson 1972, Lucy 1974), which keep it so.
+    """
+    coefficients = averages.copy()
+    for axis, n in enumerate(averages.shape):
+        outer = math.prod(averages.shape[:axis])
+        # the mean of a quadratic B-spline over a cell is a cubic B-spline at its centre
+        interpolation.prefilter_axis(coefficients.reshape(outer, n, -1))
+    limit = OVERSHOOT * ndimage.minimum_filter(averages, size=3, mode="reflect")
+    coefficients = averages + np.clip(coefficients - averages, -limit, limit)
+    for _ in range(CORRECTIONS):
+        coefficients *= cell_means(averages / cell_means(coefficients))
+    return np.asarray(coefficients)
+
+
+class Footprint:
+    """Means of a target over the images of source cells, where it varies much within them.
+
+    Parameters
+    ----------
+    values : ndarray
+        The target's cell averages, positive.
+    logarithms : ndarray
+        log nu at its cell centres.
+
+    Attributes
+    ----------
+    densities : ndarray
+        Coefficients of the quadratic B-spline whose cell averages are ``values``, padded; where
+        that would overshoot, a compromise with ``values`` themselves, whose spline never does.
+    variation : ndarray
+        By how much log nu changes over a target cell: half its range over the cell's neighbours.
+    """
+
+    def __init__(self, values: Array, logarithms: Array) -> None:
+        coefficients = histospline(values)
+        lattice = Lattice(values.shape, SPLINE_HALO)
+        padded = lattice.zeros()
+        lattice.fill(coefficients, padded)
+        self.densities = padded.reshape(lattice.padded_shape)
+        neighbours = (3,) * values.ndim
+        highest = ndimage.maximum_filter(logarithms, size=neighbours, mode="reflect")
+        lowest = ndimage.minimum_filter(logarithms, size=neighbours, mode="reflect")
+        self.variation = 0.5 * (highest - lowest)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nu is so smooth that no image of a reasonable size needs a mean."""
+        return bool(IDLE_IMAGE * self.variation.max() < BLEND_FROM)

@@ -10,6 +10,7 @@ import numpy as np
 
 from pma_grid import storage
 from pma_grid.density import Density
+from pma_grid.domains import stored_domain
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
@@ -105,7 +106,8 @@ class Transport:
 
     @cached_property
     def _function(self) -> Potential:
-        return Potential(self.phi, self.problem.source.grid, self.problem.target.grid)
+        problem = self.problem
+        return Potential(self.phi, problem.source.grid, problem.target.grid, problem.target_domain)
 
     @cached_property
     def gradient(self) -> Array:
@@ -127,7 +129,7 @@ class Transport:
         Returns
         -------
         ndarray, shape (m, d)
-            Points of the target box; at cell centres exactly `gradient`.
+            Points of the target box or domain; at cell centres exactly `gradient`.
 
         Raises
         ------
@@ -170,9 +172,10 @@ class Transport:
         """h = log(rho_u / mu) at the cell centres, dimensionless; NaN where u is not convex.
 
         rho_u = nu(grad u) det D2u, with the monotone determinant; `stats["mass_constant"]` is the
-        constant that h comes close to for a solution.
+        constant that h comes close to for a solution.  nu(grad u) is averaged over the images of
+        cells where `solve` did so (``stats["averaged"]``).
         """
-        return MongeAmpere.of(self.problem).evaluate_log(self.phi)
+        return _equation(self).evaluate_log(self.phi)
 
     @cached_property
     def hessian(self) -> Array:
@@ -255,9 +258,16 @@ class Transport:
 
 def discrete_hessian(transport: Transport) -> Array:
     """`Transport.hessian` of any potential."""
-    equation = MongeAmpere.of(transport.problem)
-    equation.evaluate(transport.phi, float(transport.stats.get("mass_constant", 0.0)))
+    equation = _equation(transport)
+    for _ in range(1 if equation.images is None else 2):  # images by the superbases of u
+        equation.evaluate(transport.phi, float(transport.stats.get("mass_constant", 0.0)))
     return equation.hessian()
+
+
+def _equation(transport: Transport) -> MongeAmpere:
+    """The discrete equation that a transport was solved with."""
+    averaged = bool(transport.stats.get("averaged", False))
+    return MongeAmpere.of(transport.problem, averaged=averaged)
 
 
 def storable_pair(problem: Problem) -> tuple[dict[str, Array], dict[str, Any]]:
@@ -268,6 +278,8 @@ def storable_pair(problem: Problem) -> tuple[dict[str, Array], dict[str, Any]]:
         name: {"grid": density.grid.to_dict(), "floor": density.floor, "mass": density.mass}
         for name, density in pair.items()
     }
+    if problem.target_domain is not None:
+        meta["target_domain"] = problem.target_domain.to_dict()
     return arrays, meta
 
 
@@ -277,4 +289,5 @@ def stored_pair(arrays: dict[str, Array], meta: dict[str, Any]) -> Problem:
         Density(arrays[name], Grid.from_dict(meta[name]["grid"]), floor=meta[name]["floor"])
         for name in ("source", "target")
     ]
-    return Problem(*densities)
+    domain = meta.get("target_domain")
+    return Problem(*densities, target_domain=None if domain is None else stored_domain(domain))

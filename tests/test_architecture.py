@@ -23,18 +23,22 @@ ROWS = (
     ("smoothing",),  # cosine transforms of fields
     ("grid",),  # takes the largest number of axes from validation
     # domains: convex sets cut the cells of a grid
-    # extension: ghost cells for them; matrices and stencils know nothing of sets
-    ("linsolve", "density", "domains", "extension"),
+    ("linsolve", "density", "domains"),
+    # superbases: lists of lattice bases that the equation is compared over
     # target: a density between its cell centres, for the equation to be evaluated at grad u
-    ("problem", "conjugate", "target"),
+    # extension: the lattice between a box and a convex set; linsolve sees a lattice like any other
+    ("problem", "conjugate", "superbases", "target", "extension"),
+    # restriction: what a convex set makes of a problem's target
+    ("restriction",),
     ("operator", "certificate"),
     # quadrature: the integrals of a potential that transport reports
     # mirrors: what a flow must know of its mirror, with the divergences that a State needs
     ("quadrature", "mirrors"),
     # newton: the globalised step, used by stationary; parabolic: the operator in log form, a mirror
     ("transport", "newton", "parabolic"),
+    # cascade: nested iteration over grids, below everything that decides what to do with it
     # pushforward: what a map makes of the source, on bins; entropic transports are drawn with it
-    ("flow", "pushforward"),  # a State carries a mirror operator, a Flow gives a Transport
+    ("flow", "pushforward", "cascade"),  # a State carries a mirror operator, a Flow gives a Transport
     # observables: functions of a State; oracles: flows in closed form, they return a Flow;
     # entropic: Sinkhorn's algorithm (a package named sinkhorn would hide the function)
     ("entropic", "stepping", "observables", "oracles"),
@@ -42,6 +46,8 @@ ROWS = (
     # peers: other packages' plans as entropic transports
     ("loading", "peers"),
     ("cases",),  # closed forms come from oracles
+    # globalisation: the attempts of solve and the choice between them; it tries entropic plans
+    ("globalisation",),
     # beginning: where a flow starts; it makes the first State with stepping
     ("stationary", "beginning"),
     # recording: the fold over states; equilibrium: the stationary potential, from stationary

@@ -11,7 +11,8 @@ from pma_grid.kernels import DIMENSION
 from pma_grid.kernels import lattice as kernels
 from pma_grid.lattice import Lattice
 from pma_grid.linsolve import Stencil
-from pma_grid.operator import MongeAmpere, all_superbases
+from pma_grid.operator import MongeAmpere
+from pma_grid.superbases import all_superbases
 from pma_grid.target import LogSpline, log_centre_values
 
 COUNT = {1: 1, 2: 3, 3: 6}

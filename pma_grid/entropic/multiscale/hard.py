@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from pma_grid.conjugate import legendre
-from pma_grid.entropic.reduction import Axes, Reduced
+from pma_grid.entropic.reduction import Axes, Reduced, Return
 from pma_grid.lattice import Array
+from pma_grid.problem import Problem
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,6 +71,16 @@ def from_source(reduced: Reduced, f: Array) -> HardPair:
     g, back = transform(f, reduced.a > 0, reduced.x, reduced.y)
     value = float((reduced.a * f).sum() + (reduced.b * g).sum())
     return HardPair(f, g, (there, back), value)
+
+
+def atomic_dual(problem: Problem, potential: Array) -> float:
+    """A lower bound of W2^2 between the atoms at the cell centres, length^2, from any potential.
+
+    ``potential``: finite values of u at the source's cell centres, convex or not.
+    """
+    back = Return(problem)
+    pair = from_source(Reduced.of(problem), back.reduce(potential))
+    return max(0.0, back.squared_distance(pair.value))
 
 
 def hard_pairs(reduced: Reduced, f: Array, g: Array) -> tuple[HardPair, HardPair]:

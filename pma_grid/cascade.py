@@ -1,0 +1,244 @@
+"""Nested iteration: the equation on coarsened grids first, each solution the start of a finer one.
+
+Starts are extrapolated in h^2 from two coarser solutions where that helps; superbases come along.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from pma_grid.grid import Grid
+from pma_grid.lattice import Array, Transfer
+from pma_grid.newton import Iterate, Newton
+from pma_grid.operator import Floors, Frame, MongeAmpere
+from pma_grid.problem import Problem
+
+# Axes of at most this many cells are not coarsened further.
+COARSEST_AXIS = 8
+# The tolerance of `tol=None`, and its share of the estimated truncation error if that is smaller.
+DEFAULT_TOLERANCE = 1e-5
+TRUNCATION_SHARE = 0.1
+# Coarse grids only start finer ones: solved to this share of their own truncation error.
+COARSE_SHARE = 0.05
+COARSE_TOLERANCE = 1e-3
+# Nodes an axis for prolonging phi.  Smooth data: an error of h^6 in phi is one of h^4 in second
+# differences, as good as the extrapolated start.  Rough data: linear interpolation rings least.
+SMOOTH_POINTS = 6
+ROUGH_POINTS = 2
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """Which discretisation: a target averaged over images of cells, a monotone gradient."""
+
+    averaged: bool = True
+    monotone_gradient: bool = False
+
+
+@dataclass
+class Solved:
+    """The equation and the iterate of the finest grid that was reached."""
+
+    equation: MongeAmpere
+    state: Iterate
+    tol: float
+    index: int
+
+
+@dataclass
+class Start:
+    """Starts of one grid: for smooth data phi + trend, for rough data the linear interpolant."""
+
+    plain: Array
+    linear: Array
+    trend: Array
+    alpha: float = 0.0
+    alpha_trend: float = 0.0
+
+    @classmethod
+    def at(cls, phi: Array) -> Start:
+        """A given potential, without a trend."""
+        return cls(phi, phi, np.zeros_like(phi))
+
+    def iterate(self, smooth: bool) -> Iterate:
+        """The start as an iterate of its own."""
+        if smooth:
+            return Iterate(self.plain + self.trend, self.alpha + self.alpha_trend)
+        return Iterate(self.linear.copy(), self.alpha)
+
+    def compare(self, equation: MongeAmpere) -> tuple[bool, float]:
+        """Whether the smooth start has the smaller residual, and the truncation error estimated.
+
+        The coarser solution misses by the difference of two truncation errors, three quarters of
+        the coarser one: a third of its residual is that of this grid.
+        """
+        rough = equation.evaluate(self.linear, self.alpha)
+        better = equation.evaluate(self.plain + self.trend, self.alpha + self.alpha_trend)
+        if better > rough:
+            return False, rough / 3
+        return True, equation.evaluate(self.plain, self.alpha) / 3
+
+
+@dataclass
+class Cascade:
+    """The sequence of grids from coarse to fine, and the solves on them.
+
+    Attributes
+    ----------
+    problem : Problem
+    working : tuple
+        Positive cell averages of source and target on the finest grids, and what floors changed.
+    newton : Newton
+    tol : float or None
+        rms residual asked for on the finest grid.
+    scheme : Scheme
+    persist : bool
+        Go on to finer grids from one on which Newton's method stalled.
+    densities : list of tuple of ndarray
+        The working averages of every grid, coarsest first.
+    summaries : list of dict
+        What was done on each grid, for the statistics.
+    """
+
+    problem: Problem
+    working: tuple[Array, Array, Floors]
+    newton: Newton
+    tol: float | None
+    scheme: Scheme
+    persist: bool = False
+    densities: list[tuple[Array, Array]] = field(init=False)
+    summaries: list[dict[str, Any]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.densities = [self.working[:2]]
+        while True:
+            finer = self.densities[0]
+            pair = (_coarsened(finer[0]), _coarsened(finer[1]))
+            if pair[0].shape == finer[0].shape:
+                break
+            self.densities.insert(0, pair)
+
+    @property
+    def last(self) -> int:
+        """Index of the finest grid."""
+        return len(self.densities) - 1
+
+    def grids(self, index: int) -> tuple[Grid, Grid]:
+        """Grids of one level."""
+        pair = self.problem.source.grid, self.problem.target.grid
+        source, target = (
+            Grid(values.shape, grid.lower, grid.upper)
+            for values, grid in zip(self.densities[index], pair, strict=True)
+        )
+        return source, target
+
+    def equation(self, index: int, superbase: Array | None) -> MongeAmpere:
+        """The discretised equation of one level."""
+        (source, target), grids = self.densities[index], self.grids(index)
+        return MongeAmpere.between(
+            source,
+            grids[0],
+            target,
+            grids[1],
+            averaged=self.scheme.averaged,
+            domain=self.problem.target_domain,
+            superbase=superbase,
+            monotone_gradient=self.scheme.monotone_gradient,
+        )
+
+    def nested(self) -> Solved:
+        """From the coarsest grid, box to box affinely, to the finest or the first that stalls."""
+        return self.climb(0, Start.at(np.zeros(self.densities[0][0].shape)))
+
+    def refine(self, index: int, phi: Array) -> Solved:
+        """From a potential given on one grid on."""
+        if index == self.last:
+            tol = self.tol or DEFAULT_TOLERANCE
+            return self._run(index, self.equation(index, None), Iterate(phi, 0.0), tol)
+        return self.climb(index, Start.at(phi))
+
+    def climb(self, first: int, start: Start) -> Solved:
+        """Each start comes from the coarser solutions in the way that paid last."""
+        superbase = None
+        smooth, truncation = True, 1e-7
+        for index in range(first, self.last + 1):
+            equation = self.equation(index, superbase)
+            if index == self.last:
+                tol = self._final_tolerance(truncation, start.plain, equation)
+            else:
+                smooth, truncation = start.compare(equation)
+                tol = max(self.tol or 0.0, min(COARSE_TOLERANCE, COARSE_SHARE * truncation), 1e-10)
+            solved = self._run(index, equation, start.iterate(smooth), tol)
+            if index == self.last or not (self.persist or solved.state.status.succeeded):
+                break
+            start = self._next_start(index, start, solved.state, trend=index > first)
+            superbase = self._transfer(index).nearest(equation.superbase_field())
+        return solved
+
+    def potential(self, solved: Solved) -> Array:
+        """u on the finest grid; interpolated where that was not reached."""
+        fine, coarse = self.densities[-1][0].shape, solved.state.phi.shape
+        phi = Transfer(fine, coarse).interpolate(solved.state.phi, ROUGH_POINTS)
+        frame = Frame(self.problem.source.grid, self.problem.target.grid)
+        return np.asarray(frame.quadratic() + phi)
+
+    def _transfer(self, index: int) -> Transfer:
+        return Transfer(self.densities[index + 1][0].shape, self.densities[index][0].shape)
+
+    def _next_start(self, index: int, before: Start, solved: Iterate, *, trend: bool) -> Start:
+        """What the next finer grid may start from."""
+        transfer = self._transfer(index)
+        ratio = 0.0
+        if trend:
+            shapes = [self.densities[k][0].shape for k in (index + 1, index, index - 1)]
+            axis = int(np.argmax(shapes[0]))
+            h = [1.0 / shape[axis] for shape in shapes]
+            ratio = (h[1] ** 2 - h[0] ** 2) / (h[2] ** 2 - h[1] ** 2)
+        change = ratio * (solved.phi - before.plain)
+        return Start(
+            plain=transfer.interpolate(solved.phi, SMOOTH_POINTS),
+            linear=transfer.interpolate(solved.phi, ROUGH_POINTS),
+            trend=transfer.interpolate(change, SMOOTH_POINTS),
+            alpha=solved.alpha,
+            alpha_trend=ratio * (solved.alpha - before.alpha),
+        )
+
+    def _final_tolerance(self, truncation: float, guess: Array, equation: MongeAmpere) -> float:
+        """Tolerance of the finest grid: asked for, or from the next coarser truncation error."""
+        if self.tol is not None:
+            return self.tol
+        # second differences of phi round to about eps |phi|, in units of the metric
+        rounding = 50 * np.finfo(float).eps * np.abs(guess).max() / equation.frame.metric.min()
+        return max(
+            min(DEFAULT_TOLERANCE, TRUNCATION_SHARE * truncation / 4), float(rounding), 1e-12
+        )
+
+    def _run(self, index: int, equation: MongeAmpere, state: Iterate, tol: float) -> Solved:
+        """Newton on one level; the summary is kept for the statistics."""
+        begun = time.perf_counter()
+        state = self.newton.run(equation, self.densities[index][0], state, tol)
+        self.summaries.append(
+            {
+                "shape": list(equation.lattice.shape),
+                "newton": state.steps,
+                "linear": state.linear_iterations,
+                "residual": state.residual,
+                "tol": tol,
+                "mass_constant": state.alpha,
+                "faces": equation.faces,
+                "linear_solver": list(state.solvers),
+                "status": str(state.status),
+                "seconds": time.perf_counter() - begun,
+            }
+        )
+        return Solved(equation, state, tol, index)
+
+
+def _coarsened(values: Array) -> Array:
+    """Averages on a grid with every axis halved that still has more than the coarsest size."""
+    shape = tuple((n + 1) // 2 if n > COARSEST_AXIS else n for n in values.shape)
+    return Transfer(values.shape, shape).average(values)

@@ -1,0 +1,158 @@
+"""What is tried where Newton's method stalls, and which of the candidates is returned.
+
+1. Nested iteration from the coarsest grid.
+2. Where that stalls: the sparse entropic solver on the grid in question (at least `RESCUE_AXIS`
+   cells an axis) gives a start, thin densities are raised to working floors, and Newton goes on.
+3. Where that stalls too, where the mass constant says that the grid does not resolve the data, or
+   where the target has gaps, onto which maps tear: the sparse entropic solver on the grid itself.
+
+Every candidate's potential gives, by exact Legendre transforms, a lower bound of the W2^2 between
+the atoms at the cell centres, of the data as given and whether it solves anything or not.  The
+largest bound decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pma_grid.cascade import Cascade, Solved
+from pma_grid.density import Density
+from pma_grid.entropic.multiscale.hard import atomic_dual
+from pma_grid.entropic.solving import sinkhorn
+from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.errors import InvalidInputError, Status
+from pma_grid.lattice import Array
+from pma_grid.newton import Newton
+from pma_grid.operator import Floors, positive, split
+from pma_grid.problem import Problem
+
+# Smallest axis of the grid on which an entropic start is computed: there it costs next to nothing.
+RESCUE_AXIS = 64
+# Floors, relative to the mean, below which a rescue raises densities: thinner ones move so little
+# mass that they cannot be seen in the result, but their logarithms stall Newton's method.
+RESCUE_FLOORS = {"source": 1e-9, "target": 1e-3}
+# Newton steps after which a start is given up while there are others to try.
+PATIENCE = 30
+# |mass constant| above which the equation is not resolved by the grid.
+RESOLVED = 1e-2
+# Share of empty target cells above which the target has gaps.
+GAPS = 1e-2
+# Cycles of the entropic solver on one grid: with its default eps it takes some tens.
+ENTROPIC_CYCLES = 200
+
+
+@dataclass
+class Candidate:
+    """One way to the answer.
+
+    Attributes
+    ----------
+    name : str
+        "newton", "newton from entropic" or "entropic".
+    status : Status
+    potential : ndarray
+        u at the finest cell centres; interpolated where no solution was reached there.
+    dual : float
+        Lower bound of W2^2 between the atoms at the cell centres, length^2.
+    """
+
+    name: str
+    status: Status
+    potential: Array
+    cascade: Cascade | None = None
+    solved: Solved | None = None
+    entropic: EntropicTransport | None = None
+    dual: float = -np.inf
+
+    def record(self) -> dict[str, Any]:
+        """For the statistics."""
+        dual = self.dual if np.isfinite(self.dual) else None
+        return {"name": self.name, "status": str(self.status), "dual": dual}
+
+
+def globalise(
+    first: Cascade, solved: Solved, *, fallback: bool, threads: int
+) -> tuple[Candidate, list[Candidate]]:
+    """The candidate to be returned and all of them, from what a first attempt came to."""
+    candidates = [_newton("newton", first, solved)]
+    if not fallback or _settled(candidates[0]):
+        return candidates[0], candidates
+    if not solved.state.status.succeeded:
+        candidates += _rescued(first, solved.index, threads)
+        if _settled(candidates[-1]):
+            return candidates[-1], candidates
+    problem = first.problem
+    if not any(c.entropic for c in candidates):
+        candidates += _entropic(problem, threads)
+    for candidate in candidates:
+        candidate.dual = atomic_dual(problem, candidate.potential)
+    return max(candidates, key=lambda c: (c.status.succeeded, c.dual)), candidates
+
+
+def _newton(name: str, cascade: Cascade, solved: Solved) -> Candidate:
+    """What a cascade came to."""
+    return Candidate(name, solved.state.status, cascade.potential(solved), cascade, solved)
+
+
+def _settled(candidate: Candidate) -> bool:
+    """Whether Newton's result needs no comparison."""
+    if candidate.cascade is None or candidate.solved is None or not candidate.status.succeeded:
+        return False
+    resolved = abs(candidate.solved.state.alpha) < RESOLVED
+    return resolved and _gaps(candidate.cascade.problem) < GAPS
+
+
+def _gaps(problem: Problem) -> float:
+    """Share of empty cells where the target has mass to have: in its box or its domain."""
+    empty = problem.target.values == 0
+    if problem.target_domain is not None:
+        empty = empty[problem.target_domain.fractions(problem.target.grid) > 0]
+    return float(np.mean(empty))
+
+
+def _rescued(first: Cascade, stalled: int, threads: int) -> list[Candidate]:
+    """Newton from an entropic start on the grid that stalled; that start too if it is the finest."""
+    cascade = replace(first, working=raised(first.problem))
+    index = next(
+        (k for k, pair in enumerate(cascade.densities) if max(pair[0].shape) >= RESCUE_AXIS),
+        cascade.last,
+    )
+    index = max(index, stalled)
+    grids = cascade.grids(index)
+    problem = first.problem
+    level = Problem(problem.source.resampled(grids[0]), problem.target.resampled(grids[1]))
+    found = _entropic(level, threads)
+    if not found or found[0].entropic is None:
+        return []
+    start = found[0].entropic
+    square = (grids[0].coordinates() ** 2).sum(axis=0) / 2
+    # the soft potential: the hard one has kinks from cell to cell
+    phi = split(level, square - start.source_potential)[0]
+    rescued = _newton("newton from entropic", cascade, cascade.refine(index, phi))
+    return [*(found if index == cascade.last else []), rescued]
+
+
+def _entropic(problem: Problem, threads: int) -> list[Candidate]:
+    """The sparse entropic solver, unless its plan does not fit into memory."""
+    try:
+        sk = sinkhorn(problem, method="multiscale", max_iterations=ENTROPIC_CYCLES, threads=threads)
+    except InvalidInputError:
+        return []
+    return [Candidate("entropic", sk.status, sk.potential, entropic=sk)]
+
+
+def raised(problem: Problem) -> tuple[Array, Array, Floors]:
+    """Working copies with thin densities raised too, and what that changed."""
+    source, target = (
+        Density(d.values, d.grid, floor=max(RESCUE_FLOORS[name], d.floor or 0.0))
+        for name, d in (("source", problem.source), ("target", problem.target))
+    )
+    return positive(Problem(source, target, target_domain=problem.target_domain))
+
+
+def impatient(newton: Newton) -> Newton:
+    """Newton's method with fewer steps, while there are other starts to try."""
+    return replace(newton, max_iterations=min(PATIENCE, newton.max_iterations))

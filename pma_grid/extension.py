@@ -3,47 +3,142 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from scipy import sparse
 
+from pma_grid.domains import ConvexDomain
+from pma_grid.grid import Grid
 from pma_grid.kernels import extension as kernels
-from pma_grid.kernels import lattice as lattice_kernels
 from pma_grid.lattice import Array, Lattice
+from pma_grid.workers import SERIAL, Workers
+
+# Cells that a ghost depends on: those around a point of a row in two dimensions, one cell in one.
+NODES = {1: 1, 2: 4}
 
 
-class Tangent:
-    """The derivative of the ghosts: what `Lattice` does for directions, `fill` and `reflect`."""
+class ExtendedLattice(Lattice):
+    """A lattice whose ghosts are mirrored minima over a convex set (one and two dimensions).
 
-    def __init__(self, lattice: Lattice, positions: Array, count: int) -> None:
-        self.lattice = lattice
-        self.positions = positions
-        self.nodes = np.zeros((positions.size, count), np.int32)
-        self.weights = np.zeros((positions.size, count))
+    `extend` fills the ghosts of a potential; `fill` and `reflect` those of a direction, by the
+    derivative of the last `extend`.
+
+    Parameters
+    ----------
+    shape : tuple of int
+    metric : ndarray, shape (d,)
+        Of the quadratic part of u, index units.
+    vertices : ndarray, shape (m, d)
+        Outline of the set, counterclockwise, as spacing * (y - lower corner of the target box);
+        both ends in one dimension.
+    halo, workers
+        As for `Lattice`.
+    bent : bool
+        Interpolate by parabolas along rows; chords are strictly monotone and first order.
+
+    Attributes
+    ----------
+    positions : ndarray, shape (g,)
+        Flat padded indices of the ghosts.
+    nodes, weights : ndarray, shape (g, NODES[d])
+        Flat padded indices of the cells that each ghost depends on, and the derivatives.
+    """
+
+    def __init__(
+        self,
+        shape: tuple[int, ...],
+        metric: Array,
+        vertices: Array,
+        *,
+        halo: int | None = None,
+        workers: Workers = SERIAL,
+        bent: bool = True,
+    ) -> None:
+        super().__init__(shape, halo, workers)
+        self.bent = bent
+        index = np.indices(self.padded_shape).reshape(self.dim, -1) - self.halo
+        inside = ((index >= 0) & (index < self.shape_array[:, None])).all(axis=0)
+        self.positions = np.flatnonzero(~inside)
+        self.nodes = np.zeros((self.positions.size, NODES[self.dim]), np.int32)
+        self.weights = np.zeros(self.nodes.shape)
+        self._constants: Array = np.empty(0)
+        self._faces: list[_Face] = []
+        if self.dim == 1:
+            self._mirror(float(metric[0]), vertices[:, 0])
+            return
+        slots = np.full(inside.size, -1, np.int64)
+        slots[self.positions] = np.arange(self.positions.size)
+        slots = slots.reshape(self.padded_shape)
+        self._faces = [
+            _face(self, metric, vertices, slots, axis, upper)
+            for axis in (0, 1)
+            for upper in (False, True)
+        ]
+
+    def extend(self, values: Array, padded: Array) -> None:
+        """Write a potential into the padded field, minima in the halo."""
+        self.scatter(values, padded)
+        if self.dim == 1:
+            padded[self.positions] = padded[self.nodes[:, 0]] + self._constants
+        for f in self._faces:
+            kernels.extend_face_2d(
+                padded, f.start, f.inward, f.along, f.cells, self.halo, f.metric, f.normal,
+                f.tangent, f.breaks, f.shifts, f.tables, self.bent, f.slots, self.nodes,
+                self.weights,
+            )  # fmt: skip
 
     def reflect(self, padded: Array) -> None:
         """Fill the halo of a flat padded direction."""
         kernels.spread(padded, self.positions, self.nodes, self.weights)
 
-    def fill(self, values: Array, padded: Array) -> None:
-        """Write a direction into the padded field, halo included."""
-        lat = self.lattice
-        lattice_kernels.scatter_rows(
-            values.reshape(lat.rows, lat.n_last), lat.row_start, lat.n_last, padded
-        )
-        self.reflect(padded)
-
-    def matrix(self) -> sparse.csr_matrix:
+    def ghost_matrix(self) -> sparse.csr_matrix:
         """The padded direction as a linear map of the direction, shape (padded size, N)."""
-        lat = self.lattice
-        cells = (lat.row_start[:, None] + np.arange(lat.n_last)).ravel()
-        index = np.full(int(np.prod(lat.padded_shape)), -1, np.int64)
-        index[cells] = np.arange(lat.size)
+        cells, index = self._numbering
         count = self.nodes.shape[1]
         rows = np.concatenate([cells, np.repeat(self.positions, count)])
-        columns = np.concatenate([np.arange(lat.size), index[self.nodes].ravel()])
-        data = np.concatenate([np.ones(lat.size), self.weights.ravel()])
-        return sparse.coo_matrix((data, (rows, columns)), shape=(index.size, lat.size)).tocsr()
+        columns = np.concatenate([np.arange(self.size), index[self.nodes].ravel()])
+        data = np.concatenate([np.ones(self.size), self.weights.ravel()])
+        return sparse.coo_matrix((data, (rows, columns)), shape=(index.size, self.size)).tocsr()
+
+    @cached_property
+    def _numbering(self) -> tuple[Array, Array]:
+        """Padded indices of the cells, and the cell at each padded index."""
+        cells = (self.row_start[:, None] + np.arange(self.n_last)).ravel()
+        index = np.full(int(np.prod(self.padded_shape)), -1, np.int64)
+        index[cells] = np.arange(self.size)
+        return cells, index
+
+    def _mirror(self, metric: float, ends: Array) -> None:
+        """One dimension: the minimum is over the mirror image alone."""
+        n = self.shape[0]
+        outward = np.where(self.positions < self.halo, -1.0, 1.0)
+        k = np.where(outward < 0, self.halo - self.positions, self.positions - self.halo - n + 1)
+        depth = np.minimum(k, n)
+        self.nodes[:, 0] = self.halo + np.where(outward < 0, depth - 1, n - depth)
+        self.weights[:] = 1.0
+        # what the quadratic part differs by between ghost and mirror image, per cell of distance
+        shift = 0.5 * metric * (k - depth + np.where(outward < 0, 0, 2 * n))
+        reach = np.where(outward < 0, -ends.min(), ends.max())
+        self._constants = (k + depth - 1) * (reach - shift)
+
+
+def lattice_between(
+    source: Grid,
+    target: Grid,
+    domain: ConvexDomain | None,
+    *,
+    halo: int | None = None,
+    workers: Workers = SERIAL,
+    bent: bool = True,
+) -> Lattice:
+    """The lattice of ``source`` for potentials whose gradient fills ``domain`` (None: the box)."""
+    if domain is None:
+        return Lattice(source.shape, halo, workers)
+    h = np.array(source.spacing)
+    metric = h * h * np.array(target.lengths) / np.array(source.lengths)
+    vertices = h * (domain.outline - np.array(target.lower))
+    return ExtendedLattice(source.shape, metric, vertices, halo=halo, workers=workers, bent=bent)
 
 
 @dataclass(frozen=True)
@@ -61,56 +156,6 @@ class _Face:
     shifts: Array
     tables: Array
     slots: Array
-
-
-class ConvexExtension:
-    """Ghosts of phi in two dimensions by mirrored minima over a convex polygon.
-
-    Parameters
-    ----------
-    lattice : Lattice
-    metric : ndarray, shape (2,)
-        Of the quadratic part of u, index units.
-    vertices : ndarray, shape (m, 2)
-        Of the polygon, counterclockwise, as spacing * (y - lower corner of the target box).
-    bent : bool
-        Interpolate by parabolas along rows; chords are strictly monotone and less accurate.
-
-    Attributes
-    ----------
-    tangent : Tangent
-        The derivative of the ghosts at the last `fill`.
-    """
-
-    def __init__(
-        self, lattice: Lattice, metric: Array, vertices: Array, *, bent: bool = True
-    ) -> None:
-        self.lattice, self.bent = lattice, bent
-        index = np.indices(lattice.padded_shape).reshape(2, -1) - lattice.halo
-        inside = ((index >= 0) & (index < lattice.shape_array[:, None])).all(axis=0)
-        positions = np.flatnonzero(~inside)
-        self.tangent = Tangent(lattice, positions, 4)
-        slots = np.full(inside.size, -1, np.int64)
-        slots[positions] = np.arange(positions.size)
-        slots = slots.reshape(lattice.padded_shape)
-        self._faces = [
-            _face(lattice, metric, vertices, slots, axis, upper)
-            for axis in (0, 1)
-            for upper in (False, True)
-        ]
-
-    def fill(self, values: Array, padded: Array) -> None:
-        """Write a potential into the padded field, minima in the halo."""
-        lat, tangent = self.lattice, self.tangent
-        lattice_kernels.scatter_rows(
-            values.reshape(lat.rows, lat.n_last), lat.row_start, lat.n_last, padded
-        )
-        for f in self._faces:
-            kernels.extend_face_2d(
-                padded, f.start, f.inward, f.along, f.cells, lat.halo, f.metric, f.normal,
-                f.tangent, f.breaks, f.shifts, f.tables, self.bent, f.slots, tangent.nodes,
-                tangent.weights,
-            )  # fmt: skip
 
 
 def _face(

@@ -9,10 +9,12 @@ from scipy import ndimage
 
 from pma_grid.conjugate import legendre
 from pma_grid.density import Density
+from pma_grid.domains import ConvexDomain
 from pma_grid.errors import InvalidInputError
+from pma_grid.extension import lattice_between
 from pma_grid.grid import Grid
 from pma_grid.kernels.points import gradient_at, invert
-from pma_grid.lattice import Array, Lattice
+from pma_grid.lattice import Array
 from pma_grid.validation import is_number
 
 if TYPE_CHECKING:
@@ -32,15 +34,19 @@ class Potential:
         At the centres of ``source``.
     source, target : Grid
         Boxes that the gradient maps onto each other; target's centres start the inverse.
+    domain : ConvexDomain, optional
+        What the gradient fills instead of the target box; phi is extended accordingly.
     """
 
-    def __init__(self, phi: Array, source: Grid, target: Grid) -> None:
-        self.source, self.target, self.phi = source, target, phi
+    def __init__(
+        self, phi: Array, source: Grid, target: Grid, domain: ConvexDomain | None = None
+    ) -> None:
+        self.source, self.target, self.phi, self.domain = source, target, phi, domain
         self.stretch = np.array(target.lengths) / np.array(source.lengths)
         self.spacing = np.array(source.spacing)
-        lattice = Lattice(source.shape, POINT_HALO)
+        lattice = lattice_between(source, target, domain, halo=POINT_HALO)
         padded = lattice.zeros()
-        lattice.fill(np.ascontiguousarray(phi), padded)
+        lattice.extend(np.ascontiguousarray(phi), padded)
         self.padded = padded.reshape(lattice.padded_shape)
         self._shape = lattice.shape_array
         self._starts: Array | None = None
@@ -57,16 +63,16 @@ class Potential:
         return total
 
     def gradient(self, x: Array) -> Array:
-        """grad u at points (m, d) of the source box, clipped to the target box."""
+        """grad u at points (m, d) of the source box, clipped to the target box or domain."""
         values, gradients = np.empty(len(x)), np.empty(x.shape)
         gradient_at(
             self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, gradients
         )
         affine = np.array(self.target.lower) + self.stretch * (x - np.array(self.source.lower))
-        image: Array = np.clip(
-            affine + gradients / self.spacing, self.target.lower, self.target.upper
-        )
-        return image
+        image: Array = affine + gradients / self.spacing
+        if self.domain is not None:
+            return self.domain.nearest(image)
+        return np.clip(image, self.target.lower, self.target.upper)
 
     def centred_gradient(self) -> Array:
         """grad u at the source centres by centred differences, (d, *shape)."""
@@ -81,7 +87,17 @@ class Potential:
             affine = self.target.lower[axis] + self.stretch[axis] * (x - self.source.lower[axis])
             shape = [-1 if k == axis else 1 for k in range(self.source.dim)]
             out[axis] = affine.reshape(shape) + difference / (2 * h)
+        if self.domain is not None:
+            image = self.domain.nearest(out.reshape(self.source.dim, -1).T)
+            out = np.ascontiguousarray(image.T).reshape(out.shape)
         return out
+
+    def between(self, t: float, box: Grid) -> Potential:
+        """(1 - t) |x|^2 / 2 + t u, whose gradient maps into ``box``, between the two boxes."""
+        moving = Potential(t * self.phi, self.source, box)
+        # not by reflection: its own ghosts, where u fills a domain
+        moving.padded = t * self.padded
+        return moving
 
     def starts(self) -> Array:
         """Indices of the source cell that maximises <x, y> - u(x) at each target centre."""
@@ -105,13 +121,18 @@ class Potential:
         return np.clip(x, self.source.lower, self.source.upper), values
 
 
-def cell_integral(function: Array, masses: Array) -> float:
+def cell_integral(function: Array, masses: Array, whole: Array | None = None) -> float:
     """int f dm from centre values of f and cell masses, fourth order for smooth densities.
 
     A cell contributes m f + (h^2/24) m f'' + (h^2/12) m' f' an axis: the mean of a quadratic, and
-    the slope of the density within the cell.
+    the slope of the density within the cell.  ``whole``: cells that a domain does not cut; other
+    cells, whose ``function`` is that at the centroid of their part, and their neighbours
+    contribute m f alone, which is second order.
     """
     total = float((masses * function).sum())
+    kept = np.ones(masses.shape)
+    if whole is not None:
+        kept = ndimage.minimum_filter(whole.astype(float), size=3, mode="nearest")
     for axis in range(function.ndim):
         if function.shape[axis] < 3:
             continue
@@ -119,7 +140,7 @@ def cell_integral(function: Array, masses: Array) -> float:
         ends = [np.take(second, [k], axis) for k in (0, -1)]
         second = np.concatenate([ends[0], second, ends[1]], axis)
         slopes = np.gradient(function, axis=axis) * np.gradient(masses, axis=axis)
-        total += float((masses * second).sum()) / 24 + float(slopes.sum()) / 12
+        total += float((kept * masses * second).sum()) / 24 + float((kept * slopes).sum()) / 12
     return total
 
 
@@ -128,7 +149,11 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
 
     D = u - |x|^2/2.  Written with displacements, so that nearly equal densities lose no digits.
     """
-    y = target.grid.coordinates().reshape(target.dim, -1).T
+    there, whole = target.grid.coordinates(), None
+    if potential.domain is not None:
+        there = np.moveaxis(potential.domain.centroids(target.grid), -1, 0)
+        whole = potential.domain.fractions(target.grid) == 1.0
+    y = there.reshape(target.dim, -1).T
     centres = source.grid.coordinates().reshape(source.dim, -1).T
     shift = potential.phi + _shift(potential, centres).reshape(source.shape)
     x, phi = potential.inverse(y)
@@ -138,12 +163,13 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
     at_centres = 0.5 * ((centres[nearest] - y) ** 2).sum(axis=1) + shift.ravel()[nearest]
     lowest = np.minimum(lowest, at_centres)
     masses = [d.values * d.grid.cell_volume for d in (source, target)]
-    value = cell_integral(lowest.reshape(target.shape), masses[1]) - cell_integral(shift, masses[0])
+    value = cell_integral(lowest.reshape(target.shape), masses[1], whole)
+    value -= cell_integral(shift, masses[0])
     # no coupling does better than to move the means, whatever the potential; the means are those of
     # the same quadrature, or a shift of the box would not shift the value
     shifts = [
-        cell_integral(there, masses[1]) - cell_integral(here, masses[0])
-        for there, here in zip(target.grid.coordinates(), source.grid.coordinates(), strict=True)
+        cell_integral(image, masses[1], whole) - cell_integral(point, masses[0])
+        for image, point in zip(there, source.grid.coordinates(), strict=True)
     ]
     return max(float(np.square(shifts).sum()), 2 * value)
 
@@ -184,10 +210,14 @@ def mccann(
     if grid is None:
         grid = between_boxes
     box = Grid(grid.shape, between_boxes.lower, between_boxes.upper)
-    moving = Potential(t * potential.phi, source, box)
+    moving = potential.between(t, box)
     z = grid.coordinates().reshape(grid.dim, -1).T
     inside = moving.target.contains(z)
     x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))
+    if potential.domain is not None:
+        # no point of the source is moved to z where the nearest one is not moved near it
+        missed = np.abs(moving.gradient(x) - z) > 0.5 * np.array(grid.spacing)
+        inside &= ~missed.any(axis=1)
     ends = (1 - t) * log_source(x) + t * log_target(potential.gradient(x))
     matrices = np.moveaxis(hessian, (0, 1), (-2, -1))
     between = np.linalg.slogdet((1 - t) * np.eye(grid.dim) + t * matrices)[1]

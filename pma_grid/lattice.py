@@ -27,6 +27,8 @@ HALO = {1: 1, 2: 8, 3: 3}
 # Slabs of a two-coloured sweep: a power of two, at most so many, at least so many halos high.
 SLABS = 16
 HALOS_A_SLAB = 2
+# Cells of a piece of a field that is made, used and forgotten while it is in the cache.
+PIECE = 2**14
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,16 @@ class Lattice:
         count = 1 << (most.bit_length() - 1)
         return np.arange(count + 1) * n // count * (self.rows // n)
 
+    def part(self, first: int, last: int) -> tuple[Array, int, slice]:
+        """``row_start``, ``n_last`` and the cells of a part of the first axis, for kernels."""
+        n = self.shape[0]
+        plane = self.size // n
+        cells = slice(first * plane, last * plane)
+        if self.dim == 1:
+            return self.row_start + first, last - first, cells
+        rows = self.rows // n
+        return self.row_start[first * rows : last * rows], self.n_last, cells
+
     def sweep(self, task: Callable[[tuple[int, int]], object], *, backward: bool) -> None:
         """Run ``task`` on all slabs of one colour, then on those of the other.
 
@@ -140,6 +152,20 @@ class Lattice:
             )
         )
 
+    def gather(self, padded: Array, values: Array) -> None:
+        """``values`` (contiguous) receives the interior of the padded field."""
+        rows = values.reshape(self.rows, self.n_last)
+        self.share(
+            lambda s: kernels.gather_rows(padded, self.row_start[s.rows], self.n_last, rows[s.rows])
+        )
+
+    def add(self, values: Array, padded: Array) -> None:
+        """Add a field of the grid to the interior of the padded one."""
+        rows = values.reshape(self.rows, self.n_last)
+        self.share(
+            lambda s: kernels.add_rows(rows[s.rows], self.row_start[s.rows], self.n_last, padded)
+        )
+
 
 def lagrange(s: Array, points: int) -> Array:
     """Lagrange weights at offset s in [0, 1) for ``points`` nodes, s between the middle two."""
@@ -150,6 +176,15 @@ def lagrange(s: Array, points: int) -> Array:
             if m != k:
                 weights[:, k] *= (s - nodes[m]) / (nodes[k] - nodes[m])
     return weights
+
+
+def _sums(values: Array, axis: int, begin: Array, share: Array) -> Array:
+    """Sums along an axis: of the fine cells from begin[c] on, and what the one before leaves."""
+    shape = values.shape
+    fine = values.reshape(math.prod(shape[:axis]), shape[axis], -1)
+    coarse = np.empty((fine.shape[0], begin.size - 1, fine.shape[2]), values.dtype)
+    transfer_kernels.restrict_axis(fine, begin, share.astype(values.dtype), coarse)
+    return coarse.reshape(*shape[:axis], begin.size - 1, *shape[axis + 1 :])
 
 
 class Transfer:
@@ -189,33 +224,42 @@ class Transfer:
 
         Axes of ``values`` beyond those of the grid are kept.
         """
-        beyond = values.shape[len(self.fine) :]
-        for axis, (n, m) in enumerate(zip(self.fine, self.coarse, strict=True)):
-            if n != m:
-                fine = values.reshape(math.prod(self.coarse[:axis]), n, -1)
-                values = self._restrict_axis(fine, axis)
-        return values.reshape(*self.coarse, *beyond)
+        values = values.reshape(*self.fine, *values.shape[len(self.fine) :])
+        sums = np.empty((*self.coarse, *values.shape[len(self.fine) :]), values.dtype)
+        self.restrict_made(lambda first, last, _: values[first:last], sums)
+        return sums
 
-    def _restrict_axis(self, fine: Array, axis: int) -> Array:
-        """Sums along the middle axis of an (outer, n, inner) view."""
-        first, share = self._overlaps[axis]
-        share = share.astype(fine.dtype)
-        coarse = np.empty((fine.shape[0], self.coarse[axis], fine.shape[2]), fine.dtype)
+    def restrict_made(self, make: Callable[[int, int, int], Array], sums: Array) -> None:
+        """Sums over coarse cells of a field that is made piece by piece, just before it is summed.
 
-        def task(part: tuple[slice, slice]) -> None:
-            outer, middle = part
-            firsts = first[middle.start : middle.stop + 1]
-            transfer_kernels.restrict_axis(fine[outer], firsts, share, coarse[part])
+        ``make(first, last, new)`` gives the fine cells first..last of the first axis; those before
+        ``new`` belong to the piece before as well.  Pieces depend on the grids alone.
+        """
+        m, cells = self.coarse[0], math.prod(self.fine)
+        pieces = min(m, max(1, cells // PIECE))
 
-        self.workers.each(task, self._parts(coarse))
-        return coarse
+        def task(part: tuple[int, int]) -> None:
+            for k in range(*part):
+                first, last = k * m // pieces, (k + 1) * m // pieces
+                sums[first:last] = self._sums_of_piece(first, last, make)
 
-    def _parts(self, view: Array) -> list[tuple[slice, slice]]:
-        """Contiguous parts of an (outer, n, inner) view, one a thread: its first long axis cut."""
-        outer, n, _ = view.shape
-        if outer == 1:
-            return [(slice(0, 1), slice(a, b)) for a, b in self.workers.cut(n, view.size)]
-        return [(slice(a, b), slice(0, n)) for a, b in self.workers.cut(outer, view.size)]
+        self.workers.each(task, self.workers.cut(pieces, cells))
+
+    def _sums_of_piece(
+        self, first: int, last: int, make: Callable[[int, int, int], Array]
+    ) -> Array:
+        """Sums over the coarse cells first..last of the first axis."""
+        if self.fine[0] == self.coarse[0]:
+            values = make(first, last, first)
+        else:
+            begin, share = self._overlaps[0]
+            before = max(0, begin[first] - 1)
+            values = make(before, begin[last], begin[first])
+            values = _sums(values, 0, begin[first : last + 1] - before, share[before:])
+        for axis in range(1, len(self.fine)):
+            if self.fine[axis] != self.coarse[axis]:
+                values = _sums(values, axis, *self._overlaps[axis])
+        return values
 
     def average(self, values: Array) -> Array:
         """Averages over coarse cells."""
@@ -237,14 +281,16 @@ class Transfer:
         """Interpolation along the middle axis of (outer, n, inner) views."""
         index, weight = self._tables(axis, points)
         weight = weight.astype(fine.dtype)
+        outer, n, _ = fine.shape
 
-        def task(part: tuple[slice, slice]) -> None:
-            outer, middle = part
-            transfer_kernels.interpolate_axis(
-                coarse[outer], index[middle], weight[middle], fine[part]
-            )
+        def task(part: tuple[int, int]) -> None:
+            some = slice(*part)
+            if outer == 1:  # views of one line of blocks are contiguous
+                transfer_kernels.interpolate_axis(coarse, index[some], weight[some], fine[:, some])
+            else:
+                transfer_kernels.interpolate_axis(coarse[some], index, weight, fine[some])
 
-        self.workers.each(task, self._parts(fine))
+        self.workers.each(task, self.workers.cut(n if outer == 1 else outer, fine.size))
 
     def _tables(self, axis: int, points: int) -> tuple[Array, Array]:
         key = (axis, points)

@@ -38,12 +38,12 @@ def scatter_rows(values, row_start, n_last, padded):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def gather_rows(padded, row_start, n_last, scale, values):
-    """Copy ``scale`` times the interior rows of the flat ``padded`` array into ``values``."""
+def gather_rows(padded, row_start, n_last, values):
+    """Copy the interior rows of the flat ``padded`` array into ``values``."""
     for row in range(row_start.size):
         p = row_start[row]
         for j in range(n_last):
-            values[row, j] = scale * padded[p + j]
+            values[row, j] = padded[p + j]
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -78,83 +78,8 @@ def _make_apply(m, dim):
     return apply
 
 
-def _make_smooth(m):
-    @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
-    def smooth(
-        slabs, first, last, rhs, row_start, n_last, offsets, weights, inverse_diagonal, backward,
-        padded,
-    ):
-        """Gauss-Seidel in the slabs first, first + 2, ... of A q = rhs, by rows within a slab.
-
-        A q = q / inverse_diagonal - sum w q.  Two slabs are swept side by side: each waits for its
-        own last value, so that the processor has always something to do.
-        """
-        step = -1 if backward else 1
-        start = n_last - 1 if backward else 0
-        for s in range(first, last, 4):
-            t = s + 2 if s + 2 < last else s
-            rows = slabs[s + 1] - slabs[s]
-            others = slabs[t + 1] - slabs[t] if t > s else 0
-            both = min(rows, others)
-            for r in range(max(rows, others)):
-                # beyond the lower of the two slabs the higher one goes on alone
-                if r < rows:
-                    row = slabs[s + 1] - 1 - r if backward else slabs[s] + r
-                else:
-                    row = slabs[t + 1] - 1 - r if backward else slabs[t] + r
-                c, p = row * n_last + start, row_start[row] + start
-                if r < both:
-                    row = slabs[t + 1] - 1 - r if backward else slabs[t] + r
-                    d, q = row * n_last + start, row_start[row] + start
-                    for _ in range(n_last):
-                        v, w = rhs[c], rhs[d]
-                        for k in range(m):
-                            o, u = offsets[c, k], offsets[d, k]
-                            v += weights[c, 2 * k] * padded[p + o]
-                            v += weights[c, 2 * k + 1] * padded[p - o]
-                            w += weights[d, 2 * k] * padded[q + u]
-                            w += weights[d, 2 * k + 1] * padded[q - u]
-                        padded[p] = v * inverse_diagonal[c]
-                        padded[q] = w * inverse_diagonal[d]
-                        c, p, d, q = c + step, p + step, d + step, q + step
-                else:
-                    for _ in range(n_last):
-                        v = rhs[c]
-                        for k in range(m):
-                            o = offsets[c, k]
-                            v += weights[c, 2 * k] * padded[p + o]
-                            v += weights[c, 2 * k + 1] * padded[p - o]
-                        padded[p] = v * inverse_diagonal[c]
-                        c, p = c + step, p + step
-
-    return smooth
-
-
-def _make_defect(m):
-    @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
-    def defect(rhs, padded, row_start, n_last, offsets, weights, inverse_diagonal, scale, out):
-        """``out`` (N,) receives scale * (rhs - A q) with the A of the smoother."""
-        for row in range(row_start.size):
-            p = row_start[row]
-            c = row * n_last
-            for _ in range(n_last):
-                value = rhs[c] - padded[p] / inverse_diagonal[c]
-                for k in range(m):
-                    o = offsets[c, k]
-                    value += (
-                        weights[c, 2 * k] * padded[p + o] + weights[c, 2 * k + 1] * padded[p - o]
-                    )
-                out[c] = scale[c] * value
-                p += 1
-                c += 1
-
-    return defect
-
-
-_COUNT = {1: 1, 2: 3, 3: 6}
-APPLY = {dim: _make_apply(m, dim) for dim, m in _COUNT.items()}
-SMOOTH = {dim: _make_smooth(m) for dim, m in _COUNT.items()}
-DEFECT = {dim: _make_defect(m) for dim, m in _COUNT.items()}
+COUNT = {1: 1, 2: 3, 3: 6}
+APPLY = {dim: _make_apply(m, dim) for dim, m in COUNT.items()}
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -248,44 +173,6 @@ def assemble_padded(row_start, n_last, strides, offsets, weights, drift, rows, c
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def tensors(vectors, weights, out):
-    """Diffusion tensor D = sum_k w_k e_k e_k^T, upper triangle by rows: ``out`` (N, d(d+1)/2)."""
-    n_cells, m, dim = vectors.shape
-    for c in range(n_cells):
-        t = 0
-        for i in range(dim):
-            for j in range(i, dim):
-                value = 0.0
-                for k in range(m):
-                    value += weights[c, k] * vectors[c, k, i] * vectors[c, k, j]
-                out[c, t] = value
-                t += 1
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def two_sided_weights(vectors, weights, pull, clip, reaction, out, inverse_diagonal):
-    """Weights w_k (1 +- t_k), t_k = clip(e_k . pull / 2), whose sum is J with its drift D pull.
-
-    Clipping keeps every weight non-negative (an upwind-limited drift): fit for a smoother.  The
-    diagonal is the sum of the weights and the reaction.
-    ``out`` (N, 2 m), ``inverse_diagonal`` (N,).
-    """
-    n_cells, m, dim = vectors.shape
-    for c in range(n_cells):
-        total = 0.0
-        for k in range(m):
-            t = 0.0
-            for i in range(dim):
-                t += vectors[c, k, i] * pull[c, i]
-            t = min(clip, max(-clip, 0.5 * t))
-            w = weights[c, k]
-            out[c, 2 * k] = w * (1.0 + t)
-            out[c, 2 * k + 1] = w * (1.0 - t)
-            total += w
-        inverse_diagonal[c] = 1.0 / (2.0 * total + reaction)
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
 def add_viscosity(padded, row_start, n_last, strides, viscosity, gauge, out):
     """out += gauge * sum_i viscosity_i (q(x+1_i) + q(x-1_i) - 2 q(x))."""
     for row in range(row_start.size):
@@ -311,15 +198,3 @@ def link(vectors, strides, offsets):
             for i in range(dim):
                 o += vectors[c, k, i] * strides[i]
             offsets[c, k] = o
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def assemble_two_sided(shape, vectors, weights, out):
-    """Adds A without its reaction, A q = sum w (q(x) - q(neighbour)), to ``out`` (N, N)."""
-    n_cells, m, _ = vectors.shape
-    for c in range(n_cells):
-        for k in range(m):
-            for side in range(2):
-                w = weights[c, 2 * k + side]
-                out[c, c] += w
-                out[c, neighbour(c, vectors[c, k], 1 - 2 * side, shape)] -= w

@@ -8,13 +8,16 @@ preconditioner needs no more.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from pma_grid.kernels import DIMENSION
-from pma_grid.kernels import lattice as kernels
-from pma_grid.lattice import Array, Lattice, Transfer
+from pma_grid.kernels import hierarchy as kernels
+from pma_grid.kernels.lattice import COUNT, link
+from pma_grid.lattice import Array, Lattice, Share, Transfer
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
 
@@ -23,37 +26,55 @@ COARSEST_CELLS = 80
 # Axes whose mean diffusion is below this share of the largest are not coarsened: point smoothing
 # reduces errors only along strongly coupled axes.
 SEMI_COARSENING = 0.3
+# Rows of the finest grid from which its strengths are judged.
+SAMPLED_ROWS = 128
 # Largest |t_k| of an upwind-limited weight w_k (1 + t_k); 1 would cut one neighbour off.
 DRIFT_CLIP = 0.95
 
 
 class _Level:
-    """Arrays of one grid of the hierarchy."""
+    """Arrays of one grid of the hierarchy.
 
-    def __init__(self, shape: tuple[int, ...], halo: int | None = None) -> None:
-        self.lattice = lat = Lattice(shape, halo)
-        count = {1: 1, 2: 3, 3: 6}[lat.dim]
-        n = lat.size
-        self.tensor = np.empty((n, lat.dim * (lat.dim + 1) // 2), SINGLE)
-        self.drift = np.empty((n, lat.dim), SINGLE)
+    ``moments`` (N, 1 + d(d+1)/2 + d), of coarse grids, are the density, and tensor and drift times
+    it.  The finest level makes its own piece by piece.
+    """
+
+    def __init__(self, lattice: Lattice) -> None:
+        self.lattice = lattice
+        count = COUNT[lattice.dim]
+        n = lattice.size
         self.density = np.empty(n, SINGLE)
         self.inverse_density: Array = np.empty(0, SINGLE)
         self.weights = np.empty((n, 2 * count), SINGLE)
         self.inverse_diagonal = np.empty(n, SINGLE)
         self.rhs = np.empty(n, SINGLE)
-        self.defect = np.empty(n, SINGLE)
-        self.padded = lat.zeros(SINGLE)
-        self.vectors = np.empty((n, count, lat.dim), np.int8)
-        self.offsets = np.empty((n, count), np.int32)
+        self.padded = lattice.zeros(SINGLE)
+        self.vectors: Array = np.empty((0, count, lattice.dim), np.int8)
+        self.offsets: Array = np.empty((0, count), np.int32)
+        self.moments: Array = np.empty(0, SINGLE)
         self.transfer: Transfer | None = None
 
-    def weigh(self, weights: Array, reaction: float) -> None:
-        """Two-sided smoother weights from the stencil weights, the tensor and the drift."""
-        pull = np.empty_like(self.drift)
-        DIMENSION[self.lattice.dim].solve_tensor(self.tensor, self.drift, pull)
-        kernels.two_sided_weights(
-            self.vectors, weights, pull, DRIFT_CLIP, reaction, self.weights, self.inverse_diagonal
-        )
+    def weigh(self, weights: Array, drift: Array, cells: slice, reaction: float) -> None:
+        """Two-sided smoother weights from the stencil weights and the drift of some cells."""
+        dim = self.lattice.dim
+        tensor = _tensors(self.vectors[cells], weights)
+        pull = np.empty_like(drift)
+        DIMENSION[dim].solve_tensor(tensor, drift, pull)
+        kernels.TWO_SIDED_WEIGHTS[dim](
+            self.vectors[cells], weights, pull, DRIFT_CLIP, reaction, self.weights[cells],
+            self.inverse_diagonal[cells],
+        )  # fmt: skip
+
+    def defect(self, first: int, last: int, _: int) -> Array:
+        """density (rhs - A q) in a part of the first axis."""
+        lat = self.lattice
+        row_start, n_last, cells = lat.part(first, last)
+        out = np.empty((last - first, *lat.shape[1:]), SINGLE)
+        kernels.DEFECT[lat.dim](
+            self.rhs[cells], self.padded, row_start, n_last, self.offsets[cells],
+            self.weights[cells], self.inverse_diagonal[cells], self.density[cells], out.ravel(),
+        )  # fmt: skip
+        return out
 
     def smooth(self, backward: bool) -> None:
         """One Gauss-Seidel sweep, slab by slab in two colours, halo refreshed."""
@@ -80,12 +101,12 @@ class VCycle:
     def __call__(self, residual: Array, out: Array) -> None:
         """``out`` receives an approximation of J^{-1} residual."""
         level = self.levels[0]
-        np.negative(residual, out=level.rhs, casting="same_kind")
-        self._cycle(0)
         lat = level.lattice
-        kernels.gather_rows(
-            level.padded, lat.row_start, lat.n_last, 1.0, out.reshape(lat.rows, lat.n_last)
+        lat.share(
+            lambda s: np.negative(residual[s.cells], out=level.rhs[s.cells], casting="same_kind")
         )
+        self._cycle(0)
+        lat.gather(level.padded, out)
 
     def _cycle(self, depth: int) -> None:
         level = self.levels[depth]
@@ -98,20 +119,13 @@ class VCycle:
             level.smooth(backward=False)
         coarse = self.levels[depth + 1]
         assert level.transfer is not None
-        kernels.DEFECT[lat.dim](
-            level.rhs, level.padded, lat.row_start, lat.n_last, level.offsets, level.weights,
-            level.inverse_diagonal, level.density, level.defect,
-        )  # fmt: skip
-        restricted = level.transfer.restrict(level.defect.reshape(lat.shape))
-        np.multiply(restricted.ravel(), coarse.inverse_density, out=coarse.rhs)
+        level.transfer.restrict_made(level.defect, coarse.rhs.reshape(coarse.lattice.shape))
+        coarse.rhs *= coarse.inverse_density
         self._cycle(depth + 1)
-        inner = coarse.lattice
-        correction = np.empty((inner.rows, inner.n_last), SINGLE)
-        kernels.gather_rows(coarse.padded, inner.row_start, inner.n_last, SINGLE(1), correction)
-        correction = level.transfer.interpolate(correction.reshape(inner.shape))
-        kernels.add_rows(
-            correction.reshape(lat.rows, lat.n_last), lat.row_start, lat.n_last, level.padded
-        )
+        correction = np.empty(coarse.lattice.shape, SINGLE)
+        coarse.lattice.gather(coarse.padded, correction)
+        correction = level.transfer.interpolate(correction)
+        lat.add(correction, level.padded)
         lat.reflect(level.padded)
         for _ in range(self._sweeps):
             level.smooth(backward=True)
@@ -137,69 +151,138 @@ class Multigrid:
                 return Handle("multigrid", stencil, cycle, previous, lagged=True)
             levels = cycle.levels
         else:
-            levels = [_finest(stencil)]
+            levels = [_Level(stencil.lattice)]
         fine = levels[0]
-        # the stencil's vectors move on with the next evaluation
-        fine.vectors[:], fine.offsets[:] = stencil.vectors, stencil.offsets
-        kernels.tensors(stencil.vectors, stencil.positive_weights, fine.tensor)
-        fine.drift[:] = stencil.drift
-        fine.density[:] = stencil.row_scale / np.mean(stencil.row_scale)
-        fine.weigh(stencil.positive_weights, stencil.reaction)
-        depth = 0
-        while True:
-            shape = _coarser(levels[depth])
-            if shape is None:
-                break
-            if depth + 1 == len(levels) or levels[depth + 1].lattice.shape != shape:
-                del levels[depth + 1 :]
-                levels.append(_Level(shape))
-                levels[depth].transfer = Transfer(levels[depth].lattice.shape, shape)
-            _coarsen(levels[depth], levels[depth + 1], stencil.reaction)
+        fine.vectors = stencil.vectors
+        # a stencil's vectors move on with the next evaluation
+        fine.offsets = stencil.offsets.copy() if self.lag else stencil.offsets
+        np.multiply(stencil.row_scale, 1 / np.mean(stencil.row_scale), out=fine.density,
+                    casting="same_kind")  # fmt: skip
+        shape = _coarser(stencil.lattice.shape, _strengths(stencil))
+        _link(levels, 0, shape)
+        if shape is None:
+            fine.weigh(stencil.positive_weights, stencil.drift, slice(None), stencil.reaction)
+        else:
+            _average_finest(stencil, *levels[:2])
+        depth = 1
+        while shape is not None:
+            _complete(*levels[depth - 1 : depth + 1], stencil.reaction)
+            shape = _coarser(shape, _diagonals(levels[depth].moments[:, 1:], len(shape)))
+            _link(levels, depth, shape)
+            if shape is not None:
+                _average(*levels[depth : depth + 2])
             depth += 1
-        del levels[depth + 1 :]
         cycle = VCycle(levels, _pseudo_inverse(levels[-1], stencil.reaction), self.sweeps)
         return Handle("multigrid", stencil, cycle, previous)
 
 
-def _finest(stencil: Stencil) -> _Level:
-    level = _Level(stencil.lattice.shape)
-    level.lattice = stencil.lattice
-    return level
+def _link(levels: list[_Level], depth: int, shape: tuple[int, ...] | None) -> None:
+    """Keep or make a level of ``shape`` below ``depth``; None ends the hierarchy there."""
+    if shape is not None and depth + 1 < len(levels) and levels[depth + 1].lattice.shape == shape:
+        return
+    del levels[depth + 1 :]
+    if shape is not None:
+        lat = levels[depth].lattice
+        levels.append(_Level(Lattice(shape, workers=lat.workers)))
+        levels[depth].transfer = Transfer(lat.shape, shape, lat.workers)
 
 
-def _coarser(level: _Level) -> tuple[int, ...] | None:
+def _tensors(vectors: Array, weights: Array) -> Array:
+    """Diffusion tensors of stencils, upper triangles by rows."""
+    dim = vectors.shape[2]
+    tensor = np.empty((len(vectors), dim * (dim + 1) // 2), SINGLE)
+    kernels.TENSORS[dim](vectors, weights, tensor)
+    return tensor
+
+
+def _strengths(stencil: Stencil) -> Array:
+    """Diagonals of the diffusion tensors of the finest grid, of a sample of its rows."""
+    lat, n = stencil.lattice, stencil.vectors.shape[0]
+    step = max(1, lat.rows // SAMPLED_ROWS)
+
+    def rows(values: Array) -> Array:
+        sampled = values.reshape(lat.rows, lat.n_last, *values.shape[1:])[::step]
+        return np.ascontiguousarray(sampled).reshape(-1, *values.shape[1:])
+
+    assert n == lat.size
+    return _diagonals(_tensors(rows(stencil.vectors), rows(stencil.positive_weights)), lat.dim)
+
+
+def _diagonals(tensor: Array, dim: int) -> Array:
+    """The diagonal entries of packed tensors, in double precision."""
+    return np.asarray(tensor[:, [0, dim, 2 * dim - 1][:dim]], float)
+
+
+def _coarser(shape: tuple[int, ...], diagonals: Array) -> tuple[int, ...] | None:
     """Next coarser shape, halving the strongly coupled axes; None when small enough."""
-    lat = level.lattice
-    if lat.size <= COARSEST_CELLS:
+    if math.prod(shape) <= COARSEST_CELLS:
         return None
-    dim = lat.dim
-    diagonal = [0, dim, 2 * dim - 1][:dim]
-    entries = level.tensor[:, diagonal].astype(float)
-    strength = np.mean(entries / entries.sum(axis=1, keepdims=True), axis=0)
-    able = np.array(lat.shape) > 1
+    strength = np.mean(diagonals / diagonals.sum(axis=1, keepdims=True), axis=0)
+    able = np.array(shape) > 1
     strongest = strength[able].max()
     halve = able & (strength >= SEMI_COARSENING * strongest)
-    return tuple((n + 1) // 2 if h else n for n, h in zip(lat.shape, halve, strict=True))
+    return tuple((n + 1) // 2 if h else n for n, h in zip(shape, halve, strict=True))
 
 
-def _coarsen(fine: _Level, coarse: _Level, reaction: float) -> None:
-    """Coarse tensor, drift and density by density-weighted averages; Selling stencils from them."""
+def _average_finest(stencil: Stencil, fine: _Level, coarse: _Level) -> None:
+    """Smoother weights of the finest grid and, while its tensors are at hand, coarse moments."""
+    lat = fine.lattice
+    weights = stencil.positive_weights
+
+    def make(first: int, last: int, new: int) -> Array:
+        _, _, cells = lat.part(first, last)
+        drift = stencil.drift[cells]
+        tensor = _tensors(stencil.vectors[cells], weights[cells])
+        out = np.empty((last - first, *lat.shape[1:], _entries(lat.dim)), SINGLE)
+        kernels.moments(fine.density[cells], tensor, drift, out.reshape(-1, out.shape[-1]))
+        _, _, cells = lat.part(new, last)
+        fine.weigh(weights[cells], stencil.drift[cells], cells, stencil.reaction)
+        return out
+
+    _restrict_moments(fine, coarse, make)
+
+
+def _average(fine: _Level, coarse: _Level) -> None:
+    """Coarse moments: sums of the finer ones."""
+    values = fine.moments.reshape(*fine.lattice.shape, -1)
+    _restrict_moments(fine, coarse, lambda first, last, _: values[first:last])
+
+
+def _restrict_moments(
+    fine: _Level, coarse: _Level, make: Callable[[int, int, int], Array]
+) -> None:
     assert fine.transfer is not None
-    shape, lat = fine.lattice.shape, coarse.lattice
-    ratios = np.array(shape) / np.array(lat.shape)
-    coarse.density[:] = fine.transfer.restrict(fine.density.reshape(shape)).ravel()
-    coarse.inverse_density = 1 / coarse.density
-    pairs = [(i, j) for i in range(lat.dim) for j in range(i, lat.dim)]
-    for t, (i, j) in enumerate(pairs):
-        total = fine.transfer.restrict((fine.density * fine.tensor[:, t]).reshape(shape))
-        coarse.tensor[:, t] = total.ravel() * coarse.inverse_density / (ratios[i] * ratios[j])
-    for i in range(lat.dim):
-        total = fine.transfer.restrict((fine.density * fine.drift[:, i]).reshape(shape))
-        coarse.drift[:, i] = total.ravel() * coarse.inverse_density / ratios[i]
-    weights = np.empty(coarse.offsets.shape, SINGLE)
-    DIMENSION[lat.dim].decompose(coarse.tensor, lat.halo, coarse.vectors, weights)
-    kernels.link(coarse.vectors, lat.strides, coarse.offsets)
-    coarse.weigh(weights, reaction)
+    shape = coarse.lattice.shape
+    coarse.moments = np.empty((coarse.lattice.size, _entries(len(shape))), SINGLE)
+    fine.transfer.restrict_made(make, coarse.moments.reshape(*shape, -1))
+
+
+def _entries(dim: int) -> int:
+    """Moments of a cell: density, tensor, drift."""
+    return 1 + dim * (dim + 1) // 2 + dim
+
+
+def _complete(fine: _Level, coarse: _Level, reaction: float) -> None:
+    """Selling stencils of a coarse grid from its moments."""
+    lat = coarse.lattice
+    n, dim, count = lat.size, lat.dim, COUNT[lat.dim]
+    ratios = np.array(fine.lattice.shape) / np.array(lat.shape)
+    coarse.inverse_density = np.empty(n, SINGLE)
+    coarse.vectors = np.empty((n, count, dim), np.int8)
+    coarse.offsets = np.empty((n, count), np.int32)
+
+    def task(share: Share) -> None:
+        c = share.cells
+        size = c.stop - c.start
+        tensor, drift = np.empty((size, dim * (dim + 1) // 2), SINGLE), np.empty((size, dim), SINGLE)
+        kernels.means(coarse.moments[c], ratios, tensor, drift, coarse.density[c],
+                      coarse.inverse_density[c])  # fmt: skip
+        weights = np.empty((size, count), SINGLE)
+        DIMENSION[dim].decompose(tensor, lat.halo, coarse.vectors[c], weights)
+        link(coarse.vectors[c], lat.strides, coarse.offsets[c])
+        coarse.weigh(weights, drift, c, reaction)
+
+    lat.share(task)
 
 
 def _pseudo_inverse(level: _Level, reaction: float) -> Array:

@@ -136,6 +136,12 @@ class Cascade:
         )
         return source, target
 
+    def level(self, index: int) -> Problem:
+        """The problem on the grids of one level, exact zeros included."""
+        source, target = self.grids(index)
+        pair = self.problem.source.resampled(source), self.problem.target.resampled(target)
+        return Problem(*pair, target_domain=self.problem.target_domain)
+
     def equation(self, index: int, superbase: Array | None) -> MongeAmpere:
         """The discretised equation of one level."""
         (source, target), grids = self.densities[index], self.grids(index)

@@ -25,7 +25,6 @@ from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.lattice import Array
-from pma_grid.newton import Newton
 from pma_grid.operator import Floors, positive, split
 from pma_grid.problem import Problem
 
@@ -33,7 +32,7 @@ from pma_grid.problem import Problem
 RESCUE_AXIS = 64
 # Floors, relative to the mean, below which a rescue raises densities: thinner ones move so little
 # mass that they cannot be seen in the result, but their logarithms stall Newton's method.
-RESCUE_FLOORS = {"source": 1e-9, "target": 1e-3}
+RESCUE_FLOORS = {"source": 1e-4, "target": 1e-3}
 # Newton steps after which a start is given up while there are others to try.
 PATIENCE = 30
 # |mass constant| above which the equation is not resolved by the grid.
@@ -114,25 +113,36 @@ def _gaps(problem: Problem) -> float:
 
 
 def _rescued(first: Cascade, stalled: int, threads: int) -> list[Candidate]:
-    """Newton from an entropic start on the grid that stalled; that start too if it is the finest."""
+    """Newton from entropic starts, each on the grid that stalled last, until one does not help.
+
+    An entropic start on the finest grid is a candidate itself.
+    """
     cascade = replace(first, working=raised(first.problem))
-    index = next(
-        (k for k, pair in enumerate(cascade.densities) if max(pair[0].shape) >= RESCUE_AXIS),
-        cascade.last,
-    )
-    index = max(index, stalled)
-    grids = cascade.grids(index)
-    problem = first.problem
-    level = Problem(problem.source.resampled(grids[0]), problem.target.resampled(grids[1]))
-    found = _entropic(level, threads)
-    if not found or found[0].entropic is None:
-        return []
-    start = found[0].entropic
-    square = (grids[0].coordinates() ** 2).sum(axis=0) / 2
-    # the soft potential: the hard one has kinks from cell to cell
-    phi = split(level, square - start.source_potential)[0]
-    rescued = _newton("newton from entropic", cascade, cascade.refine(index, phi))
+    index = max(stalled, _first_rescue(cascade))
+    while True:
+        level = cascade.level(index)
+        found = _entropic(level, threads)
+        if not found:
+            return []
+        solved = cascade.refine(index, _soft_phi(level, found[0].entropic))
+        if solved.index in (index, cascade.last):
+            break
+        index = solved.index
+    rescued = _newton("newton from entropic", cascade, solved)
     return [*(found if index == cascade.last else []), rescued]
+
+
+def _first_rescue(cascade: Cascade) -> int:
+    """The coarsest grid that shows what the data are like."""
+    fine = (k for k, pair in enumerate(cascade.densities) if max(pair[0].shape) >= RESCUE_AXIS)
+    return next(fine, cascade.last)
+
+
+def _soft_phi(problem: Problem, sk: EntropicTransport | None) -> Array:
+    """phi of the entropic potential: that of the hard one has kinks from cell to cell."""
+    assert sk is not None
+    square = (problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+    return split(problem, square - sk.source_potential)[0]
 
 
 def _entropic(problem: Problem, threads: int) -> list[Candidate]:
@@ -151,8 +161,3 @@ def raised(problem: Problem) -> tuple[Array, Array, Floors]:
         for name, d in (("source", problem.source), ("target", problem.target))
     )
     return positive(Problem(source, target, target_domain=problem.target_domain))
-
-
-def impatient(newton: Newton) -> Newton:
-    """Newton's method with fewer steps, while there are other starts to try."""
-    return replace(newton, max_iterations=min(PATIENCE, newton.max_iterations))

@@ -82,21 +82,42 @@ def _make_defect(m):
     return defect
 
 
-def _make_tensors(m, dim):
-    @njit(error_model="numpy", cache=True, nogil=True)
-    def tensors(vectors, weights, out):
-        """D = sum_k w_k e_k e_k^T, upper triangle by rows: ``out`` (N, d(d+1)/2)."""
-        for c in range(vectors.shape[0]):
-            t = 0
-            for i in range(dim):
-                for j in range(i, dim):
-                    value = 0.0
-                    for k in range(m):
-                        value += weights[c, k] * (vectors[c, k, i] * vectors[c, k, j])
-                    out[c, t] = value
-                    t += 1
+@njit(error_model="numpy", cache=True, nogil=True)
+def _tensors_1d(vectors, weights, out):
+    """D = w e^2."""
+    for c in range(vectors.shape[0]):
+        out[c, 0] = weights[c, 0] * vectors[c, 0, 0] ** 2
 
-    return tensors
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _tensors_2d(vectors, weights, out):
+    """D = sum_k w_k e_k e_k^T, upper triangle by rows: ``out`` (N, d(d+1)/2)."""
+    for c in range(vectors.shape[0]):
+        xx = xy = yy = 0.0
+        for k in range(3):
+            w, x, y = weights[c, k], float(vectors[c, k, 0]), float(vectors[c, k, 1])
+            xx += w * (x * x)
+            xy += w * (x * y)
+            yy += w * (y * y)
+        out[c, 0], out[c, 1], out[c, 2] = xx, xy, yy
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _tensors_3d(vectors, weights, out):
+    """Three-dimensional twin of `_tensors_2d`."""
+    for c in range(vectors.shape[0]):
+        xx = xy = xz = yy = yz = zz = 0.0
+        for k in range(6):
+            w, x = weights[c, k], float(vectors[c, k, 0])
+            y, z = float(vectors[c, k, 1]), float(vectors[c, k, 2])
+            xx += w * (x * x)
+            xy += w * (x * y)
+            xz += w * (x * z)
+            yy += w * (y * y)
+            yz += w * (y * z)
+            zz += w * (z * z)
+        out[c, 0], out[c, 1], out[c, 2] = xx, xy, xz
+        out[c, 3], out[c, 4], out[c, 5] = yy, yz, zz
 
 
 def _make_two_sided_weights(m, dim):
@@ -109,15 +130,19 @@ def _make_two_sided_weights(m, dim):
         ``out`` (N, 2 m), ``inverse_diagonal`` (N,).
         """
         for c in range(vectors.shape[0]):
+            x = 0.5 * pull[c, 0]
+            y = 0.5 * pull[c, 1] if dim > 1 else x
+            z = 0.5 * pull[c, 2] if dim > 2 else x
             total = 0.0
             for k in range(m):
-                t = 0.0
-                for i in range(dim):
-                    t += vectors[c, k, i] * pull[c, i]
-                t = min(clip, max(-clip, 0.5 * t))
+                t = vectors[c, k, 0] * x
+                if dim > 1:
+                    t += vectors[c, k, 1] * y
+                if dim > 2:
+                    t += vectors[c, k, 2] * z
                 w = weights[c, k]
-                out[c, 2 * k] = w * (1.0 + t)
-                out[c, 2 * k + 1] = w * (1.0 - t)
+                t = w * min(clip, max(-clip, t))
+                out[c, 2 * k], out[c, 2 * k + 1] = w + t, w - t
                 total += w
             inverse_diagonal[c] = 1.0 / (2.0 * total + reaction)
 
@@ -126,7 +151,7 @@ def _make_two_sided_weights(m, dim):
 
 SMOOTH = {dim: _make_smooth(m) for dim, m in COUNT.items()}
 DEFECT = {dim: _make_defect(m) for dim, m in COUNT.items()}
-TENSORS = {dim: _make_tensors(m, dim) for dim, m in COUNT.items()}
+TENSORS = {1: _tensors_1d, 2: _tensors_2d, 3: _tensors_3d}
 TWO_SIDED_WEIGHTS = {dim: _make_two_sided_weights(m, dim) for dim, m in COUNT.items()}
 
 

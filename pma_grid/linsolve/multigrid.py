@@ -54,10 +54,11 @@ class _Level:
         self.moments: Array = np.empty(0, SINGLE)
         self.transfer: Transfer | None = None
 
-    def weigh(self, weights: Array, drift: Array, cells: slice, reaction: float) -> None:
-        """Two-sided smoother weights from the stencil weights and the drift of some cells."""
+    def weigh(
+        self, weights: Array, tensor: Array, drift: Array, cells: slice, reaction: float
+    ) -> None:
+        """Two-sided smoother weights of some cells from their stencil weights, tensor and drift."""
         dim = self.lattice.dim
-        tensor = _tensors(self.vectors[cells], weights)
         pull = np.empty_like(drift)
         DIMENSION[dim].solve_tensor(tensor, drift, pull)
         kernels.TWO_SIDED_WEIGHTS[dim](
@@ -161,7 +162,10 @@ class Multigrid:
         shape = _coarser(stencil.lattice.shape, _strengths(stencil))
         _link(levels, 0, shape)
         if shape is None:
-            fine.weigh(stencil.positive_weights, stencil.drift, slice(None), stencil.reaction)
+            tensor = _tensors(stencil.vectors, stencil.positive_weights)
+            fine.weigh(
+                stencil.positive_weights, tensor, stencil.drift, slice(None), stencil.reaction
+            )
         else:
             _average_finest(stencil, *levels[:2])
         depth = 1
@@ -197,14 +201,13 @@ def _tensors(vectors: Array, weights: Array) -> Array:
 
 def _strengths(stencil: Stencil) -> Array:
     """Diagonals of the diffusion tensors of the finest grid, of a sample of its rows."""
-    lat, n = stencil.lattice, stencil.vectors.shape[0]
+    lat = stencil.lattice
     step = max(1, lat.rows // SAMPLED_ROWS)
 
     def rows(values: Array) -> Array:
         sampled = values.reshape(lat.rows, lat.n_last, *values.shape[1:])[::step]
         return np.ascontiguousarray(sampled).reshape(-1, *values.shape[1:])
 
-    assert n == lat.size
     return _diagonals(_tensors(rows(stencil.vectors), rows(stencil.positive_weights)), lat.dim)
 
 
@@ -236,7 +239,8 @@ def _average_finest(stencil: Stencil, fine: _Level, coarse: _Level) -> None:
         out = np.empty((last - first, *lat.shape[1:], _entries(lat.dim)), SINGLE)
         kernels.moments(fine.density[cells], tensor, drift, out.reshape(-1, out.shape[-1]))
         _, _, cells = lat.part(new, last)
-        fine.weigh(weights[cells], stencil.drift[cells], cells, stencil.reaction)
+        own = tensor[cells.start - cells.stop :]
+        fine.weigh(weights[cells], own, stencil.drift[cells], cells, stencil.reaction)
         return out
 
     _restrict_moments(fine, coarse, make)
@@ -280,7 +284,7 @@ def _complete(fine: _Level, coarse: _Level, reaction: float) -> None:
         weights = np.empty((size, count), SINGLE)
         DIMENSION[dim].decompose(tensor, lat.halo, coarse.vectors[c], weights)
         link(coarse.vectors[c], lat.strides, coarse.offsets[c])
-        coarse.weigh(weights, drift, c, reaction)
+        coarse.weigh(weights, tensor, drift, c, reaction)
 
     lat.share(task)
 

@@ -125,7 +125,7 @@ def _rescued(first: Cascade, stalled: int, threads: int) -> list[Candidate]:
         if not found:
             return []
         solved = cascade.refine(index, _soft_phi(level, found[0].entropic))
-        if solved.index in (index, cascade.last):
+        if solved.state.status.succeeded or solved.index == index:
             break
         index = solved.index
     rescued = _newton("newton from entropic", cascade, solved)

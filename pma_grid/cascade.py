@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from pma_grid.extension import prolongations
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array, Transfer
 from pma_grid.newton import Iterate, Newton
@@ -181,7 +182,7 @@ class Cascade:
             solved = self._run(index, equation, start.iterate(smooth), tol)
             if index == self.last or not (self.persist or solved.state.status.succeeded):
                 break
-            start = self._next_start(index, start, solved.state, trend=index > first)
+            start = self._next_start(index, start, solved, trend=index > first)
             superbase = self._transfer(index).nearest(equation.superbase_field())
         return solved
 
@@ -195,22 +196,22 @@ class Cascade:
     def _transfer(self, index: int) -> Transfer:
         return Transfer(self.densities[index + 1][0].shape, self.densities[index][0].shape)
 
-    def _next_start(self, index: int, before: Start, solved: Iterate, *, trend: bool) -> Start:
+    def _next_start(self, index: int, before: Start, solved: Solved, *, trend: bool) -> Start:
         """What the next finer grid may start from."""
-        transfer = self._transfer(index)
-        ratio = 0.0
+        state, ratio = solved.state, 0.0
+        potential, direction = prolongations(solved.equation.lattice, self._transfer(index))
         if trend:
             shapes = [self.densities[k][0].shape for k in (index + 1, index, index - 1)]
             axis = int(np.argmax(shapes[0]))
             h = [1.0 / shape[axis] for shape in shapes]
             ratio = (h[1] ** 2 - h[0] ** 2) / (h[2] ** 2 - h[1] ** 2)
-        change = ratio * (solved.phi - before.plain)
+        change = ratio * (state.phi - before.plain)
         return Start(
-            plain=transfer.interpolate(solved.phi, SMOOTH_POINTS),
-            linear=transfer.interpolate(solved.phi, ROUGH_POINTS),
-            trend=transfer.interpolate(change, SMOOTH_POINTS),
-            alpha=solved.alpha,
-            alpha_trend=ratio * (solved.alpha - before.alpha),
+            plain=potential(state.phi, SMOOTH_POINTS),
+            linear=potential(state.phi, ROUGH_POINTS),
+            trend=direction(change, SMOOTH_POINTS),
+            alpha=state.alpha,
+            alpha_trend=ratio * (state.alpha - before.alpha),
         )
 
     def _final_tolerance(self, truncation: float, guess: Array, equation: MongeAmpere) -> float:

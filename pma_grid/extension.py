@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,7 +12,7 @@ from scipy import sparse
 from pma_grid.domains import ConvexDomain
 from pma_grid.grid import Grid
 from pma_grid.kernels import extension as kernels
-from pma_grid.lattice import Array, Lattice
+from pma_grid.lattice import Array, Lattice, Transfer, lagrange
 from pma_grid.workers import SERIAL, Workers
 
 # Cells that a ghost depends on: those around a point of a row in two dimensions, one cell in one.
@@ -121,6 +122,43 @@ class ExtendedLattice(Lattice):
         shift = 0.5 * metric * (k - depth + np.where(outward < 0, 0, 2 * n))
         reach = np.where(outward < 0, -ends.min(), ends.max())
         self._constants = (k + depth - 1) * (reach - shift)
+
+
+Interpolation = Callable[[Array, int], Array]
+
+
+def prolongations(lattice: Lattice, transfer: Transfer) -> tuple[Interpolation, Interpolation]:
+    """Interpolation of potentials and of directions to a finer grid, with the lattice's ghosts.
+
+    Reflected, a potential that is not even about the faces would have a kink there.
+    """
+    if not isinstance(lattice, ExtendedLattice):
+        return transfer.interpolate, transfer.interpolate
+    buffer = lattice.zeros()
+
+    def potential(values: Array, points: int) -> Array:
+        lattice.extend(np.ascontiguousarray(values), buffer)
+        return _interpolated(buffer.reshape(lattice.padded_shape), lattice, transfer.fine, points)
+
+    def direction(values: Array, points: int) -> Array:
+        lattice.fill(np.ascontiguousarray(values), buffer)
+        return _interpolated(buffer.reshape(lattice.padded_shape), lattice, transfer.fine, points)
+
+    return potential, direction
+
+
+def _interpolated(padded: Array, lattice: Lattice, fine: tuple[int, ...], points: int) -> Array:
+    """Lagrange interpolation of a padded field at the centres of a finer grid of the same box."""
+    for axis, (n, m) in enumerate(zip(fine, lattice.shape, strict=True)):
+        s = (np.arange(n) + 0.5) * m / n - 0.5
+        left = np.floor(s).astype(np.int64)
+        nodes = [-1 if k == axis else 1 for k in range(lattice.dim)]
+        total = 0.0
+        for k, weight in enumerate(lagrange(s - left, points).T):
+            index = left + k - (points // 2 - 1) + lattice.halo
+            total = total + weight.reshape(nodes) * np.take(padded, index, axis)
+        padded = np.asarray(total)
+    return padded
 
 
 def lattice_between(

@@ -18,6 +18,7 @@ import numpy as np
 from pma_grid.kernels import vectors as kernels
 from pma_grid.lattice import Array
 from pma_grid.linsolve.stencil import Stencil
+from pma_grid.workers import SERIAL, Workers
 
 Preconditioner = Callable[[Array, Array], None]
 
@@ -48,11 +49,20 @@ class GCR:
     The buffers live as long as the object, so that successive solves allocate nothing large.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, workers: Workers = SERIAL) -> None:
         self._q = [np.zeros(size) for _ in range(3)]
         self._z = [np.zeros(size) for _ in range(3)]
         self._residual = np.empty(size)
-        self._products = np.empty(5)
+        self._workers = workers
+        blocks = -(-size // kernels.BLOCK)
+        self._ranges = workers.cut(blocks, size)
+        self._partial = np.zeros((blocks, 5))
+
+    def _sums(self, kernel: Callable[..., None], *arguments: object) -> Array:
+        """Run a kernel on all blocks; the sums of what it leaves for each."""
+        self._workers.each(lambda part: kernel(*part, *arguments, self._partial), self._ranges)
+        total: Array = self._partial.sum(axis=0)
+        return total
 
     def solve(
         self,
@@ -65,35 +75,29 @@ class GCR:
         progress: LinearResult | None = None,
     ) -> LinearResult:
         """Solve to ``rtol``; ``progress`` continues a solve begun with another preconditioner."""
-        weights = stencil.equilibration
-        gauge = stencil.gauge if weights is None else stencil.gauge * weights
-        gauge_norm = kernels.dot(gauge, gauge)
-        x = np.zeros(rhs.size) if progress is None else progress.x
-        residual = self._residual
+        gauge, residual = stencil.gauge, self._residual
+        weights = np.empty(0) if stencil.equilibration is None else stencil.equilibration
         if progress is None:
-            residual[:] = rhs if weights is None else rhs * weights
-            multiplier = kernels.dot(gauge, residual) / gauge_norm
-            kernels.add_multiple(-multiplier, gauge, residual)
-            first = math.sqrt(kernels.dot(residual, residual))
+            x = np.zeros(rhs.size)
+            share, gauge_norm, *_ = self._sums(kernels.gcr_begin, rhs, gauge, weights, residual)
+            multiplier = share / gauge_norm
+            first = self._norm(kernels.gcr_project, multiplier, gauge, weights, residual)
             relative, done = (1.0 if first > 0 else 0.0), 0
         else:
-            multiplier, relative, done = (
-                progress.multiplier,
-                progress.relative_residual,
-                progress.iterations,
-            )
-            first = math.sqrt(kernels.dot(residual, residual)) / relative
+            x, multiplier = progress.x, progress.multiplier
+            relative, done = progress.relative_residual, progress.iterations
+            gauge_norm = self._norm(kernels.squares, gauge, weights) ** 2
+            first = self._norm(kernels.dot, residual, residual) / relative
         norms = [math.inf, math.inf]
         shares = [0.0, 0.0]
         target, limit = rtol, done + max_iterations
         while relative > target and done < limit and first > 0:
             q, z = self._q[0], self._z[0]
-            precondition(residual if weights is None else residual / weights, z)
+            precondition(residual if weights.size == 0 else self._unweighted(weights, q), z)
             stencil.apply(z, q)
-            if weights is not None:
-                q *= weights
-            kernels.gcr_products(q, gauge, residual, self._q[1], self._q[2], self._products)
-            g, qq, qr, q1, q2 = self._products
+            g, qq, qr, q1, q2 = self._sums(
+                kernels.gcr_products, q, gauge, weights, residual, self._q[1], self._q[2]
+            )
             share = g / gauge_norm
             c1, c2 = q1 / norms[0], q2 / norms[1]
             # the kept directions and the residual are orthogonal to the gauge and to each other
@@ -101,9 +105,9 @@ class GCR:
             if not square > 0 or not math.isfinite(qr):
                 break
             step = qr / square
-            kernels.gcr_update(
-                np.array((share, c1, c2, step)), gauge, self._q[1], self._q[2],
-                self._z[1], self._z[2], q, z, x, residual,
+            left = self._norm(
+                kernels.gcr_update, np.array((share, c1, c2, step)), gauge, weights, self._q[1],
+                self._q[2], self._z[1], self._z[2], q, z, x, residual,
             )  # fmt: skip
             kept = share - c1 * shares[0] - c2 * shares[1]
             multiplier -= step * kept
@@ -111,8 +115,18 @@ class GCR:
             self._q = [self._q[2], self._q[0], self._q[1]]
             self._z = [self._z[2], self._z[0], self._z[1]]
             done += 1
-            relative = math.sqrt(kernels.dot(residual, residual)) / first
-        return LinearResult(x, multiplier, done, relative, relative <= target)
+            relative = left / first
+        return LinearResult(x, float(multiplier), done, relative, relative <= target)
+
+    def _norm(self, kernel: Callable[..., None], *arguments: object) -> float:
+        """Root of the first sum of a kernel."""
+        return math.sqrt(self._sums(kernel, *arguments)[0])
+
+    def _unweighted(self, weights: Array, out: Array) -> Array:
+        """The residual itself, in ``out``."""
+        cells = [slice(a * kernels.BLOCK, b * kernels.BLOCK) for a, b in self._ranges]
+        self._workers.each(lambda c: np.divide(self._residual[c], weights[c], out=out[c]), cells)
+        return out
 
 
 class Handle:
@@ -152,7 +166,9 @@ class Handle:
         self.precondition = precondition
         reusable = previous is not None and previous.stencil.lattice is stencil.lattice
         self.gcr: GCR = (
-            previous.gcr if previous is not None and reusable else GCR(stencil.lattice.size)
+            previous.gcr
+            if previous is not None and reusable
+            else GCR(stencil.lattice.size, stencil.lattice.workers)
         )
         self.iterations = 0
         self.lagged = lagged

@@ -9,7 +9,7 @@ from scipy import sparse
 
 from pma_grid.kernels import lattice as kernels
 from pma_grid.kernels.vectors import add_multiple
-from pma_grid.lattice import Array, Lattice
+from pma_grid.lattice import Array, Lattice, Share
 
 
 @dataclass
@@ -67,24 +67,23 @@ class Stencil:
 
     def apply(self, x: Array, out: Array) -> None:
         """``out`` (N,) receives J x for the field x (N,)."""
-        lat = self.lattice
-        lat.fill(x, self._padded)
+        self.lattice.fill(x, self._padded)
+        self.lattice.share(lambda share: self._apply_rows(share, x, out))
+
+    def _apply_rows(self, share: Share, x: Array, out: Array) -> None:
+        """J x in some rows, the padded field being filled."""
+        lat, c = self.lattice, share.cells
+        rows = lat.row_start[share.rows]
         kernels.APPLY[lat.dim](
-            self._padded, lat.row_start, lat.n_last, lat.strides,
-            self.offsets, self.weights, self.drift, out,
+            self._padded, rows, lat.n_last, lat.strides, self.offsets[c], self.weights[c],
+            self.drift[c], out[c],
         )  # fmt: skip
         if self.viscosity is not None:
             kernels.add_viscosity(
-                self._padded,
-                lat.row_start,
-                lat.n_last,
-                lat.strides,
-                self.viscosity,
-                self.gauge,
-                out,
+                self._padded, rows, lat.n_last, lat.strides, self.viscosity, self.gauge[c], out[c]
             )
         if self.reaction:
-            add_multiple(-self.reaction, x, out)
+            add_multiple(-self.reaction, x[c], out[c])
 
     def tensor(self, spacing: tuple[float, ...] | float = 1.0) -> Array:
         """Diffusion tensors sum_k w_k e_k e_k^T, (N, d, d), of the vectors times the spacing."""

@@ -231,20 +231,16 @@ def _face(
 def chain(normal: Array, tangent: Array) -> tuple[Array, Array, Array]:
     """Vertices that support the directions towards one side, and the ratios where they change.
 
-    The upper hull of the points (tangent, normal): by increasing tangent, the slopes of its edges
-    fall, and vertex m maximises normal + ratio * tangent between breaks[m - 1] and breaks[m].
+    Of the convex ring (tangent, normal), either way round, the upper part: by increasing tangent,
+    vertex m maximises normal + ratio * tangent between breaks[m - 1] and breaks[m].
     """
-    order = np.lexsort((normal, tangent))
-    hull: list[int] = []
-    for p in order:
-        while hull and tangent[hull[-1]] == tangent[p]:
-            hull.pop()
-        while len(hull) > 1:
-            a, b = hull[-2], hull[-1]
-            left = (normal[b] - normal[a]) * (tangent[p] - tangent[b])
-            if left > (normal[p] - normal[b]) * (tangent[b] - tangent[a]):
-                break
-            hull.pop()
-        hull.append(int(p))
+    # of several leftmost or rightmost vertices the highest
+    first, last = np.lexsort((-normal, tangent))[0], np.lexsort((normal, tangent))[-1]
+    steps = (last - first) % normal.size
+    ring = (first + np.arange(normal.size)) % normal.size
+    there, back = ring[: steps + 1], np.append(ring[0], ring[steps:][::-1])
+    slope = (normal[last] - normal[first]) / (tangent[last] - tangent[first])
+    height = normal - slope * tangent
+    hull = there if height[there].mean() >= height[back].mean() else back
     v, w = normal[hull], tangent[hull]
-    return v, w, -np.diff(v) / np.diff(w)
+    return v, w, np.maximum.accumulate(-np.diff(v) / np.diff(w))

@@ -149,21 +149,23 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
 
     D = u - |x|^2/2.  Written with displacements, so that nearly equal densities lose no digits.
     """
-    there, whole = target.grid.coordinates(), None
+    there, whole, met = target.grid.coordinates(), None, np.full(target.shape, True)
     if potential.domain is not None:
-        there = np.moveaxis(potential.domain.centroids(target.grid), -1, 0)
-        whole = potential.domain.fractions(target.grid) == 1.0
-    y = there.reshape(target.dim, -1).T
+        parts, centroids = potential.domain.parts(target.grid)
+        there, whole = np.moveaxis(centroids, -1, 0), parts == 1.0
+        met = target.values > 0  # elsewhere there is nothing to be found, and no mass
+    y = there[:, met].T
     centres = source.grid.coordinates().reshape(source.dim, -1).T
     shift = potential.phi + _shift(potential, centres).reshape(source.shape)
     x, phi = potential.inverse(y)
     lowest = 0.5 * ((x - y) ** 2).sum(axis=1) + phi + _shift(potential, x)
     # where Newton's method finds no minimum, as at a kink of u, the best cell centre is one
-    nearest = np.ravel_multi_index(tuple(potential.starts().reshape(source.dim, -1)), source.shape)
+    nearest = np.ravel_multi_index(tuple(potential.starts()[:, met]), source.shape)
     at_centres = 0.5 * ((centres[nearest] - y) ** 2).sum(axis=1) + shift.ravel()[nearest]
-    lowest = np.minimum(lowest, at_centres)
+    values = np.zeros(target.shape)
+    values[met] = np.minimum(lowest, at_centres)
     masses = [d.values * d.grid.cell_volume for d in (source, target)]
-    value = cell_integral(lowest.reshape(target.shape), masses[1], whole)
+    value = cell_integral(values, masses[1], whole)
     value -= cell_integral(shift, masses[0])
     # no coupling does better than to move the means, whatever the potential; the means are those of
     # the same quadrature, or a shift of the box would not shift the value

@@ -77,11 +77,11 @@ class ConvexDomain:
 
         The uniform density on the set is ``Density(domain.fractions(grid), grid)``.
         """
-        return self._cut(grid)[0]
+        return self.parts(grid)[0]
 
     def centroids(self, grid: Grid) -> Array:
         """Centroids of the parts of the cells inside, (*shape, d); cell centres where none is."""
-        return self._cut(grid)[1]
+        return self.parts(grid)[1]
 
     def averages(self, function: Callable[..., Any], grid: Grid, *, quadrature: int = 2) -> Array:
         """Cell averages of a density that is ``function`` on the set and zero outside.
@@ -100,7 +100,7 @@ class ConvexDomain:
         ndarray, shape ``grid.shape``
             For ``Density(values, grid)``.
         """
-        fractions, centroids = self._cut(grid)
+        fractions, centroids = self.parts(grid)
         flat = centroids.reshape(-1, self.dim)
         values = _valued(function, self.nearest(flat)).reshape(grid.shape)
         whole = fractions == 1.0
@@ -125,8 +125,8 @@ class ConvexDomain:
         start = int(np.argmin(angles))
         return np.roll(vertices, -start, axis=0), centre, np.roll(angles, -start)
 
-    def _cut(self, grid: Grid) -> tuple[Array, Array]:
-        """Shares and centroids of the cells of a grid."""
+    def parts(self, grid: Grid) -> tuple[Array, Array]:
+        """`fractions` and `centroids` at once."""
         if grid.dim != self.dim:
             raise InvalidInputError(
                 f"grid has {grid.dim} axes and the domain {self.dim}; they must agree: "

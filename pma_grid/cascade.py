@@ -17,6 +17,7 @@ from pma_grid.lattice import Array, Transfer
 from pma_grid.newton import Iterate, Newton
 from pma_grid.operator import Floors, Frame, MongeAmpere
 from pma_grid.problem import Problem
+from pma_grid.workers import SERIAL, Workers
 
 # Axes of at most this many cells are not coarsened further.
 COARSEST_AXIS = 8
@@ -99,6 +100,8 @@ class Cascade:
     scheme : Scheme
     persist : bool
         Go on to finer grids from one on which Newton's method stalled.
+    workers : Workers
+        Threads that share the work on every grid.
     densities : list of tuple of ndarray
         The working averages of every grid, coarsest first.
     summaries : list of dict
@@ -111,6 +114,7 @@ class Cascade:
     tol: float | None
     scheme: Scheme
     persist: bool = False
+    workers: Workers = SERIAL
     densities: list[tuple[Array, Array]] = field(init=False)
     summaries: list[dict[str, Any]] = field(init=False, default_factory=list)
 
@@ -155,6 +159,7 @@ class Cascade:
             domain=self.problem.target_domain,
             superbase=superbase,
             monotone_gradient=self.scheme.monotone_gradient,
+            workers=self.workers,
         )
 
     def nested(self) -> Solved:
@@ -194,7 +199,8 @@ class Cascade:
         return np.asarray(frame.quadratic() + phi)
 
     def _transfer(self, index: int) -> Transfer:
-        return Transfer(self.densities[index + 1][0].shape, self.densities[index][0].shape)
+        shapes = (self.densities[k][0].shape for k in (index + 1, index))
+        return Transfer(*shapes, self.workers)
 
     def _next_start(self, index: int, before: Start, solved: Solved, *, trend: bool) -> Start:
         """What the next finer grid may start from."""

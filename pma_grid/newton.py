@@ -78,7 +78,7 @@ class Newton:
     def run(self, equation: MongeAmpere, source: Array, state: Iterate, tol: float) -> Iterate:
         """Iterate until the rms residual is below ``tol`` or a reason to stop is found."""
         state.residual = equation.evaluate(state.phi, state.alpha)
-        if equation.images is not None:
+        if equation.averaging:
             # images by the superbases of this potential, not of the one before
             state.residual = equation.evaluate(state.phi, state.alpha)
         self._record(equation, state, 0, 1.0)
@@ -126,9 +126,10 @@ class Newton:
         while size >= SMALLEST_STEP:
             phi = state.phi + size * direction
             alpha = state.alpha + size * change
-            residual = equation.evaluate(phi, alpha, refresh=False)
+            # where no image counted, look whether one does now; else they are fixed in the search
+            residual = equation.evaluate(phi, alpha, refresh=not equation.averaging)
             if residual <= (1 - SLOPE * size) * state.residual:
-                if equation.images is not None:
+                if equation.averaging and equation.images is not None:
                     settled = residual < SETTLED and state.steps > 1
                     equation.images.frozen = settled or state.steps >= FREEZE_AFTER
                     residual = equation.evaluate(phi, alpha)

@@ -12,9 +12,11 @@ sides; phi reflects evenly about the faces, which is exactly the transport of bo
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
+from pma_grid.cell_images import Images
 from pma_grid.density import Density, FloorReport
 from pma_grid.domains import ConvexDomain
 from pma_grid.extension import lattice_between
@@ -22,14 +24,14 @@ from pma_grid.grid import Grid
 from pma_grid.kernels import DIMENSION
 from pma_grid.kernels import footprint as footprint_kernels
 from pma_grid.kernels import lattice as lattice_kernels
-from pma_grid.lattice import Array
+from pma_grid.kernels.vectors import squares
+from pma_grid.lattice import Array, Share
 from pma_grid.linsolve import Stencil
 from pma_grid.problem import Problem
 from pma_grid.restriction import continued
+from pma_grid.sums import BlockSums
 from pma_grid.superbases import all_superbases
 from pma_grid.target import (
-    BLEND_FROM,
-    BLEND_TO,
     SPLINE_HALO,
     Footprint,
     LogSpline,
@@ -37,6 +39,7 @@ from pma_grid.target import (
     histospline,
     log_centre_values,
 )
+from pma_grid.workers import SERIAL, Workers
 
 # Working floors, relative to the mean density, for data with exact zeros.
 WORKING_FLOORS = {"source": 1e-6, "target": 1e-3}
@@ -83,15 +86,16 @@ class MongeAmpere:
         target: LogSpline,
         *,
         footprint: Footprint | None = None,
-        log_source_means: Array | None = None,
+        log_source_means: Callable[[], Array] | None = None,
         domain: ConvexDomain | None = None,
         superbase: Array | None = None,
         monotone_gradient: bool = False,
+        workers: Workers = SERIAL,
     ) -> None:
         self.frame = Frame(source, target.grid)
         self.target = target
         self.lattice = lat = lattice_between(
-            source, target.grid, domain, bent=not monotone_gradient
+            source, target.grid, domain, workers=workers, bent=not monotone_gradient
         )
         self.log_source = log_source.ravel()
         self._kernels = DIMENSION[lat.dim]
@@ -104,7 +108,10 @@ class MongeAmpere:
         self.log_target = np.empty(n)
         self.residual = np.empty(n)
         self.faces = 0
-        viscosity = 0.5 * target.steepest() / np.array(source.spacing)
+        viscosity = None
+        if monotone_gradient:
+            viscosity = 0.5 * target.steepest() / np.array(source.spacing)
+        self._sums = BlockSums(n, workers)
         self.stencil = Stencil(
             lattice=lat,
             vectors=np.empty((n, count, dim), np.int8),
@@ -113,16 +120,14 @@ class MongeAmpere:
             drift=np.empty((n, dim)),
             gauge=np.empty(n),
             row_scale=np.empty(n),
-            viscosity=viscosity if monotone_gradient else None,
+            viscosity=viscosity,
         )
-        self._kernels.expand(
-            self.superbase, lat.strides, self.stencil.vectors, self.stencil.offsets
-        )
+        self._expand()
         self.stencil.equilibration = _row_weights(np.exp(self.log_source))
         self._shift = 0.0
         self.images: Images | None = None
         if footprint is not None and log_source_means is not None and not footprint.idle:
-            self.images = Images(self, footprint, log_source_means.ravel() - self.log_source)
+            self.images = Images(self, footprint, log_source_means)
 
     @classmethod
     def of(cls, problem: Problem, *, averaged: bool = False) -> MongeAmpere:
@@ -145,31 +150,46 @@ class MongeAmpere:
         domain: ConvexDomain | None = None,
         superbase: Array | None = None,
         monotone_gradient: bool = False,
+        workers: Workers = SERIAL,
     ) -> MongeAmpere:
         """The equation of two positive densities given by cell averages.
 
         ``averaged``: the target's means over the images of cells take over from its point values
         where it varies much within them.  ``domain``: what grad u is to fill instead of the box.
         """
-        log_source, log_target = log_centre_values(source), log_centre_values(target)
+        log_source = log_centre_values(source, workers)
+        log_target = log_centre_values(target, workers)
         averaged = averaged and source.ndim in footprint_kernels.AVERAGE
         return cls(
             log_source,
             source_grid,
-            LogSpline(log_target, target_grid),
+            LogSpline(log_target, target_grid, workers),
             footprint=Footprint(target, log_target) if averaged else None,
-            log_source_means=np.log(cell_means(histospline(source))) if averaged else None,
+            log_source_means=(lambda: np.log(cell_means(histospline(source)))) if averaged else None,
             domain=domain,
             superbase=superbase,
             monotone_gradient=monotone_gradient,
+            workers=workers,
         )
 
     def restart(self, superbase: Array) -> None:
         """Take over the superbases of another equation on the same grid."""
         self.superbase[:] = superbase.reshape(self.superbase.shape)
-        self._kernels.expand(
-            self.superbase, self.lattice.strides, self.stencil.vectors, self.stencil.offsets
+        self._expand()
+
+    def _expand(self) -> None:
+        """Lattice vectors and offsets of the superbases."""
+        stencil, strides = self.stencil, self.lattice.strides
+        self.lattice.share(
+            lambda s: self._kernels.expand(
+                self.superbase[s.cells], strides, stencil.vectors[s.cells], stencil.offsets[s.cells]
+            )
         )
+
+    @property
+    def averaging(self) -> bool:
+        """Whether the target was averaged over the image of any cell at the last evaluation."""
+        return self.images is not None and self.images.active
 
     def superbase_field(self) -> Array:
         """The superbases as a field, shape (*shape, d, d)."""
@@ -192,37 +212,49 @@ class MongeAmpere:
         if self.images is not None:
             self.images.add_change()
         weights = self.stencil.equilibration
-        weighted = self.residual if weights is None else self.residual * weights
-        return math.sqrt(float(weighted @ weighted) / lat.size)
+        weights = np.empty(0) if weights is None else weights
+        return math.sqrt(self._sums(squares, self.residual, weights)[0] / lat.size)
 
     def _shift_form(self) -> None:
         """Residual and linearisation from the target evaluated last."""
         lat, frame, stencil = self.lattice, self.frame, self.stencil
-        self.faces = self._kernels.shift_form(
-            self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, frame.metric,
-            self.log_source, self.log_target, self._shift, frame.per_cell,
-            self.superbase, stencil.vectors, stencil.offsets, stencil.weights, stencil.drift,
-            stencil.gauge, self.residual,
-        )  # fmt: skip
+
+        def task(share: Share) -> int:
+            c = share.cells
+            faces = self._kernels.shift_form(
+                self.padded, lat.row_start[share.rows], lat.n_last, lat.strides, lat.halo,
+                frame.metric, self.log_source[c], self.log_target[c], self._shift, frame.per_cell,
+                self.superbase[c], stencil.vectors[c], stencil.offsets[c], stencil.weights[c],
+                stencil.drift[c], stencil.gauge[c], self.residual[c],
+            )  # fmt: skip
+            return int(faces)
+
+        self.faces = sum(lat.share(task))
 
     def _evaluate_target(self, phi: Array) -> None:
         """log nu at the gradient, and its derivative into the drift buffer."""
-        lat, frame = self.lattice, self.frame
+        lat, frame, stencil = self.lattice, self.frame, self.stencil
         lat.extend(phi, self.padded)
-        self._kernels.target_at_gradient(
-            self.padded, lat.row_start, lat.n_last, lat.strides, lat.shape_array, frame.affine,
-            frame.slope, self.target.coefficients, SPLINE_HALO, self.log_target,
-            self.stencil.drift,
-        )  # fmt: skip
-        if self.stencil.viscosity is not None:
-            lattice_kernels.add_viscosity(
-                self.padded, lat.row_start, lat.n_last, lat.strides, self.stencil.viscosity,
-                np.ones(lat.size), self.log_target,
+
+        def task(share: Share) -> None:
+            rows, c = lat.row_start[share.rows], share.cells
+            self._kernels.target_at_gradient(
+                self.padded, rows, lat.n_last, lat.strides, lat.shape_array, share.first_row,
+                frame.affine, frame.slope, self.target.coefficients, SPLINE_HALO,
+                self.log_target[c], stencil.drift[c],
             )  # fmt: skip
+            if stencil.viscosity is not None:
+                lattice_kernels.add_viscosity(
+                    self.padded, rows, lat.n_last, lat.strides, stencil.viscosity,
+                    np.ones(c.stop - c.start), self.log_target[c],
+                )  # fmt: skip
+
+        lat.share(task)
 
     def linearise(self, source: Array) -> Stencil:
         """The stencil of the last evaluation, its rows weighted for symmetry (mu / eta)."""
-        np.divide(source.ravel(), self.stencil.gauge, out=self.stencil.row_scale)
+        density, gauge, scale = source.ravel(), self.stencil.gauge, self.stencil.row_scale
+        self._sums.each(lambda c: np.divide(density[c], gauge[c], out=scale[c]))
         return self.stencil
 
     def evaluate_log(self, phi: Array) -> Array:
@@ -236,7 +268,8 @@ class MongeAmpere:
         if self.images is not None:
             self._log_det(residual)  # images by the superbases of this potential
             self.images.average(refresh=True)
-        self._log_det(residual)
+        if self.images is None or self.averaging:
+            self._log_det(residual)
         stencil.gauge[:] = 1.0
         if self.images is not None:
             self.images.add_change()
@@ -249,9 +282,12 @@ class MongeAmpere:
     def _log_det(self, out: Array) -> None:
         """log det D2u in index units and its derivative into the stencil."""
         lat, stencil = self.lattice, self.stencil
-        self._kernels.log_det(
-            self.padded, lat.row_start, lat.n_last, lat.strides, lat.halo, self.frame.metric,
-            self.superbase, stencil.vectors, stencil.offsets, stencil.weights, out,
+        lat.share(
+            lambda s: self._kernels.log_det(
+                self.padded, lat.row_start[s.rows], lat.n_last, lat.strides, lat.halo,
+                self.frame.metric, self.superbase[s.cells], stencil.vectors[s.cells],
+                stencil.offsets[s.cells], stencil.weights[s.cells], out[s.cells],
+            )
         )  # fmt: skip
 
     def hessian(self) -> Array:
@@ -260,7 +296,7 @@ class MongeAmpere:
         Symmetric positive definite even where the minimiser lies on a face.
         """
         lat, stencil = self.lattice, self.stencil
-        if self.images is not None:
+        if self.averaging:
             self._shift_form()  # without the derivative of the mean
         tensor = stencil.tensor(self.frame.source.spacing) / stencil.gauge[:, None, None]
         inverse = np.linalg.inv(tensor)
@@ -278,52 +314,6 @@ class MongeAmpere:
         )  # fmt: skip
         gain = best - self.residual
         return int(np.count_nonzero(gain > SCAN_TOLERANCE)), max(0.0, float(gain.max()))
-
-
-# A mean over an image may lower a weight of the stencil to this share of it, not to zero.
-SMALLEST_WEIGHT = 0.05
-
-
-class Images:
-    """The images of the cells of one equation, over which the target is averaged.
-
-    ``shift`` is log(mean of mu over the cell) - log(mu at its centre): what the target's mean is
-    compared with, so that equal densities are mapped by the identity.
-    """
-
-    def __init__(self, equation: MongeAmpere, footprint: Footprint, shift: Array) -> None:
-        self.equation, self.footprint, self.shift = equation, footprint, shift
-        n, dim = equation.lattice.size, equation.lattice.dim
-        self.superbase = equation.superbase.copy()
-        self.counts = np.ones((n, dim), np.int16)
-        self.blend = np.zeros(n)
-        self.change = np.zeros((n, dim * (dim + 1) // 2))
-        self.frozen = False
-        equation.stencil.clamped = np.empty_like(equation.stencil.weights)
-
-    def average(self, *, refresh: bool) -> None:
-        """Blend means over images into log nu and its derivative; ``refresh``: images anew."""
-        eq, frame, lat = self.equation, self.equation.frame, self.equation.lattice
-        if refresh:
-            self.superbase[:] = eq.superbase
-        footprint_kernels.AVERAGE[lat.dim](
-            eq.padded, lat.row_start, lat.n_last, lat.strides, 0, frame.metric, frame.affine,
-            frame.slope, frame.per_cell, self.superbase, self.footprint.densities, SPLINE_HALO,
-            self.footprint.variation, BLEND_FROM, BLEND_TO, refresh and not self.frozen,
-            self.shift, self.counts, self.blend, eq.log_target, eq.stencil.drift, self.change,
-        )  # fmt: skip
-
-    def add_change(self) -> None:
-        """Add the derivative with respect to D2u to the stencil of the equation."""
-        eq = self.equation
-        footprint_kernels.ADD_CHANGE[eq.lattice.dim](
-            self.change,
-            eq.superbase,
-            eq.stencil.gauge,
-            SMALLEST_WEIGHT,
-            eq.stencil.weights,
-            eq.stencil.clamped,
-        )
 
 
 def _row_weights(density: Array) -> Array | None:

@@ -27,6 +27,7 @@ from pma_grid.problem import Problem
 from pma_grid.progress import reporter
 from pma_grid.transport import Transport
 from pma_grid.validation import is_number
+from pma_grid.workers import Workers
 
 
 def solve(
@@ -77,7 +78,8 @@ def solve(
         Where Newton's method stalls, or its result is not resolved by the grid, or the target has
         gaps, try the sparse entropic solver too, as a start and as the answer: see Notes.
     threads : int
-        Threads that share the work.
+        Threads that share the rows of every grid.  What Newton's method finds is the same for any
+        number, bit for bit; an entropic answer is up to rounding.
 
     Returns
     -------
@@ -120,7 +122,7 @@ def solve(
     """
     _check(tol, max_iterations)
     started = time.perf_counter()
-    with CompileClock() as clock, reporter(progress, callback) as report:
+    with CompileClock() as clock, reporter(progress, callback) as report, Workers(threads) as team:
         history: list[Record] = []
 
         def keep(record: Record) -> None:
@@ -130,7 +132,9 @@ def solve(
         patience = min(PATIENCE, max_iterations) if fallback else max_iterations
         newton = Newton(linear_solver or Auto(), patience, keep, started)
         scheme = Scheme(averaging and not monotone_gradient, monotone_gradient)
-        first = Cascade(problem, positive(problem), newton, tol, scheme, persist=not fallback)
+        first = Cascade(
+            problem, positive(problem), newton, tol, scheme, persist=not fallback, workers=team
+        )
         solved = first.nested() if initial is None else _refined(first, initial)
         best, candidates = globalise(first, solved, fallback=fallback, threads=threads)
         scan = None
@@ -186,6 +190,7 @@ def _statistics(
         "levels": levels,
         "candidates": [candidate.record() for candidate in candidates],
         "history": [asdict(record) for record in history],
+        "threads": candidates[0].cascade.workers.threads if candidates[0].cascade else 1,
         "seconds": seconds - compiling,
         "compile_seconds": compiling,
         "versions": {"python": platform.python_version()}

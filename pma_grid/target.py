@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import math
+from functools import cached_property
 
 import numpy as np
 from scipy import ndimage
 
 from pma_grid.grid import Grid
 from pma_grid.kernels import interpolation, transfer
-from pma_grid.lattice import Array, Lattice
+from pma_grid.lattice import PIECE, Array, Lattice
+from pma_grid.workers import SERIAL, Workers
 
 SPLINE_HALO = 2
+# Columns of a block that one thread filters: a cache line of doubles, some times over.
+COLUMNS = 64
 # Relative difference of centre value and cell average beyond which the data count as rough.
 ROUGH = 0.02
 # Change of log nu over the image of a cell from which, and to which, its mean takes over from its
@@ -25,7 +29,7 @@ CORRECTIONS = 5
 IDLE_IMAGE = 8.0
 
 
-def log_centre_values(averages: Array) -> Array:
+def log_centre_values(averages: Array, workers: Workers = SERIAL) -> Array:
     """log of the density at the cell centres from its cell averages.
 
     The centre value is the average minus sum_i (second difference)_i / 24, to fourth order for
@@ -34,30 +38,66 @@ def log_centre_values(averages: Array) -> Array:
     correction = np.zeros_like(averages)
     for axis, n in enumerate(averages.shape):
         if n > 2:
-            outer = math.prod(averages.shape[:axis])
-            transfer.add_second_difference(
-                averages.reshape(outer, n, -1), correction.reshape(outer, n, -1)
-            )
+            _add_second_difference(averages, axis, correction, workers)
+    values, out = averages.ravel(), correction.ravel()
+    workers.each(
+        lambda part: [
+            _log_centre(values[k : k + PIECE], out[k : k + PIECE])
+            for k in range(*(PIECE * i for i in part), PIECE)
+        ],
+        workers.cut(-(-averages.size // PIECE), averages.size),
+    )
+    return correction
+
+
+def _add_second_difference(values: Array, axis: int, out: Array, workers: Workers) -> None:
+    """Second differences along an axis, by parts of its lines or, of the first axis, of itself."""
+    n, outer = values.shape[axis], math.prod(values.shape[:axis])
+    lines, sums = (array.reshape(outer, n, -1) for array in (values, out))
+    if outer == 1:
+        parts = workers.cut(n, values.size)
+        workers.each(lambda p: transfer.add_second_difference(lines, *p, sums), parts)
+    else:
+        parts = workers.cut(outer, values.size)
+        workers.each(
+            lambda p: transfer.add_second_difference(lines[slice(*p)], 0, n, sums[slice(*p)]), parts
+        )
+
+
+def _log_centre(averages: Array, correction: Array) -> None:
+    """log of the average, corrected: in place of the sum of second differences."""
     with np.errstate(over="ignore"):
         correction /= -24.0 * averages
     np.clip(correction, -1e100, 1e100, out=correction)  # thin tails: the square must not overflow
     correction /= 1.0 + (correction / ROUGH) ** 2
     correction += np.log(averages)
-    return correction
+
+
+def prefiltered(values: Array, workers: Workers = SERIAL) -> Array:
+    """Coefficients of the cubic B-spline through ``values``, evenly reflected at the faces."""
+    coefficients = values.copy()
+    for axis, n in enumerate(values.shape):
+        outer = math.prod(values.shape[:axis])
+        lines = coefficients.reshape(outer, n, -1)
+        inner = lines.shape[2]
+        if outer == 1:
+            blocks = workers.cut(-(-inner // COLUMNS), values.size)
+            columns = [(a * COLUMNS, min(b * COLUMNS, inner)) for a, b in blocks]
+            workers.each(lambda c, v=lines: interpolation.prefilter_axis(v, *c), columns)
+        else:
+            parts = [lines[a:b] for a, b in workers.cut(outer, values.size)]
+            workers.each(lambda v, k=inner: interpolation.prefilter_axis(v, 0, k), parts)
+    return coefficients
 
 
 class LogSpline:
     """C2 cubic spline through logarithms at the cell centres, evenly reflected at the faces."""
 
-    def __init__(self, logarithms: Array, grid: Grid) -> None:
+    def __init__(self, logarithms: Array, grid: Grid, workers: Workers = SERIAL) -> None:
         self.grid = grid
-        coefficients = logarithms.copy()
-        for axis, n in enumerate(grid.shape):
-            outer = math.prod(grid.shape[:axis])
-            interpolation.prefilter_axis(coefficients.reshape(outer, n, -1))
-        lattice = Lattice(grid.shape, SPLINE_HALO)
+        lattice = Lattice(grid.shape, SPLINE_HALO, workers)
         padded = lattice.zeros()
-        lattice.fill(coefficients, padded)
+        lattice.fill(prefiltered(logarithms, workers), padded)
         self.coefficients = padded.reshape(lattice.padded_shape)
 
     def __call__(self, points: Array) -> Array:
@@ -95,11 +135,8 @@ def histospline(averages: Array) -> Array:
     Where the interpolating spline would not be positive its correction is cut, and the means are
     come close to by multiplicative corrections (Richardson 1972, Lucy 1974), which keep it so.
     """
-    coefficients = averages.copy()
-    for axis, n in enumerate(averages.shape):
-        outer = math.prod(averages.shape[:axis])
-        # the mean of a quadratic B-spline over a cell is a cubic B-spline at its centre
-        interpolation.prefilter_axis(coefficients.reshape(outer, n, -1))
+    # the mean of a quadratic B-spline over a cell is a cubic B-spline at its centre
+    coefficients = prefiltered(averages)
     limit = OVERSHOOT * ndimage.minimum_filter(averages, size=3, mode="reflect")
     coefficients = averages + np.clip(coefficients - averages, -limit, limit)
     for _ in range(CORRECTIONS):
@@ -127,15 +164,19 @@ class Footprint:
     """
 
     def __init__(self, values: Array, logarithms: Array) -> None:
-        coefficients = histospline(values)
-        lattice = Lattice(values.shape, SPLINE_HALO)
-        padded = lattice.zeros()
-        lattice.fill(coefficients, padded)
-        self.densities = padded.reshape(lattice.padded_shape)
+        self._values = values
         neighbours = (3,) * values.ndim
         highest = ndimage.maximum_filter(logarithms, size=neighbours, mode="reflect")
         lowest = ndimage.minimum_filter(logarithms, size=neighbours, mode="reflect")
         self.variation = 0.5 * (highest - lowest)
+
+    @cached_property
+    def densities(self) -> Array:
+        """Made when the first mean is taken."""
+        lattice = Lattice(self._values.shape, SPLINE_HALO)
+        padded = lattice.zeros()
+        lattice.fill(histospline(self._values), padded)
+        return padded.reshape(lattice.padded_shape)
 
     @property
     def idle(self) -> bool:

@@ -19,7 +19,7 @@ ROWS = (
     # validation, averaging: parts of Density that need no grid object
     # lattice: index bookkeeping between kernels and everything that calls them
     # progress: a terminal line; knows no solver
-    ("averaging", "lattice", "progress", "readers", "schedules", "storage", "validation"),
+    ("averaging", "lattice", "sums", "progress", "readers", "schedules", "storage", "validation"),
     ("smoothing",),  # cosine transforms of fields
     ("grid",),  # takes the largest number of axes from validation
     # domains: convex sets cut the cells of a grid
@@ -29,7 +29,8 @@ ROWS = (
     # extension: the lattice between a box and a convex set; linsolve sees a lattice like any other
     ("problem", "conjugate", "superbases", "target", "extension"),
     # restriction: what a convex set makes of a problem's target
-    ("restriction",),
+    # cell_images: the part of the equation that averages a target over images of cells
+    ("restriction", "cell_images"),
     ("operator", "certificate"),
     # quadrature: the integrals of a potential that transport reports
     # mirrors: what a flow must know of its mirror, with the divergences that a State needs

@@ -20,7 +20,8 @@ def expand(superbase, strides, vectors, offsets):
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def target_at_gradient(
-    padded, row_start, n_last, strides, shape, affine, scale, coefficients, halo, value, derivative
+    padded, row_start, n_last, strides, shape, first_row, affine, scale, coefficients, halo, value,
+    derivative,
 ):
     """log nu and its derivative per cell unit at the centred gradient; see `_2d`."""
     y0 = np.empty(n_last)

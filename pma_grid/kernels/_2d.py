@@ -39,19 +39,20 @@ def expand(superbase, strides, vectors, offsets):
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def target_at_gradient(
-    padded, row_start, n_last, strides, shape, affine, scale, coefficients, halo, value, derivative
+    padded, row_start, n_last, strides, shape, first_row, affine, scale, coefficients, halo, value,
+    derivative,
 ):
     """Cubic spline of log nu at the centred gradient of u, and its derivative per target cell.
 
     The gradient in target cell units is affine_i (x index + 1/2) - 1/2 + scale_i (phi+ - phi-).
-    ``value`` (N,) and ``derivative`` (N, d) receive the results.
+    Rows count from ``first_row``.  ``value`` (N,) and ``derivative`` (N, d) receive the results.
     """
     y0 = np.empty(n_last)
     y1 = np.empty(n_last)
     s0 = strides[0]
     for row in range(row_start.size):
         p = row_start[row]
-        base = affine[0] * (row + 0.5) - 0.5
+        base = affine[0] * (first_row + row + 0.5) - 0.5
         for j in range(n_last):
             y0[j] = base + scale[0] * (padded[p + j + s0] - padded[p + j - s0])
             y1[j] = affine[1] * (j + 0.5) - 0.5 + scale[1] * (padded[p + j + 1] - padded[p + j - 1])

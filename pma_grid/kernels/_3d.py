@@ -51,7 +51,8 @@ def expand(superbase, strides, vectors, offsets):
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def target_at_gradient(
-    padded, row_start, n_last, strides, shape, affine, scale, coefficients, halo, value, derivative
+    padded, row_start, n_last, strides, shape, first_row, affine, scale, coefficients, halo, value,
+    derivative,
 ):
     """Cubic spline of log nu at the centred gradient of u; see `_2d`."""
     y0 = np.empty(n_last)
@@ -60,8 +61,8 @@ def target_at_gradient(
     s0, s1 = strides[0], strides[1]
     for row in range(row_start.size):
         p = row_start[row]
-        base0 = affine[0] * (row // shape[1] + 0.5) - 0.5
-        base1 = affine[1] * (row % shape[1] + 0.5) - 0.5
+        base0 = affine[0] * ((first_row + row) // shape[1] + 0.5) - 0.5
+        base1 = affine[1] * ((first_row + row) % shape[1] + 0.5) - 0.5
         for j in range(n_last):
             y0[j] = base0 + scale[0] * (padded[p + j + s0] - padded[p + j - s0])
             y1[j] = base1 + scale[1] * (padded[p + j + s1] - padded[p + j - s1])

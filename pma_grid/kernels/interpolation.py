@@ -12,16 +12,16 @@ from numba import njit
 
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
-def prefilter_axis(values):
+def prefilter_axis(values, first, last):
     """Turn node values into cubic B-spline coefficients along axis 1 of (outer, n, inner).
 
-    In place, by the recursive filter of Unser (1999), pole z = sqrt(3) - 2, with half-sample even
-    reflection.
+    In place, of the columns first..last of the inner axis, by the recursive filter of Unser (1999),
+    pole z = sqrt(3) - 2, with half-sample even reflection.
     """
     z = math.sqrt(3.0) - 2.0
     n = values.shape[1]
     for o in range(values.shape[0]):
-        for k in range(values.shape[2]):
+        for k in range(first, last):
             # c+(0) of the reflected, 2n-periodic signal, summed until z^j is below rounding
             total = 0.0
             power = 1.0
@@ -29,19 +29,20 @@ def prefilter_axis(values):
                 m = 2 * n - 1 - j if j >= n else j
                 total += power * values[o, m, k]
                 power *= z
-            first = values[o, 0, k] + z * total / (1.0 - (power if 2 * n <= 40 else 0.0))
-            values[o, 0, k] = first
+            start = values[o, 0, k] + z * total / (1.0 - (power if 2 * n <= 40 else 0.0))
+            values[o, 0, k] = start
         for i in range(1, n):
-            for k in range(values.shape[2]):
+            for k in range(first, last):
                 values[o, i, k] += z * values[o, i - 1, k]
-        for k in range(values.shape[2]):
+        for k in range(first, last):
             values[o, n - 1, k] *= z / (z - 1.0)
         for i in range(n - 2, -1, -1):
-            for k in range(values.shape[2]):
+            for k in range(first, last):
                 values[o, i, k] = z * (values[o, i + 1, k] - values[o, i, k])
-        for i in range(n):
-            for k in range(values.shape[2]):
-                values[o, i, k] *= 6.0
+            for k in range(first, last):
+                values[o, i + 1, k] *= 6.0
+        for k in range(first, last):
+            values[o, 0, k] *= 6.0
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

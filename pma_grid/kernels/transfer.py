@@ -44,11 +44,12 @@ def interpolate_axis(coarse, index, weight, fine):
 
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
-def add_second_difference(values, out):
-    """out += second difference along the middle axis; the end cells copy their neighbours'."""
+def add_second_difference(values, first, last, out):
+    """out += second difference along the middle axis at first..last; the ends copy their neighbours.
+    """
     n = values.shape[1]
     for o in range(values.shape[0]):
-        for i in range(n):
+        for i in range(first, last):
             c = min(max(i, 1), n - 2)
             for k in range(values.shape[2]):
                 out[o, i, k] += values[o, c + 1, k] - 2 * values[o, c, k] + values[o, c - 1, k]

@@ -18,6 +18,7 @@ import numpy as np
 from pma_grid.kernels import vectors as kernels
 from pma_grid.lattice import Array
 from pma_grid.linsolve.stencil import Stencil
+from pma_grid.sums import BlockSums
 from pma_grid.workers import SERIAL, Workers
 
 Preconditioner = Callable[[Array, Array], None]
@@ -53,16 +54,7 @@ class GCR:
         self._q = [np.zeros(size) for _ in range(3)]
         self._z = [np.zeros(size) for _ in range(3)]
         self._residual = np.empty(size)
-        self._workers = workers
-        blocks = -(-size // kernels.BLOCK)
-        self._ranges = workers.cut(blocks, size)
-        self._partial = np.zeros((blocks, 5))
-
-    def _sums(self, kernel: Callable[..., None], *arguments: object) -> Array:
-        """Run a kernel on all blocks; the sums of what it leaves for each."""
-        self._workers.each(lambda part: kernel(*part, *arguments, self._partial), self._ranges)
-        total: Array = self._partial.sum(axis=0)
-        return total
+        self._sums = BlockSums(size, workers)
 
     def solve(
         self,
@@ -124,8 +116,7 @@ class GCR:
 
     def _unweighted(self, weights: Array, out: Array) -> Array:
         """The residual itself, in ``out``."""
-        cells = [slice(a * kernels.BLOCK, b * kernels.BLOCK) for a, b in self._ranges]
-        self._workers.each(lambda c: np.divide(self._residual[c], weights[c], out=out[c]), cells)
+        self._sums.each(lambda c: np.divide(self._residual[c], weights[c], out=out[c]))
         return out
 
 

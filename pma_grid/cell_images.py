@@ -1,0 +1,99 @@
+"""The images of source cells under grad u, over which a target is averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pma_grid.kernels import footprint as footprint_kernels
+from pma_grid.kernels.variation import VARIES
+from pma_grid.lattice import Array, Share
+from pma_grid.target import BLEND_FROM, BLEND_TO, SPLINE_HALO, Footprint
+
+if TYPE_CHECKING:
+    from pma_grid.operator import MongeAmpere as Equation
+
+# A mean over an image may lower a weight of the stencil to this share of it, not to zero.
+SMALLEST_WEIGHT = 0.05
+
+
+class Images:
+    """The images of the cells of one equation, over which the target is averaged.
+
+    The target's mean is compared with that of mu over the cell, so that equal densities are mapped
+    by the identity.  ``log_source_means`` gives its logarithm where it comes to that: for smooth
+    targets no image is *active*, and nothing is computed.
+    """
+
+    def __init__(
+        self, equation: Equation, footprint: Footprint, log_source_means: Callable[[], Array]
+    ) -> None:
+        self.equation, self.footprint = equation, footprint
+        self._log_source_means = log_source_means
+        self.active, self.frozen = False, False
+        self._steepest = float(footprint.variation.max())
+        self.shift: Array = np.empty(0)
+
+    def _allocate(self) -> None:
+        """What averages need, at the first that is taken."""
+        eq = self.equation
+        n, dim = eq.lattice.size, eq.lattice.dim
+        self.shift = self._log_source_means().ravel() - eq.log_source
+        self.superbase = np.empty_like(eq.superbase)
+        self.counts = np.ones((n, dim), np.int16)
+        self.blend = np.zeros(n)
+        self.change = np.zeros((n, dim * (dim + 1) // 2))
+        self.clamped = np.empty_like(eq.stencil.weights)
+
+    def average(self, *, refresh: bool) -> None:
+        """Blend means over images into log nu and its derivative; ``refresh``: images anew."""
+        eq, frame, lat = self.equation, self.equation.frame, self.equation.lattice
+        if refresh and not self.frozen:
+            self.active = self._wanted()
+        eq.stencil.clamped = None
+        if not self.active:
+            return
+        if self.shift.size == 0:
+            self._allocate()
+        eq.stencil.clamped = self.clamped
+        if refresh:
+            self.superbase[:] = eq.superbase
+        densities = self.footprint.densities
+
+        def task(share: Share) -> None:
+            c = share.cells
+            footprint_kernels.AVERAGE[lat.dim](
+                eq.padded, lat.row_start[share.rows], lat.n_last, lat.strides, share.first_row,
+                frame.metric, frame.affine, frame.slope, frame.per_cell, self.superbase[c],
+                densities, SPLINE_HALO, self.footprint.variation, BLEND_FROM, BLEND_TO,
+                refresh and not self.frozen, self.shift[c], self.counts[c], self.blend[c],
+                eq.log_target[c], eq.stencil.drift[c], self.change[c],
+            )  # fmt: skip
+
+        lat.share(task)
+
+    def _wanted(self) -> bool:
+        """Whether the target may vary enough over the image of any cell for its mean to matter."""
+        eq, frame, lat = self.equation, self.equation.frame, self.equation.lattice
+        wanted = lat.share(
+            lambda s: VARIES[lat.dim](
+                eq.padded, lat.row_start[s.rows], lat.n_last, lat.strides, s.first_row,
+                frame.metric, frame.affine, frame.slope, frame.per_cell, self.footprint.variation,
+                self._steepest, BLEND_FROM,
+            )
+        )  # fmt: skip
+        return any(wanted)
+
+    def add_change(self) -> None:
+        """Add the derivative with respect to D2u to the stencil of the equation."""
+        if not self.active:
+            return
+        eq = self.equation
+        eq.lattice.share(
+            lambda s: footprint_kernels.ADD_CHANGE[eq.lattice.dim](
+                self.change[s.cells], eq.superbase[s.cells], eq.stencil.gauge[s.cells],
+                SMALLEST_WEIGHT, eq.stencil.weights[s.cells], self.clamped[s.cells],
+            )
+        )  # fmt: skip

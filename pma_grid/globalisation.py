@@ -1,9 +1,10 @@
 """What is tried where Newton's method stalls, and which of the candidates is returned.
 
-1. Nested iteration from the coarsest grid.
-2. Where that stalls: the sparse entropic solver on the grid in question (at least `RESCUE_AXIS`
+1. Maps onto targets with gaps tear: there the sparse entropic solver is the answer.
+2. Elsewhere nested iteration from the coarsest grid.
+3. Where that stalls: the sparse entropic solver on the grid in question (at least `RESCUE_AXIS`
    cells an axis) gives a start, thin densities are raised to working floors, and Newton goes on.
-3. Where that stalls too, where the mass constant says that the grid does not resolve the data, or
+4. Where that stalls too, where the mass constant says that the grid does not resolve the data, or
    where the target has gaps, onto which maps tear: the sparse entropic solver on the grid itself.
 
 Every candidate's potential gives, by exact Legendre transforms, a lower bound of the W2^2 between

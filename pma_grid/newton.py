@@ -19,8 +19,7 @@ FORCING = 0.1
 # Armijo: a step s must bring the rms residual below (1 - SLOPE s) of the last.
 SLOPE = 0.05
 SMALLEST_STEP = 1.0 / 40.0
-# Images keep their numbers of samples and blends after so many steps, or below this residual: there
-# renewing them would add more than a step takes away.
+# Images are not renewed any more after so many steps, or below this residual.
 FREEZE_AFTER = 8
 SETTLED = 1e-2
 
@@ -129,15 +128,18 @@ class Newton:
             # where no image counted, look whether one does now; else they are fixed in the search
             residual = equation.evaluate(phi, alpha, refresh=not equation.averaging)
             if residual <= (1 - SLOPE * size) * state.residual:
-                if equation.averaging and equation.images is not None:
-                    settled = residual < SETTLED and state.steps > 1
-                    equation.images.frozen = settled or state.steps >= FREEZE_AFTER
+                if equation.averaging and not self._settled(state, residual):
                     residual = equation.evaluate(phi, alpha)
                 state.phi, state.alpha, state.residual = phi, alpha, residual
                 return size
             size *= 0.5
         state.residual = equation.evaluate(state.phi, state.alpha)
         return 0.0
+
+    @staticmethod
+    def _settled(state: Iterate, residual: float) -> bool:
+        """Whether images may stay as they are: renewing them would add more than a step gains."""
+        return state.steps >= FREEZE_AFTER or (residual < SETTLED and state.steps > 0)
 
     def _record(self, equation: MongeAmpere, state: Iterate, linear: int, size: float) -> None:
         self.report(

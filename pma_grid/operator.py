@@ -165,7 +165,9 @@ class MongeAmpere:
             source_grid,
             LogSpline(log_target, target_grid, workers),
             footprint=Footprint(target, log_target) if averaged else None,
-            log_source_means=(lambda: np.log(cell_means(histospline(source)))) if averaged else None,
+            log_source_means=(lambda: np.log(cell_means(histospline(source))))
+            if averaged
+            else None,
             domain=domain,
             superbase=superbase,
             monotone_gradient=monotone_gradient,

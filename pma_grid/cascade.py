@@ -199,8 +199,8 @@ class Cascade:
         return np.asarray(frame.quadratic() + phi)
 
     def _transfer(self, index: int) -> Transfer:
-        shapes = (self.densities[k][0].shape for k in (index + 1, index))
-        return Transfer(*shapes, self.workers)
+        fine, coarse = (self.densities[k][0].shape for k in (index + 1, index))
+        return Transfer(fine, coarse, self.workers)
 
     def _next_start(self, index: int, before: Start, solved: Solved, *, trend: bool) -> Start:
         """What the next finer grid may start from."""

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 
 from pma_grid.kernels import footprint as footprint_kernels
 from pma_grid.kernels.variation import VARIES
-from pma_grid.lattice import Array, Share
+from pma_grid.lattice import Array, Lattice, Share
+from pma_grid.linsolve import Stencil
 from pma_grid.target import BLEND_FROM, BLEND_TO, SPLINE_HALO, Footprint
 
-if TYPE_CHECKING:
-    from pma_grid.operator import MongeAmpere as Equation
+
+class Equation(Protocol):
+    """What images need of a `MongeAmpere` equation, and what they change of it."""
+
+    lattice: Lattice
+    frame: Any
+    stencil: Stencil
+    padded: Array
+    superbase: Array
+    log_source: Array
+    log_target: Array
+
 
 # A mean over an image may lower a weight of the stencil to this share of it, not to zero.
 SMALLEST_WEIGHT = 0.05
@@ -77,11 +88,12 @@ class Images:
     def _wanted(self) -> bool:
         """Whether the target may vary enough over the image of any cell for its mean to matter."""
         eq, frame, lat = self.equation, self.equation.frame, self.equation.lattice
+        footprint = self.footprint
         wanted = lat.share(
             lambda s: VARIES[lat.dim](
-                eq.padded, lat.row_start[s.rows], lat.n_last, lat.strides, s.first_row,
-                frame.metric, frame.affine, frame.slope, frame.per_cell, self.footprint.variation,
-                self._steepest, BLEND_FROM,
+                eq.padded, lat.row_start[s.rows], lat.n_last, lat.strides, lat.shape_array,
+                s.first_row, frame.metric, frame.affine, frame.slope, frame.per_cell,
+                footprint.variation, footprint.far, self._steepest, BLEND_FROM,
             )
         )  # fmt: skip
         return any(wanted)

@@ -29,5 +29,5 @@ class BlockSums:
         return total
 
     def each(self, task: Callable[[slice], object]) -> None:
-        """Run ``task`` on slices of the vectors, one a thread, for NumPy's element-wise functions."""
+        """Run ``task`` on slices of the vectors, one a thread: NumPy by elements."""
         self.workers.each(task, self.cells)

@@ -40,13 +40,13 @@ def log_centre_values(averages: Array, workers: Workers = SERIAL) -> Array:
         if n > 2:
             _add_second_difference(averages, axis, correction, workers)
     values, out = averages.ravel(), correction.ravel()
-    workers.each(
-        lambda part: [
-            _log_centre(values[k : k + PIECE], out[k : k + PIECE])
-            for k in range(*(PIECE * i for i in part), PIECE)
-        ],
-        workers.cut(-(-averages.size // PIECE), averages.size),
-    )
+
+    def task(pieces: tuple[int, int]) -> None:
+        for k in range(*pieces):  # so short that what NumPy puts aside stays in the cache
+            cells = slice(k * PIECE, (k + 1) * PIECE)
+            _log_centre(values[cells], out[cells])
+
+    workers.each(task, workers.cut(-(-averages.size // PIECE), averages.size))
     return correction
 
 
@@ -76,18 +76,28 @@ def _log_centre(averages: Array, correction: Array) -> None:
 def prefiltered(values: Array, workers: Workers = SERIAL) -> Array:
     """Coefficients of the cubic B-spline through ``values``, evenly reflected at the faces."""
     coefficients = values.copy()
-    for axis, n in enumerate(values.shape):
-        outer = math.prod(values.shape[:axis])
-        lines = coefficients.reshape(outer, n, -1)
-        inner = lines.shape[2]
-        if outer == 1:
-            blocks = workers.cut(-(-inner // COLUMNS), values.size)
-            columns = [(a * COLUMNS, min(b * COLUMNS, inner)) for a, b in blocks]
-            workers.each(lambda c, v=lines: interpolation.prefilter_axis(v, *c), columns)
-        else:
-            parts = [lines[a:b] for a, b in workers.cut(outer, values.size)]
-            workers.each(lambda v, k=inner: interpolation.prefilter_axis(v, 0, k), parts)
+    for axis in range(values.ndim):
+        _prefilter(coefficients, axis, workers)
     return coefficients
+
+
+def _prefilter(values: Array, axis: int, workers: Workers) -> None:
+    """`prefiltered` along one axis, in place: parts of its lines or, of the first axis, columns."""
+    n, outer = values.shape[axis], math.prod(values.shape[:axis])
+    lines = values.reshape(outer, n, -1)
+    inner = lines.shape[2]
+
+    def columns(blocks: tuple[int, int]) -> None:
+        first, last = (k * COLUMNS for k in blocks)
+        interpolation.prefilter_axis(lines, first, min(last, inner))
+
+    def rows(part: tuple[int, int]) -> None:
+        interpolation.prefilter_axis(lines[slice(*part)], 0, inner)
+
+    if outer == 1:
+        workers.each(columns, workers.cut(-(-inner // COLUMNS), values.size))
+    else:
+        workers.each(rows, workers.cut(outer, values.size))
 
 
 class LogSpline:
@@ -177,6 +187,11 @@ class Footprint:
         padded = lattice.zeros()
         lattice.fill(histospline(self._values), padded)
         return padded.reshape(lattice.padded_shape)
+
+    @cached_property
+    def far(self) -> Array:
+        """The largest ``variation`` within three cells."""
+        return np.asarray(ndimage.maximum_filter(self.variation, size=7, mode="reflect"))
 
     @property
     def idle(self) -> bool:

@@ -1,7 +1,7 @@
 """Kernels of geometric multigrid: Gauss-Seidel, what it leaves over, stencils of coarser grids.
 
-Smoothers know a cell's m lattice vectors as offsets into padded fields and two weights for each, one
-to either side: A q = q / inverse_diagonal - sum_k (w_k+ q(x+e_k) + w_k- q(x-e_k)).
+Smoothers know a cell's m lattice vectors as offsets into padded fields and two weights for each,
+one to either side: A q = q / inverse_diagonal - sum_k (w_k+ q(x+e_k) + w_k- q(x-e_k)).
 """
 
 from numba import njit
@@ -12,7 +12,16 @@ from pma_grid.kernels.lattice import COUNT, neighbour
 def _make_smooth(m):
     @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
     def smooth(
-        slabs, first, last, rhs, row_start, n_last, offsets, weights, inverse_diagonal, backward,
+        slabs,
+        first,
+        last,
+        rhs,
+        row_start,
+        n_last,
+        offsets,
+        weights,
+        inverse_diagonal,
+        backward,
         padded,
     ):
         """Gauss-Seidel in the slabs first, first + 2, ... of A q = rhs, by rows within a slab.

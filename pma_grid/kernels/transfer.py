@@ -45,8 +45,7 @@ def interpolate_axis(coarse, index, weight, fine):
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def add_second_difference(values, first, last, out):
-    """out += second difference along the middle axis at first..last; the ends copy their neighbours.
-    """
+    """out += second difference along the middle axis at first..last; ends copy neighbours."""
     n = values.shape[1]
     for o in range(values.shape[0]):
         for i in range(first, last):

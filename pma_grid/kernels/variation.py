@@ -1,43 +1,58 @@
 """Whether a target varies so much over the image of any cell that its mean there matters.
 
 A bound that costs less than the means of `footprint`: the image's size by the Frobenius norm of
-A_ik = M_ik / (h_i H_i) with M the centred second differences, times the change of log nu over a
-target cell; for images of more than two target cells, times the largest change of all.
+A_ik = M_ik / (h_i H_i) with M the centred second differences, times the largest change of log nu
+over a target cell near by: ``near``, among the neighbours, for images of up to two cells, ``far``
+for those of up to six, ``steepest``, of all cells, for larger ones.
 """
 
 import math
 from collections.abc import Callable
 
+import numpy as np
 from numba import njit
 
-# Target cells up to which the change over a cell and its neighbours speaks for the image.
-NEAR = 2.0
+# Sizes of images in target cells up to which ``near`` and ``far`` speak for all they cover.
+NEAR, FAR = 2.0, 6.0
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _cell(position, n):
     """The cell nearest to a coordinate in cell units, clamped to the box."""
-    return int(math.floor(min(max(position, 0.0), n - 1.0) + 0.5))
+    return math.floor(min(max(position, 0.0), n - 1.0) + 0.5)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _matters(square, near, steepest, low):
+def _matters(square, near, far, steepest, low):
     """Whether the change over an image of the given squared size may exceed ``low``."""
-    change = near if square <= NEAR * NEAR else steepest
+    change = near if square <= NEAR * NEAR else (far if square <= FAR * FAR else steepest)
     return change * change * max(1.0, square) >= low * low
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def varies_1d(
-    padded, row_start, n_last, strides, first_row, metric, affine, slope, per_cell, variation,
-    steepest, low,
+    padded,
+    row_start,
+    n_last,
+    strides,
+    shape,
+    first_row,
+    metric,
+    affine,
+    slope,
+    per_cell,
+    near,
+    far,
+    steepest,
+    low,
 ):
     """Whether any cell's image may see log nu change by ``low``; see `varies_2d`."""
     p = row_start[0]
     for j in range(n_last):
         g = affine[0] * (j + 0.5) - 0.5 + slope[0] * (padded[p + 1] - padded[p - 1])
         a = (metric[0] + padded[p + 1] + padded[p - 1] - 2 * padded[p]) * per_cell[0]
-        if _matters(a * a, variation[_cell(g, variation.shape[0])], steepest, low):
+        i = _cell(g, near.shape[0])
+        if _matters(a * a, near[i], far[i], steepest, low):
             return True
         p += 1
     return False
@@ -45,13 +60,24 @@ def varies_1d(
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def varies_2d(
-    padded, row_start, n_last, strides, first_row, metric, affine, slope, per_cell, variation,
-    steepest, low,
+    padded,
+    row_start,
+    n_last,
+    strides,
+    shape,
+    first_row,
+    metric,
+    affine,
+    slope,
+    per_cell,
+    near,
+    far,
+    steepest,
+    low,
 ):
     """Whether the image of any cell may see log nu change by ``low``.
 
-    ``variation`` is the change over each target cell, ``steepest`` the largest; rows count from
-    ``first_row``.
+    Rows count from ``first_row``.
     """
     s = strides[0]
     for row in range(row_start.size):
@@ -64,26 +90,43 @@ def varies_2d(
             d = (metric[1] + right + left - centre) * per_cell[1]
             m = padded[p + s + 1] - padded[p + s - 1] - padded[p - s + 1] + padded[p - s - 1]
             b, c = 0.25 * m * per_cell[0], 0.25 * m * per_cell[1]
-            i = _cell(base + slope[0] * (up - down), variation.shape[0])
-            k = _cell(affine[1] * (j + 0.5) - 0.5 + slope[1] * (right - left), variation.shape[1])
-            if _matters(a * a + b * b + c * c + d * d, variation[i, k], steepest, low):
+            i = _cell(base + slope[0] * (up - down), near.shape[0])
+            k = _cell(affine[1] * (j + 0.5) - 0.5 + slope[1] * (right - left), near.shape[1])
+            square = a * a + b * b + c * c + d * d
+            if _matters(square, near[i, k], far[i, k], steepest, low):
                 return True
     return False
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def varies_3d(
-    padded, row_start, n_last, strides, first_row, metric, affine, slope, per_cell, variation,
-    steepest, low,
+    padded,
+    row_start,
+    n_last,
+    strides,
+    shape,
+    first_row,
+    metric,
+    affine,
+    slope,
+    per_cell,
+    near,
+    far,
+    steepest,
+    low,
 ):
     """Three-dimensional twin of `varies_2d`; rows count through the first two axes."""
-    low2 = low * low
+    cell = np.empty(3, np.int64)
     for row in range(row_start.size):
+        at = (first_row + row) // shape[1], (first_row + row) % shape[1], 0
         for j in range(n_last):
             p = row_start[row] + j
             square = 0.0
             for i in range(3):
                 s = strides[i]
+                x = at[i] if i < 2 else j
+                g = affine[i] * (x + 0.5) - 0.5 + slope[i] * (padded[p + s] - padded[p - s])
+                cell[i] = _cell(g, near.shape[i])
                 m = metric[i] + padded[p + s] + padded[p - s] - 2 * padded[p]
                 square += (m * per_cell[i]) ** 2
                 for k in range(i):
@@ -91,8 +134,8 @@ def varies_3d(
                     m = padded[p + s + t] - padded[p + s - t] - padded[p - s + t]
                     m = 0.25 * (m + padded[p - s - t])
                     square += m * m * (per_cell[i] ** 2 + per_cell[k] ** 2)
-            # where the image lies does not matter unless the largest change would
-            if steepest * steepest * max(1.0, square) >= low2:
+            c = cell[0], cell[1], cell[2]
+            if _matters(square, near[c], far[c], steepest, low):
                 return True
     return False
 

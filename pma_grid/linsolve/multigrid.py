@@ -167,14 +167,14 @@ class Multigrid:
                 stencil.positive_weights, tensor, stencil.drift, slice(None), stencil.reaction
             )
         else:
-            _average_finest(stencil, *levels[:2])
+            _average_finest(stencil, levels[0], levels[1])
         depth = 1
         while shape is not None:
-            _complete(*levels[depth - 1 : depth + 1], stencil.reaction)
+            _complete(levels[depth - 1], levels[depth], stencil.reaction)
             shape = _coarser(shape, _diagonals(levels[depth].moments[:, 1:], len(shape)))
             _link(levels, depth, shape)
             if shape is not None:
-                _average(*levels[depth : depth + 2])
+                _average(levels[depth], levels[depth + 1])
             depth += 1
         cycle = VCycle(levels, _pseudo_inverse(levels[-1], stencil.reaction), self.sweeps)
         return Handle("multigrid", stencil, cycle, previous)
@@ -252,9 +252,7 @@ def _average(fine: _Level, coarse: _Level) -> None:
     _restrict_moments(fine, coarse, lambda first, last, _: values[first:last])
 
 
-def _restrict_moments(
-    fine: _Level, coarse: _Level, make: Callable[[int, int, int], Array]
-) -> None:
+def _restrict_moments(fine: _Level, coarse: _Level, make: Callable[[int, int, int], Array]) -> None:
     assert fine.transfer is not None
     shape = coarse.lattice.shape
     coarse.moments = np.empty((coarse.lattice.size, _entries(len(shape))), SINGLE)
@@ -278,7 +276,10 @@ def _complete(fine: _Level, coarse: _Level, reaction: float) -> None:
     def task(share: Share) -> None:
         c = share.cells
         size = c.stop - c.start
-        tensor, drift = np.empty((size, dim * (dim + 1) // 2), SINGLE), np.empty((size, dim), SINGLE)
+        tensor, drift = (
+            np.empty((size, dim * (dim + 1) // 2), SINGLE),
+            np.empty((size, dim), SINGLE),
+        )
         kernels.means(coarse.moments[c], ratios, tensor, drift, coarse.density[c],
                       coarse.inverse_density[c])  # fmt: skip
         weights = np.empty((size, count), SINGLE)

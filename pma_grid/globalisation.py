@@ -4,8 +4,8 @@
 2. Elsewhere nested iteration from the coarsest grid.
 3. Where that stalls: the sparse entropic solver on the grid in question (at least `RESCUE_AXIS`
    cells an axis) gives a start, thin densities are raised to working floors, and Newton goes on.
-4. Where that stalls too, where the mass constant says that the grid does not resolve the data, or
-   where the target has gaps, onto which maps tear: the sparse entropic solver on the grid itself.
+4. Where that stalls too, or the mass constant says that the grid does not resolve the data: the
+   sparse entropic solver on the grid itself.
 
 Every candidate's potential gives, by exact Legendre transforms, a lower bound of the W2^2 between
 the atoms at the cell centres, of the data as given and whether it solves anything or not.  The
@@ -14,6 +14,7 @@ largest bound decides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,17 +75,21 @@ class Candidate:
 
 
 def globalise(
-    first: Cascade, solved: Solved, *, fallback: bool, threads: int
+    first: Cascade, attempt: Callable[[], Solved], *, fallback: bool, threads: int
 ) -> tuple[Candidate, list[Candidate]]:
-    """The candidate to be returned and all of them, from what a first attempt came to."""
-    candidates = [_newton("newton", first, solved)]
-    if not fallback or _settled(candidates[0]):
+    """The candidate to be returned and all of them; ``attempt`` is Newton's method on ``first``."""
+    problem = first.problem
+    gaps = fallback and _gaps(problem) >= GAPS
+    candidates = _entropic(problem, threads) if gaps else []
+    if any(c.status.succeeded for c in candidates):
         return candidates[0], candidates
-    if not solved.state.status.succeeded:
-        candidates += _rescued(first, solved.index, threads)
+    candidates.append(_newton("newton", first, attempt()))
+    if not fallback or _settled(candidates[-1]):
+        return candidates[-1], candidates
+    if not candidates[-1].status.succeeded:
+        candidates += _rescued(first, candidates[-1], threads)
         if _settled(candidates[-1]):
             return candidates[-1], candidates
-    problem = first.problem
     if not any(c.entropic for c in candidates):
         candidates += _entropic(problem, threads)
     for candidate in candidates:
@@ -101,8 +106,7 @@ def _settled(candidate: Candidate) -> bool:
     """Whether Newton's result needs no comparison."""
     if candidate.cascade is None or candidate.solved is None or not candidate.status.succeeded:
         return False
-    resolved = abs(candidate.solved.state.alpha) < RESOLVED
-    return resolved and _gaps(candidate.cascade.problem) < GAPS
+    return abs(candidate.solved.state.alpha) < RESOLVED
 
 
 def _gaps(problem: Problem) -> float:
@@ -113,13 +117,15 @@ def _gaps(problem: Problem) -> float:
     return float(np.mean(empty))
 
 
-def _rescued(first: Cascade, stalled: int, threads: int) -> list[Candidate]:
+def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate]:
     """Newton from entropic starts, each on the grid that stalled last, until one does not help.
 
     An entropic start on the finest grid is a candidate itself.
     """
     cascade = replace(first, working=raised(first.problem))
-    index = max(stalled, _first_rescue(cascade))
+    index = _first_rescue(cascade)
+    if stalled.solved is not None:
+        index = max(index, stalled.solved.index)
     while True:
         level = cascade.level(index)
         found = _entropic(level, threads)

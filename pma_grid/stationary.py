@@ -10,6 +10,7 @@ import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from importlib import metadata
 from typing import Any
 
@@ -103,8 +104,9 @@ def solve(
 
     Where the target varies by more than some percent over the image of a cell, the equation is that
     of finite volumes, (mean of mu over the cell) = (mean of nu over its image) det D2u, by which
-    photographs, noise and concentrated densities converge.  ``stats["candidates"]`` lists what was tried.
-    Each candidate's potential gives a rigorous lower bound of the W2^2 between the atoms at the
+    photographs, noise and concentrated densities converge.
+
+    ``stats["candidates"]`` lists what was tried.  Each candidate's potential gives a rigorous lower bound of the W2^2 between the atoms at the
     cell centres (Legendre transforms; ``stats["hard_dual"]``), and the largest one is returned.
 
     References
@@ -135,8 +137,8 @@ def solve(
         first = Cascade(
             problem, positive(problem), newton, tol, scheme, persist=not fallback, workers=team
         )
-        solved = first.nested() if initial is None else _refined(first, initial)
-        best, candidates = globalise(first, solved, fallback=fallback, threads=threads)
+        attempt = first.nested if initial is None else partial(_refined, first, initial)
+        best, candidates = globalise(first, attempt, fallback=fallback, threads=threads)
         scan = None
         if verify_monotone and best.solved is not None:
             state = best.solved.state

@@ -203,6 +203,11 @@ def _check(
 ) -> None:
     """Kinds and ranges of the arguments of the loop."""
     check_problem(problem)
+    if isinstance(problem, Problem) and problem.target_domain is not None:
+        raise InvalidInputError(
+            "problem has a target_domain, which flows do not take: their potentials are reflected "
+            "at the faces of a box; use solve, or a target on its box"
+        )
     if isinstance(schedule, type) or not callable(getattr(schedule, "propose", schedule)):
         raise InvalidInputError(
             f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "

@@ -12,11 +12,13 @@ from scipy import sparse
 from pma_grid.domains import ConvexDomain
 from pma_grid.grid import Grid
 from pma_grid.kernels import extension as kernels
-from pma_grid.lattice import Array, Lattice, Transfer, lagrange
+from pma_grid.lattice import HALO, Array, Lattice, Transfer, lagrange
 from pma_grid.workers import SERIAL, Workers
 
 # Cells that a ghost depends on: those around a point of a row in two dimensions, one cell in one.
 NODES = {1: 1, 2: 4}
+# Ghosts that prolongation by six points an axis reads.
+LEAST_HALO = 3
 
 
 class ExtendedLattice(Lattice):
@@ -56,7 +58,7 @@ class ExtendedLattice(Lattice):
         workers: Workers = SERIAL,
         bent: bool = True,
     ) -> None:
-        super().__init__(shape, halo, workers)
+        super().__init__(shape, halo or max(HALO[len(shape)], LEAST_HALO), workers)
         self.bent = bent
         index = np.indices(self.padded_shape).reshape(self.dim, -1) - self.halo
         inside = ((index >= 0) & (index < self.shape_array[:, None])).all(axis=0)

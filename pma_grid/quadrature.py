@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # Step, in cells, below which Newton for the inverse stops.
 INVERSE_TOLERANCE = 1e-9
 POINT_HALO = 2
+# Cells by which a point may be missed that still counts as an image.
+NEAR = 0.05
 
 
 class Potential:
@@ -218,7 +220,7 @@ def mccann(
     x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))
     if potential.domain is not None:
         # no point of the source is moved to z where the nearest one is not moved near it
-        missed = np.abs(moving.gradient(x) - z) > 0.5 * np.array(grid.spacing)
+        missed = np.abs(moving.gradient(x) - z) > NEAR * np.array(grid.spacing)
         inside &= ~missed.any(axis=1)
     ends = (1 - t) * log_source(x) + t * log_target(potential.gradient(x))
     matrices = np.moveaxis(hessian, (0, 1), (-2, -1))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 from scipy import ndimage
 
@@ -12,12 +14,18 @@ from pma_grid.lattice import Array
 # A cell counts as whole from this share on; below the second, its part says little.
 WHOLE = 1.0 - 1e-9
 LEAST_PART = 0.25
+# Layers of cells that are continued linearly: those that the edge cuts, and a cell of the spline.
+LAYERS = 3
+# Largest change of log nu from cell to cell that is continued; beyond that its value is.
+STEEPEST = 0.25
 
 
 def continued(
     target: Density, domain: ConvexDomain, default_floor: float
 ) -> tuple[Array, FloorReport]:
-    """Values of a density on its domain, continued beyond by those of the nearest whole cell.
+    """Values of a density on its domain, continued beyond from the cells that lie inside.
+
+    Their logarithm goes on linearly for some layers of cells, then by the nearest value.
 
     Parameters
     ----------
@@ -50,7 +58,30 @@ def continued(
         added = float((threshold - values[low]).sum()) * target.grid.cell_volume
         report = FloorReport(floor, int(low.sum()), added / (1.0 + added))
         values = np.where(low, threshold, values)
+    logarithms = np.log(np.where(known, values, 1.0))
+    for _ in range(LAYERS):
+        logarithms, known = _one_layer(logarithms, known)
     nearest = ndimage.distance_transform_edt(
         ~known, sampling=target.grid.spacing, return_distances=False, return_indices=True
     )
-    return np.ascontiguousarray(values[tuple(nearest)]), report
+    return np.exp(logarithms[tuple(nearest)]), report
+
+
+def _one_layer(logarithms: Array, known: Array) -> tuple[Array, Array]:
+    """Continue along straight lines by one cell: the mean over all lines of two known cells."""
+    padded = np.pad(logarithms, 2)
+    inside = np.pad(known, 2)
+    total, count = np.zeros(known.shape), np.zeros(known.shape)
+    for step in itertools.product((-1, 0, 1), repeat=known.ndim):
+        first, second = (
+            tuple(slice(2 + k * s, n + 2 + k * s) for s, n in zip(step, known.shape, strict=True))
+            for k in (1, 2)
+        )
+        usable = inside[first] & inside[second] & ~known
+        change = padded[first] - padded[second]
+        # rough data: a slope of noise leads nowhere
+        change[np.abs(change) > STEEPEST] = 0.0
+        total += np.where(usable, padded[first] + change, 0.0)
+        count += usable
+    found = count > 0
+    return np.where(found, total / np.maximum(count, 1.0), logarithms), known | found

@@ -106,8 +106,9 @@ def solve(
     of finite volumes, (mean of mu over the cell) = (mean of nu over its image) det D2u, by which
     photographs, noise and concentrated densities converge.
 
-    ``stats["candidates"]`` lists what was tried.  Each candidate's potential gives a rigorous lower bound of the W2^2 between the atoms at the
-    cell centres (Legendre transforms; ``stats["hard_dual"]``), and the largest one is returned.
+    ``stats["candidates"]`` lists what was tried.  Each candidate's potential gives a rigorous lower
+    bound of the W2^2 between the atoms at the cell centres (by Legendre transforms;
+    ``stats["hard_dual"]``), and the one with the largest is returned.
 
     References
     ----------

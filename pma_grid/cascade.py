@@ -17,6 +17,7 @@ from pma_grid.lattice import Array, Transfer
 from pma_grid.newton import Iterate, Newton
 from pma_grid.operator import Floors, Frame, MongeAmpere
 from pma_grid.problem import Problem
+from pma_grid.rearrangement import rearranged
 from pma_grid.workers import SERIAL, Workers
 
 # Axes of at most this many cells are not coarsened further.
@@ -184,7 +185,8 @@ class Cascade:
             else:
                 smooth, truncation = start.compare(equation)
                 tol = max(self.tol or 0.0, min(COARSE_TOLERANCE, COARSE_SHARE * truncation), 1e-10)
-            solved = self._run(index, equation, start.iterate(smooth), tol)
+            state = _rearranged(equation, start.iterate(smooth))
+            solved = self._run(index, equation, state, tol)
             if index == self.last or not (self.persist or solved.state.status.succeeded):
                 break
             start = self._next_start(index, start, solved, trend=index > first)
@@ -249,6 +251,15 @@ class Cascade:
             }
         )
         return Solved(equation, state, tol, index)
+
+
+def _rearranged(equation: MongeAmpere, state: Iterate) -> Iterate:
+    """On one axis the monotone rearrangement, where the residual of the start is larger."""
+    if equation.lattice.dim > 1 or equation.images is None:
+        return state
+    before = equation.evaluate(state.phi, state.alpha)
+    other = rearranged(equation)
+    return Iterate(other, 0.0) if equation.evaluate(other, 0.0) < before else state
 
 
 def _coarsened(values: Array) -> Array:

@@ -88,6 +88,8 @@ class Images:
     def _wanted(self) -> bool:
         """Whether the target may vary enough over the image of any cell for its mean to matter."""
         eq, frame, lat = self.equation, self.equation.frame, self.equation.lattice
+        if lat.dim == 1:
+            return True
         footprint = self.footprint
         wanted = lat.share(
             lambda s: VARIES[lat.dim](

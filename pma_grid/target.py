@@ -195,5 +195,8 @@ class Footprint:
 
     @property
     def idle(self) -> bool:
-        """Whether nu is so smooth that no image of a reasonable size needs a mean."""
-        return bool(IDLE_IMAGE * self.variation.max() < BLEND_FROM)
+        """Whether nu is so smooth that no image of a reasonable size needs a mean.
+
+        On one axis means are exact, cheap, and better than point values on smooth data too.
+        """
+        return self.variation.ndim > 1 and bool(IDLE_IMAGE * self.variation.max() < BLEND_FROM)

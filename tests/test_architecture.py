@@ -34,7 +34,8 @@ ROWS = (
     ("operator", "certificate"),
     # quadrature: the integrals of a potential that transport reports
     # mirrors: what a flow must know of its mirror, with the divergences that a State needs
-    ("quadrature", "mirrors"),
+    # rearrangement: the solution of an equation on one axis, where it is in closed form
+    ("quadrature", "mirrors", "rearrangement"),
     # newton: the globalised step, used by stationary; parabolic: the operator in log form, a mirror
     ("transport", "newton", "parabolic"),
     # cascade: nested iteration over grids, below everything that decides what to do with it

@@ -36,7 +36,11 @@ def shift_form(
     padded, row_start, n_last, strides, reach, metric, log_source, log_target, shift, per_cell,
     superbase, vectors, offsets, weights, drift, eta, residual,
 ):
-    """r = 1 - a / B with a the second difference: the conservative operator; see `_2d`."""
+    """r = 1 - a / B with a the second difference: the conservative operator; see `_2d`.
+
+    Newton for a nu(grad u) = mu e^alpha, which is linear in the primitive of nu: ``drift`` counts
+    by a / B.
+    """
     p = row_start[0]
     for c in range(n_last):
         a = metric[0] + padded[p + 1] + padded[p - 1] - 2 * padded[p]
@@ -45,7 +49,7 @@ def shift_form(
         residual[c] = 1.0 - a * inverse
         weights[c, 0] = inverse
         eta[c] = 1.0
-        drift[c, 0] *= per_cell[0]
+        drift[c, 0] *= max(0.0, a * inverse) * per_cell[0]
         p += 1
     return 0
 

@@ -19,42 +19,9 @@ import math
 
 from numba import njit
 
-# Most samples along each side of a parallelepiped.
-MOST_SAMPLES = 64
-# Below this many target cells an interval has no mean that differs from its point value.
-SHORTEST = 1e-3
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _quadratic(s):
-    """Values and derivatives of the three quadratic B-splines, s in [-1/2, 1/2]."""
-    return (
-        0.5 * (0.5 - s) ** 2, 0.75 - s * s, 0.5 * (0.5 + s) ** 2,
-        s - 0.5, -2.0 * s, s + 0.5,
-    )  # fmt: skip
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _cell(position, n):
-    """The cell nearest to a coordinate in cell units, clamped to the box, and the offset in it."""
-    position = min(max(position, -0.5), n - 0.5)
-    i = math.floor(position + 0.5)
-    if i > n - 1:
-        i = n - 1
-    return int(i), position - i
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _share(oscillation, low, high):
-    """The blend s of an oscillation of log nu: 0 below ``low``, 1 above ``high``, C1 at 0."""
-    t = min(1.0, max(0.0, (oscillation - low) / (high - low)))
-    return t * t
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _samples(length):
-    """Midpoints along a side: two for each target cell that it crosses."""
-    return min(MOST_SAMPLES, max(1, math.ceil(2.0 * length - 1e-9)))
+from pma_grid.kernels.footprint_1d import add_change_1d, average_1d
+from pma_grid.kernels.footprint_3d import add_change_3d, average_3d
+from pma_grid.kernels.sampling import MOST_SAMPLES, cell, quadratic, samples, share_of
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -108,10 +75,10 @@ def average_2d(
             if refresh:
                 e0, e1 = math.hypot(a00, a10), math.hypot(a01, a11)
                 extent = max(e0, e1)
-                i0, i1 = _cell(g0, n0)[0], _cell(g1, n1)[0]
+                i0, i1 = cell(g0, n0)[0], cell(g1, n1)[0]
                 over = variation[i0, i1] * max(1.0, extent)
-                blend[c] = _share(over, low, high)
-                counts[c, 0], counts[c, 1] = _samples(e0), _samples(e1)
+                blend[c] = share_of(over, low, high)
+                counts[c, 0], counts[c, 1] = samples(e0, MOST_SAMPLES), samples(e1, MOST_SAMPLES)
                 # a larger image may reach beyond what ``variation`` has seen
                 if blend[c] == 0.0 and extent <= 2.0:
                     continue
@@ -122,10 +89,10 @@ def average_2d(
                 x = (k + 0.5) / k0 - 0.5
                 for l in range(k1):
                     y = (l + 0.5) / k1 - 0.5
-                    i, s = _cell(g0 + a00 * x + a01 * y, n0)
-                    m, t = _cell(g1 + a10 * x + a11 * y, n1)
-                    u0, u1, u2, d0, d1, d2 = _quadratic(s)
-                    v0, v1, v2, b0, b1, b2 = _quadratic(t)
+                    i, s = cell(g0 + a00 * x + a01 * y, n0)
+                    m, t = cell(g1 + a10 * x + a11 * y, n1)
+                    u0, u1, u2, d0, d1, d2 = quadratic(s)
+                    v0, v1, v2, b0, b1, b2 = quadratic(t)
                     i += halo - 1
                     m += halo - 1
                     r0 = v0 * densities[i, m] + v1 * densities[i, m + 1] + v2 * densities[i, m + 2]
@@ -148,7 +115,7 @@ def average_2d(
                     c10 += z1 * x
                     c11 += z1 * y
             if refresh:
-                blend[c] = max(blend[c], _share(math.log(top / bottom), low, high))
+                blend[c] = max(blend[c], share_of(math.log(top / bottom), low, high))
             share = blend[c]
             value[c] += share * (math.log(f / (k0 * k1)) - shift[c] - value[c])
             drift[c, 0] += share * (f0 / f - drift[c, 0])
@@ -202,5 +169,5 @@ def add_change_2d(change, superbase, eta, smallest, weights, clamped):
             clamped[c, k] = max(weights[c, k], smallest * w)
 
 
-AVERAGE = {2: average_2d}
-ADD_CHANGE = {2: add_change_2d}
+AVERAGE = {1: average_1d, 2: average_2d, 3: average_3d}
+ADD_CHANGE = {1: add_change_1d, 2: add_change_2d, 3: add_change_3d}

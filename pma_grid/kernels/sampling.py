@@ -1,0 +1,41 @@
+"""What the averages of `footprint` share: quadratic B-splines on a box, blends, sample counts."""
+
+import math
+
+from numba import njit
+
+# Most samples along each side of a parallelogram, and of a parallelepiped.
+MOST_SAMPLES = 64
+MOST_SAMPLES_3D = 16
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def quadratic(s):
+    """Values and derivatives of the three quadratic B-splines, s in [-1/2, 1/2]."""
+    return (
+        0.5 * (0.5 - s) ** 2, 0.75 - s * s, 0.5 * (0.5 + s) ** 2,
+        s - 0.5, -2.0 * s, s + 0.5,
+    )  # fmt: skip
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def cell(position, n):
+    """The cell nearest to a coordinate in cell units, clamped to the box, and the offset in it."""
+    position = min(max(position, -0.5), n - 0.5)
+    i = math.floor(position + 0.5)
+    if i > n - 1:
+        i = n - 1
+    return int(i), position - i
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def share_of(oscillation, low, high):
+    """The blend s of an oscillation of log nu: 0 below ``low``, 1 above ``high``, C1 at 0."""
+    t = min(1.0, max(0.0, (oscillation - low) / (high - low)))
+    return t * t
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def samples(length, most):
+    """Midpoints along a side: two for each target cell that it crosses, at most ``most``."""
+    return min(most, max(1, math.ceil(2.0 * length - 1e-9)))

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from pma_grid.density import Density
+from pma_grid.domains import Ellipse
 from pma_grid.errors import ConvergenceError, InvalidDensityError, InvalidInputError, Status
+from pma_grid.evolution import evolve
 from pma_grid.grid import Grid
 from pma_grid.problem import Problem
+from pma_grid.schedules import constant
 
 
 def test_arrays_live_on_unit_boxes() -> None:
@@ -49,3 +52,31 @@ def test_convergence_error_keeps_the_result() -> None:
     error = pickle.loads(pickle.dumps(ConvergenceError("stopped", result=[1, 2])))
     assert str(error) == "stopped" and error.result == [1, 2]
     assert ConvergenceError("stopped").result is None
+
+
+def test_a_domain_is_kept_and_shown() -> None:
+    disc, grid = Ellipse((0.5, 0.5), axes=0.25), Grid((8, 8))
+    problem = Problem(np.ones((8, 8)), Density(disc.fractions(grid), grid), target_domain=disc)
+    assert problem.target_domain is disc
+    assert repr(problem).endswith("target_domain=Ellipse([0.5, 0.5], [0.25, 0.75] x [0.25, 0.75]))")
+    assert problem.swapped().target_domain is None
+    assert Problem([1.0], [1.0]).target_domain is None
+
+
+def test_domains_that_do_not_fit_are_refused() -> None:
+    disc, ones = Ellipse((0.5, 0.5), axes=0.25), np.ones((8, 8))
+    with pytest.raises(InvalidInputError, match="target_domain is 'disc'; it must be a convex set"):
+        Problem(ones, ones, target_domain="disc")  # type: ignore[arg-type]
+    with pytest.raises(InvalidInputError, match="target_domain has 2 axes and the target 1"):
+        Problem([1.0], [1.0], target_domain=disc)
+    with pytest.raises(InvalidInputError, match="beyond the target's box"):
+        Problem(ones, ones, target_domain=Ellipse((0.9, 0.5), axes=0.25))
+    with pytest.raises(InvalidInputError, match="target has 62.5 % of its mass in cells outside"):
+        Problem(ones, ones, target_domain=disc)
+
+
+def test_flows_refuse_a_domain() -> None:
+    disc, grid = Ellipse((0.5, 0.5), axes=0.25), Grid((8, 8))
+    problem = Problem(np.ones((8, 8)), Density(disc.fractions(grid), grid), target_domain=disc)
+    with pytest.raises(InvalidInputError, match="problem has a target_domain"):
+        evolve(problem, schedule=constant(0.1), steps=1)

@@ -49,7 +49,8 @@ def solve(
     """Optimal transport for the cost |x - y|^2 between two densities on grids.
 
     Solves log det D2u + log nu(grad u) - log mu = alpha for the convex Brenier potential u with
-    grad u mapping the source box onto the target box; T = grad u is the optimal map.
+    grad u mapping the source box onto the target box, or onto the problem's ``target_domain``;
+    T = grad u is the optimal map.
 
     Parameters
     ----------

@@ -1,6 +1,7 @@
 """What is tried where Newton's method stalls, and which of the candidates is returned.
 
-1. Maps onto targets with gaps tear: there the sparse entropic solver is the answer.
+1. Maps onto targets with gaps tear, and those of sources with gaps are held by nothing there: the
+   sparse entropic solver is the answer.
 2. Elsewhere nested iteration from the coarsest grid.
 3. Where that stalls: the sparse entropic solver on the grid in question (at least `RESCUE_AXIS`
    cells an axis) gives a start, thin densities are raised to working floors, and Newton goes on.
@@ -39,7 +40,7 @@ RESCUE_FLOORS = {"source": 1e-4, "target": 1e-3}
 PATIENCE = 30
 # |mass constant| above which the equation is not resolved by the grid.
 RESOLVED = 1e-2
-# Share of empty target cells above which the target has gaps.
+# Share of empty cells above which a density has gaps.
 GAPS = 1e-2
 # Cycles of the entropic solver on one grid: with its default eps it takes some tens.
 ENTROPIC_CYCLES = 200
@@ -79,8 +80,7 @@ def globalise(
 ) -> tuple[Candidate, list[Candidate]]:
     """The candidate to be returned and all of them; ``attempt`` is Newton's method on ``first``."""
     problem = first.problem
-    gaps = fallback and _gaps(problem) >= GAPS
-    candidates = _entropic(problem, threads) if gaps else []
+    candidates = _entropic(problem, threads) if fallback and _gapped(problem) else []
     if any(c.status.succeeded for c in candidates):
         return candidates[0], candidates
     candidates.append(_newton("newton", first, attempt()))
@@ -109,12 +109,15 @@ def _settled(candidate: Candidate) -> bool:
     return abs(candidate.solved.state.alpha) < RESOLVED
 
 
-def _gaps(problem: Problem) -> float:
-    """Share of empty cells where the target has mass to have: in its box or its domain."""
-    empty = problem.target.values == 0
+def _gapped(problem: Problem) -> bool:
+    """Whether more than a few cells of the source or of the target are empty.
+
+    A convex target domain is solved with what is empty outside it, and an empty source around.
+    """
     if problem.target_domain is not None:
-        empty = empty[problem.target_domain.fractions(problem.target.grid) > 0]
-    return float(np.mean(empty))
+        inside = problem.target_domain.fractions(problem.target.grid) > 0
+        return bool(np.mean(problem.target.values[inside] == 0) >= GAPS)
+    return any(np.mean(d.values == 0) >= GAPS for d in (problem.source, problem.target))
 
 
 def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate]:

@@ -20,6 +20,7 @@ _EXPORTS = {
     "LostConvexityError": "errors",
     "State": "flow",
     "TRBDF2": "stepping",
+    "assess": "assessment",
     "compare": "comparison",
     "evolve": "evolution",
     "iterate": "evolution",

@@ -46,7 +46,8 @@ ROWS = (
     ("entropic", "stepping", "observables", "oracles"),
     # loading: reads every kind of result, so it knows them all
     # peers: other packages' plans as entropic transports
-    ("loading", "peers"),
+    # assessment: figures that any transport has, entropic ones included
+    ("assessment", "loading", "peers"),
     ("cases",),  # closed forms come from oracles
     # globalisation: the attempts of solve and the choice between them; it tries entropic plans
     ("globalisation",),

@@ -44,6 +44,28 @@ def _box(_: click.Context, parameter: click.Parameter, value: str | None) -> Any
     return pairs
 
 
+def _corners(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Parse "0,0 1,0 0,1" into corners."""
+    if value is None:
+        return None
+    try:
+        points = [tuple(float(c) for c in corner.split(",")) for corner in value.split()]
+    except ValueError:
+        points = []
+    if len(points) < 3 or any(len(point) != 2 for point in points):
+        raise click.BadParameter(
+            f"{value!r} is no polygon; give x,y for each corner, as in '0,0 1,0 0,1'",
+            param=parameter,
+        )
+    return points
+
+
+def target_polygon(command: Command) -> Command:
+    """The option that cuts a convex polygon out of the target."""
+    return click.option("--target-polygon", callback=_corners, help="Corners 'x,y x,y ...' of a "
+                        "convex polygon: the target inside it alone.")(command)  # fmt: skip
+
+
 def two_densities(command: Command) -> Command:
     """The arguments SOURCE and TARGET with their boxes and floors; see `read_problem`."""
     return source_and_target(boxes_and_floors(command))
@@ -89,15 +111,34 @@ def check_inputs(inputs: Iterable[str], outputs: Iterable[str | None]) -> None:
 
 
 def read_problem(
-    source: str, target: str, *, boxes: tuple[Any, Any], floors: tuple[float | None, float | None]
+    source: str,
+    target: str,
+    *,
+    boxes: tuple[Any, Any],
+    floors: tuple[float | None, float | None],
+    polygon: Any = None,
 ) -> Problem:
-    """The problem of two files."""
+    """The problem of two files, the target cut to a polygon if there is one."""
     from pma_grid.problem import Problem
 
-    return Problem(
-        _density("source", source, boxes[0], floors[0]),
-        _density("target", target, boxes[1], floors[1]),
-    )
+    pair = [
+        _density(name, path, box, floor)
+        for name, path, box, floor in zip(
+            ("source", "target"), (source, target), boxes, floors, strict=True
+        )
+    ]
+    if polygon is None:
+        return Problem(*pair)
+    from pma_grid.density import Density
+    from pma_grid.domains import Polygon
+
+    try:
+        domain = Polygon(polygon)
+        values = pair[1].values * domain.fractions(pair[1].grid)
+        cut = Density(values, pair[1].grid, floor=pair[1].floor)
+        return Problem(pair[0], cut, target_domain=domain)
+    except InvalidInputError as error:
+        raise InvalidInputError(f"--target-polygon: {error}") from None
 
 
 def _density(name: str, path: str, box: Any, floor: float | None) -> Density:

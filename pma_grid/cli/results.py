@@ -112,6 +112,7 @@ def info(result: str, series: bool, as_json: bool) -> int:
     pma-grid info ot.npz --json
     pma-grid info sk.npz
     """
+    from pma_grid.assessment import assess
     from pma_grid.cli import flow_report, transport_report
     from pma_grid.flow import Flow
     from pma_grid.loading import load
@@ -121,6 +122,8 @@ def info(result: str, series: bool, as_json: bool) -> int:
         figures = flow_report.summary(found, series=series)
         text = flow_report.table(found, [])
     else:
+        if "assessment" not in found.stats:
+            assess(found)
         figures = transport_report.summary(found)
         text = transport_report.table(found, [])
     click.echo(json.dumps(figures | {"files": []}) if as_json else text)

@@ -49,13 +49,15 @@ def demo(output: str, size: int, as_json: bool, quiet: bool) -> int:
               help="Newton steps allowed on each grid.")  # fmt: skip
 @click.option("--verify-monotone", is_flag=True, help="Check the stencils by a full scan (slow).")
 @inputs.two_densities
+@inputs.target_polygon
 @click.option("--plot", "picture", metavar="FILE", help="Picture to write as well.")
 @inputs.as_json
 @inputs.quiet
 def solve(
     source: str, target: str, output: str, tol: float | None, floor_source: float | None,
     floor_target: float | None, box_source: Any, box_target: Any, linear_solver: str,
-    max_iterations: int, verify_monotone: bool, picture: str | None, as_json: bool, quiet: bool,
+    max_iterations: int, verify_monotone: bool, target_polygon: Any, picture: str | None,
+    as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Optimal transport from SOURCE to TARGET, cost |x - y|^2.
 
@@ -70,8 +72,9 @@ def solve(
     drawn = inputs.check_picture(picture) if picture else None
     inputs.check_inputs((source, target), (written, drawn))
     problem = inputs.read_problem(
-        source, target, boxes=(box_source, box_target), floors=(floor_source, floor_target)
-    )
+        source, target, boxes=(box_source, box_target), floors=(floor_source, floor_target),
+        polygon=target_polygon,
+    )  # fmt: skip
     options = {
         "tol": tol, "linear_solver": _linear_solver(linear_solver),
         "max_iterations": max_iterations, "verify_monotone": verify_monotone,
@@ -95,6 +98,7 @@ def _solve_and_write(
     options: dict[str, Any],
 ) -> int:  # fmt: skip
     """Solve, write what there is, report; the exit status says whether it converged."""
+    from pma_grid.assessment import assess
     from pma_grid.cli import transport_report
     from pma_grid.stationary import solve as run
 
@@ -102,6 +106,7 @@ def _solve_and_write(
         ot = run(problem, progress=sys.stderr.isatty() and not quiet, **options)
     except ConvergenceError as error:
         ot = error.result
+    assess(ot)
     ot.save(output)
     if picture is not None:
         from pma_grid import plotting

@@ -11,7 +11,7 @@ from pma_grid.transport import Transport
 # Statistics that are printed as they are, in this order.
 KEYS = (
     "residual", "tol", "mass_constant", "iterations", "linear_iterations", "linear_solver",
-    "seconds", "compile_seconds", "floors", "monotone", "versions",
+    "seconds", "compile_seconds", "floors", "monotone", "candidates", "assessment", "versions",
 )  # fmt: skip
 ENTROPIC_KEYS = (
     "method", "map", "eps_over_h2", "cell", "primal", "dual", "transport_cost", "marginal_error",
@@ -63,6 +63,8 @@ def table(ot: Transport, files: list[str]) -> str:
             "compiling or loading kernels)"
         )
     lines += floors(stats)
+    lines += _assessment(stats)
+    lines += _candidates(stats)
     if "monotone" in stats:
         scan = stats["monotone"]
         lines.append(
@@ -71,6 +73,36 @@ def table(ot: Transport, files: list[str]) -> str:
     if files:
         lines.append(f"files          {', '.join(files)}")
     return "\n".join(lines)
+
+
+def _assessment(stats: dict[str, Any]) -> list[str]:
+    """The lines of `assess`."""
+    if "assessment" not in stats:
+        return []
+    figures = stats["assessment"]
+    lines = [
+        f"dual gap       {figures['dual_gap']:.2e}   (cost of the map {figures['transport_cost']:.8g}"
+        f", W2^2 of atoms at least {figures['hard_dual']:.8g})",
+        f"push-forward   {figures['push_forward_error']:.2e}   (L1 error on bins)",
+    ]
+    if figures["floor_effect"]:
+        lines.append(
+            f"floor effect   {figures['floor_effect']:.1e}   (the most that floors changed W2^2 by)"
+        )
+    return lines
+
+
+def _candidates(stats: dict[str, Any]) -> list[str]:
+    """What `solve` tried, where that was more than one thing."""
+    tried = stats.get("candidates", [])
+    if len(tried) < 2:
+        return []
+    parts = [
+        f"{c['name']} ({c['status']}"
+        + (f", dual {c['dual']:.8g})" if c["dual"] is not None else ")")
+        for c in tried
+    ]
+    return [f"tried          {'; '.join(parts)}"]
 
 
 def _entropic(ot: EntropicTransport) -> list[str]:

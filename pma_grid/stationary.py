@@ -188,32 +188,37 @@ def _statistics(
     """What all the candidates took, and how the best one ended."""
     cascades = [c.cascade for c in candidates if c.cascade is not None]
     levels = [level for cascade in cascades for level in cascade.summaries]
-    stats = {
+    newton = {
         "iterations": sum(level["newton"] for level in levels),
         "linear_iterations": sum(level["linear"] for level in levels),
         "levels": levels,
-        "candidates": [candidate.record() for candidate in candidates],
         "history": [asdict(record) for record in history],
-        "threads": candidates[0].cascade.workers.threads if candidates[0].cascade else 1,
+    }
+    stats: dict[str, Any] = {
+        "candidates": [candidate.record() for candidate in candidates],
         "seconds": seconds - compiling,
         "compile_seconds": compiling,
         "versions": {"python": platform.python_version()}
         | {name: metadata.version(name) for name in ("numpy", "scipy", "numba", "pyamg")},
     }
     if best.entropic is not None:
-        return best.entropic.stats | stats | {"levels": best.entropic.stats["levels"]}
+        return best.entropic.stats | stats | {"newton": newton}
     assert best.solved is not None and best.cascade is not None
     state = best.solved.state
     if np.isfinite(best.dual):
         stats["hard_dual"] = best.dual
-    return stats | {
-        "residual": state.residual,
-        "tol": best.solved.tol,
-        "mass_constant": state.alpha,
-        "averaged": best.solved.equation.images is not None,
-        "floors": best.cascade.working[2],
-        "linear_solver": best.cascade.summaries[-1]["linear_solver"],
-    }
+    return (
+        newton
+        | stats
+        | {
+            "residual": state.residual,
+            "tol": best.solved.tol,
+            "mass_constant": state.alpha,
+            "averaged": best.solved.equation.averaging,
+            "floors": best.cascade.working[2],
+            "linear_solver": best.cascade.summaries[-1]["linear_solver"],
+        }
+    )
 
 
 def _conclude(problem: Problem, best: Candidate, stats: dict[str, Any]) -> Transport:

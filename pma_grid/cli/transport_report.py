@@ -81,8 +81,8 @@ def _assessment(stats: dict[str, Any]) -> list[str]:
         return []
     figures = stats["assessment"]
     lines = [
-        f"dual gap       {figures['dual_gap']:.2e}   (cost of the map {figures['transport_cost']:.8g}"
-        f", W2^2 of atoms at least {figures['hard_dual']:.8g})",
+        f"dual gap       {figures['dual_gap']:.2e}   (cost of the map "
+        f"{figures['transport_cost']:.8g}, W2^2 of atoms at least {figures['hard_dual']:.8g})",
         f"push-forward   {figures['push_forward_error']:.2e}   (L1 error on bins)",
     ]
     if figures["floor_effect"]:
@@ -97,11 +97,11 @@ def _candidates(stats: dict[str, Any]) -> list[str]:
     tried = stats.get("candidates", [])
     if len(tried) < 2:
         return []
-    parts = [
-        f"{c['name']} ({c['status']}"
-        + (f", dual {c['dual']:.8g})" if c["dual"] is not None else ")")
-        for c in tried
-    ]
+    parts = []
+    for candidate in tried:
+        dual = candidate["dual"]
+        bound = "" if dual is None else f", W2^2 at least {dual:.8g}"
+        parts.append(f"{candidate['name']} ({candidate['status']}{bound})")
     return [f"tried          {'; '.join(parts)}"]
 
 

@@ -8,7 +8,8 @@ target varies within P the mean of nu over P replaces nu(g):
 
 xi in [-1/2, 1/2]^d the position within the cell.  Averages are midpoint sums of a quadratic
 B-spline, positive and C1, of which the derivatives are exact: the sums are what is differentiated.
-In one dimension the integral is exact and the scheme is the conservative finite-volume one.
+In one dimension the integral is exact and the scheme is the conservative finite-volume one.  What
+follows is for two and three.
 
 The mean is blended with the point value, (1 - s) log nu(g) + s q: s = 0 where nu hardly varies over
 P, so that smooth data keep their order.  Numbers of samples and s are *frozen* between refreshes,

@@ -74,7 +74,7 @@ class Potential:
         image: Array = affine + gradients / self.spacing
         if self.domain is not None:
             return self.domain.nearest(image)
-        return np.clip(image, self.target.lower, self.target.upper)
+        return np.asarray(np.clip(image, self.target.lower, self.target.upper))
 
     def centred_gradient(self) -> Array:
         """grad u at the source centres by centred differences, (d, *shape)."""
@@ -132,7 +132,7 @@ def cell_integral(function: Array, masses: Array, whole: Array | None = None) ->
     contribute m f alone, which is second order.
     """
     total = float((masses * function).sum())
-    kept = np.ones(masses.shape)
+    kept = None
     if whole is not None:
         kept = ndimage.minimum_filter(whole.astype(float), size=3, mode="nearest")
     for axis in range(function.ndim):
@@ -141,8 +141,11 @@ def cell_integral(function: Array, masses: Array, whole: Array | None = None) ->
         second = np.diff(function, 2, axis=axis)
         ends = [np.take(second, [k], axis) for k in (0, -1)]
         second = np.concatenate([ends[0], second, ends[1]], axis)
+        bent = masses * second
         slopes = np.gradient(function, axis=axis) * np.gradient(masses, axis=axis)
-        total += float((kept * masses * second).sum()) / 24 + float((kept * slopes).sum()) / 12
+        if kept is not None:
+            bent, slopes = kept * bent, kept * slopes
+        total += float(bent.sum()) / 24 + float(slopes.sum()) / 12
     return total
 
 

@@ -177,6 +177,15 @@ def test_boxes_move_the_densities(cli: Any, folder: Path) -> None:
     assert json.loads(cli.good(folder, *words, *boxes))["w2"] == pytest.approx(5.0, rel=1e-9)
 
 
+def test_the_target_can_be_cut_to_a_polygon(cli: Any, folder: Path) -> None:
+    corners = [(0.1, 0.1), (0.9, 0.2), (0.3, 0.9)]
+    words = " ".join(f"{x},{y}" for x, y in corners)
+    cli.good(folder, "solve", "a.npy", "b.npy", "-o", "o.npz", "--target-polygon", words)
+    ot = pma.load(folder / "o.npz")
+    assert isinstance(ot, pma.Transport)
+    assert pma.Polygon(corners).contains(ot.gradient.reshape(2, -1).T).all()
+
+
 def test_one_json_object_for_every_command(cli: Any, folder: Path) -> None:
     study = cli.good(folder, "study", "quantile", "--sizes", "16", "32", "--json")
     demo = cli.good(folder, "demo", "--size", "16", "--json")
@@ -324,6 +333,10 @@ BAD_USAGE = {
     "box-reversed": ((*SOLVE, *OUT, "--box-source", "1,0 0,1"), "upper"),
     "box-of-one-axis": ((*SOLVE, *OUT, "--box-target", "0,1"), "target b.npy"),
     "box-infinite": ((*SOLVE, *OUT, "--box-target", "0,inf 0,1"), "target b.npy"),
+    "polygon-text": ((*SOLVE, *OUT, "--target-polygon", "a,b c,d e,f"), "no polygon"),
+    "polygon-of-two": ((*SOLVE, *OUT, "--target-polygon", "0,0 1,1"), "no polygon"),
+    "polygon-dented": ((*SOLVE, *OUT, "--target-polygon", "0,0 1,0 .2,.2 0,1"), "convex"),
+    "polygon-outside": ((*SOLVE, *OUT, "--target-polygon", "0,0 2,0 0,1"), "beyond the target"),
     "tol-zero": ((*SOLVE, *OUT, "--tol", "0"), "tol"),
     "tol-nan": ((*SOLVE, *OUT, "--tol", "nan"), "tol"),
     "tol-negative": ((*SOLVE, *OUT, "--tol", "-1e-3"), "tol"),

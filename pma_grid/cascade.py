@@ -175,9 +175,9 @@ class Cascade:
         return self.climb(index, Start.at(phi))
 
     def climb(self, first: int, start: Start) -> Solved:
-        """Each start comes from the coarser solutions in the way that paid last."""
+        """Each start is made in the way that paid last: of coarser solutions, or rearranged."""
         superbase = None
-        smooth, truncation = True, 1e-7
+        smooth, separable, truncation = True, True, 1e-7
         for index in range(first, self.last + 1):
             equation = self.equation(index, superbase)
             if index == self.last:
@@ -185,13 +185,24 @@ class Cascade:
             else:
                 smooth, truncation = start.compare(equation)
                 tol = max(self.tol or 0.0, min(COARSE_TOLERANCE, COARSE_SHARE * truncation), 1e-10)
-            state = _rearranged(equation, start.iterate(smooth))
+            state = start.iterate(smooth)
+            if separable:
+                state, separable = self._rearranged(index, equation, state)
             solved = self._run(index, equation, state, tol)
             if index == self.last or not (self.persist or solved.state.status.succeeded):
                 break
             start = self._next_start(index, start, solved, trend=index > first)
             superbase = self._transfer(index).nearest(equation.superbase_field())
         return solved
+
+    def _rearranged(
+        self, index: int, equation: MongeAmpere, state: Iterate
+    ) -> tuple[Iterate, bool]:
+        """The rearrangement of the marginals, and True, where its residual is the smaller one."""
+        (source, target), grids = self.densities[index], self.grids(index)
+        other = Iterate(rearranged(source, grids[0], target, grids[1]), 0.0)
+        before, after = (equation.evaluate(one.phi, one.alpha) for one in (state, other))
+        return (other, True) if after < before else (state, False)
 
     def potential(self, solved: Solved) -> Array:
         """u on the finest grid; interpolated where that was not reached."""
@@ -251,15 +262,6 @@ class Cascade:
             }
         )
         return Solved(equation, state, tol, index)
-
-
-def _rearranged(equation: MongeAmpere, state: Iterate) -> Iterate:
-    """On one axis the monotone rearrangement, where the residual of the start is larger."""
-    if equation.lattice.dim > 1 or equation.images is None:
-        return state
-    before = equation.evaluate(state.phi, state.alpha)
-    other = rearranged(equation)
-    return Iterate(other, 0.0) if equation.evaluate(other, 0.0) < before else state
 
 
 def _coarsened(values: Array) -> Array:

@@ -1,38 +1,45 @@
-"""The monotone rearrangement of one axis: where the equation has a solution in closed form."""
+"""Monotone rearrangements along the axes: the map in closed form where densities are products."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from pma_grid.grid import Grid
 from pma_grid.lattice import Array
-from pma_grid.operator import MongeAmpere
-from pma_grid.target import SPLINE_HALO, cell_means
+from pma_grid.target import cell_means, histospline
 
 # Halvings of a cell until the point with a given mass to its left is known to rounding.
 HALVINGS = 52
 
 
-def rearranged(equation: MongeAmpere) -> Array:
-    """phi of F_nu(T) = F_mu at the faces of a one-dimensional grid, T = grad u.
+def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Grid) -> Array:
+    """phi of the map (T_1(x_1), ..., T_d(x_d)) that rearranges one marginal to the other each.
 
-    It solves the equation, with the mass constant 0, of box to box.  Images must have been averaged
-    over, by an evaluation at any phi.
+    ``source`` and ``target`` are positive cell averages.  On one axis this solves the equation of
+    means over images, with the mass constant 0; so it nearly does for densities that are products.
     """
-    images, frame = equation.images, equation.frame
-    assert images is not None and frame.source.dim == 1
-    source = np.exp(images.shift + equation.log_source)
-    left = np.cumsum(source)[:-1] / source.sum()
-    coefficients = images.footprint.densities[SPLINE_HALO - 1 : 1 - SPLINE_HALO]
-    masses = cell_means(coefficients)[1:-1]
-    cumulative = np.concatenate([[0.0], np.cumsum(masses)])
-    left *= cumulative[-1]
-    cells = np.searchsorted(cumulative, left, side="right") - 1
-    cells = np.clip(cells, 0, masses.size - 1)
-    positions = cells + _quantile(coefficients, cells, left - cumulative[cells])
-    faces = np.arange(1, source.size)
-    slopes = frame.target.spacing[0] * (positions + 0.5)
-    slopes -= frame.stretch[0] * frame.source.spacing[0] * faces
-    phi = np.concatenate([[0.0], np.cumsum(frame.source.spacing[0] * slopes)])
+    phi = np.zeros(source_grid.shape)
+    for axis in range(source_grid.dim):
+        others = tuple(i for i in range(source_grid.dim) if i != axis)
+        part = _along(
+            source.mean(others), source_grid.lengths[axis],
+            target.mean(others), target_grid.lengths[axis],
+        )  # fmt: skip
+        phi += part.reshape([-1 if i == axis else 1 for i in range(source_grid.dim)])
+    return phi
+
+
+def _along(source: Array, source_length: float, target: Array, target_length: float) -> Array:
+    """phi with F_target(T) = F_source at the faces between cells of one axis, of mean zero."""
+    masses = cell_means(histospline(source))
+    # coefficients with one more at either end, reflected
+    coefficients = np.pad(histospline(target), 1, mode="symmetric")
+    cumulative = np.concatenate([[0.0], np.cumsum(cell_means(coefficients)[1:-1])])
+    left = np.cumsum(masses)[:-1] * (cumulative[-1] / masses.sum())
+    cells = np.clip(np.searchsorted(cumulative, left, side="right") - 1, 0, target.size - 1)
+    faces = cells + 0.5 + _quantile(coefficients, cells, left - cumulative[cells])
+    moved = faces / target.size - np.arange(1, source.size) / source.size
+    phi = np.cumsum(np.concatenate([[0.0], moved])) * (target_length * source_length / source.size)
     return np.asarray(phi - phi.mean())
 
 
@@ -47,5 +54,6 @@ def _quantile(coefficients: Array, cells: Array, mass: Array) -> Array:
         s = 0.5 * (low + high)
         reached = before * (1 - (0.5 - s) ** 3) / 6 + after * (0.5 + s) ** 3 / 6
         reached += here * (0.75 * (s + 0.5) - (s**3 + 0.125) / 3)
-        low, high = np.where(reached < mass, s, low), np.where(reached < mass, high, s)
+        short = reached < mass
+        low, high = np.where(short, s, low), np.where(short, high, s)
     return np.asarray(0.5 * (low + high))

@@ -29,13 +29,13 @@ ROWS = (
     # extension: the lattice between a box and a convex set; linsolve sees a lattice like any other
     ("problem", "conjugate", "superbases", "target", "extension"),
     # restriction: what a convex set makes of a problem's target
+    # rearrangement: the solution on one axis, of the same splines as the equation's target
     # cell_images: the part of the equation that averages a target over images of cells
-    ("restriction", "cell_images"),
+    ("restriction", "cell_images", "rearrangement"),
     ("operator", "certificate"),
     # quadrature: the integrals of a potential that transport reports
     # mirrors: what a flow must know of its mirror, with the divergences that a State needs
-    # rearrangement: the solution of an equation on one axis, where it is in closed form
-    ("quadrature", "mirrors", "rearrangement"),
+    ("quadrature", "mirrors"),
     # newton: the globalised step, used by stationary; parabolic: the operator in log form, a mirror
     ("transport", "newton", "parabolic"),
     # cascade: nested iteration over grids, below everything that decides what to do with it

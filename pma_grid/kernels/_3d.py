@@ -14,6 +14,7 @@ import numpy as np
 from numba import njit
 
 from pma_grid.kernels.interpolation import spline_3d
+from pma_grid.kernels.lanes import LANES, QUANTITIES_3D, roots_3d
 from pma_grid.kernels.superbase import (
     FIRST,
     SECOND,
@@ -28,6 +29,7 @@ from pma_grid.kernels.superbase import (
     lowest,
     reaches,
     root,
+    stored_differences,
 )
 
 MAX_LOG = 600.0
@@ -76,62 +78,87 @@ def shift_form(
     superbase, vectors, offsets, weights, drift, eta, residual,
 ):
     """Residual r and linearisation of the shift form; see `_2d`."""
-    v, v2 = np.empty((4, 3), np.int64), np.empty((4, 3), np.int64)
-    e, e2 = np.empty((6, 3), np.int64), np.empty((6, 3), np.int64)
-    a, b, w = np.empty(6), np.empty(6), np.empty(6)
-    a2, b2, w2 = np.empty(6), np.empty(6), np.empty(6)
-    d, inverse = np.empty(6), np.empty(6)
-    det0 = metric[0] * metric[1] * metric[2]
+    f = np.ones(QUANTITIES_3D * LANES)
+    scratch = np.empty((6, 6))
+    bases, stars = np.empty((2, 4, 3), np.int64), np.empty((2, 6, 3), np.int64)
+    m0, m1, m2 = metric[0], metric[1], metric[2]
+    det0 = m0 * m1 * m2
+    cube = det0 ** (-1.0 / 3.0)
     faces = 0
     for row in range(row_start.size):
-        for j in range(n_last):
-            p = row_start[row] + j
-            c = row * n_last + j
-            log_b = log_source[c] - log_target[c] + shift
-            ratio = math.exp(min(MAX_LOG, max(-MAX_LOG, log_b))) / det0
-            for m in range(6):
-                for i in range(3):
-                    e[m, i] = vectors[c, m, i]
-            differences(padded, p, e, strides, metric, a, b)
-            s = root(a, b, ratio, det0, w)
-            m = lowest(w)
-            if w[m] < 0:
-                load(superbase[c], v)
-                for _ in range(MAX_STEPS):
-                    flip(v, m, v2)
-                    cross(v2, e2)
-                    if not reaches(e2, reach):
-                        break
-                    differences(padded, p, e2, strides, metric, a2, b2)
-                    s2 = root(a2, b2, ratio, det0, w2)
-                    if w2[m] <= 0:
-                        break
-                    v[:], e[:], a[:], b[:], w[:], s = v2, e2, a2, b2, w2, s2
-                    m = lowest(w)
-                    if w[m] >= 0:
-                        break
-                if w[m] < 0:
-                    s = face(a, b, ratio, det0, w, a2, d, inverse)
-                    faces += 1
-                for i in range(3):
-                    for k in range(3):
-                        superbase[c, k, i] = v[k + 1, i]
-                    for k in range(6):
-                        vectors[c, k, i] = e[k, i]
+        for first in range(0, n_last, LANES):
+            count = min(LANES, n_last - first)
+            start, c = row_start[row] + first, row * n_last + first
+            for j in range(count):
+                log_b = log_source[c + j] - log_target[c + j] + shift
+                stored_differences(padded, start + j, vectors, offsets, c + j, m0, m1, m2, f, j)
+                f[12 * LANES + j] = cube * math.exp(min(MAX_LOG, max(-MAX_LOG, log_b)) / 3)
+            roots_3d(f, 1 / det0)
+            for j in range(count):
+                # no number where the lanes found none
+                if not (f[21 * LANES + j] >= 0 and math.isfinite(f[13 * LANES + j])):
+                    faces += _shift_of_cell(
+                        padded, start + j, strides, reach, metric, det0, f, j, superbase[c + j],
+                        vectors[c + j], offsets[c + j], scratch, bases, stars,
+                    )
+                residual[c + j], eta[c + j] = f[13 * LANES + j], f[14 * LANES + j]
                 for k in range(6):
-                    offsets[c, k] = e[k, 0] * strides[0] + e[k, 1] * strides[1] + e[k, 2]
-            trace = 0.0
-            for k in range(6):
-                trace += w[k] * b[k]
-            radius = ratio ** (1.0 / 3.0)
-            scale = 3 / (radius * trace)
-            eta[c] = scale
-            residual[c] = 3 * s / radius
-            for k in range(6):
-                weights[c, k] = w[k] * scale
-            for i in range(3):
-                drift[c, i] *= scale * per_cell[i]
+                    weights[c + j, k] = f[(15 + k) * LANES + j]
+                for i in range(3):
+                    drift[c + j, i] *= eta[c + j] * per_cell[i]
     return faces
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _shift_of_cell(
+    padded, p, strides, reach, metric, det0, f, j, superbase, vectors, offsets, scratch, bases,
+    stars,
+):
+    """The shift form of one cell into lane j of ``f``, walking on; whether it ended on a face."""
+    v, v2, e, e2 = bases[0], bases[1], stars[0], stars[1]
+    a, b, w, a2, b2, w2 = (
+        scratch[0], scratch[1], scratch[2], scratch[3], scratch[4], scratch[5],
+    )  # fmt: skip
+    radius = f[12 * LANES + j]
+    for k in range(6):
+        a[k], b[k] = f[k * LANES + j], f[(6 + k) * LANES + j]
+    s = root(a, b, radius, det0, w)
+    m = lowest(w)
+    on_face = False
+    if w[m] < 0:
+        load(superbase, v)
+        cross(v, e)
+        for _ in range(MAX_STEPS):
+            flip(v, m, v2)
+            cross(v2, e2)
+            if not reaches(e2, reach):
+                break
+            differences(padded, p, e2, strides, metric, a2, b2)
+            s2 = root(a2, b2, radius, det0, w2)
+            if w2[m] <= 0:
+                break
+            v[:], e[:], a[:], b[:], w[:], s = v2, e2, a2, b2, w2, s2
+            m = lowest(w)
+            if w[m] >= 0:
+                break
+        if w[m] < 0:
+            s = face(a, b, radius, det0, w, s, a2, b2, w2)
+            on_face = True
+        for i in range(3):
+            for k in range(3):
+                superbase[k, i] = v[k + 1, i]
+            for k in range(6):
+                vectors[k, i] = e[k, i]
+        for k in range(6):
+            offsets[k] = e[k, 0] * strides[0] + e[k, 1] * strides[1] + e[k, 2]
+    trace = 0.0
+    for k in range(6):
+        trace += w[k] * b[k]
+    scale = 3 / (radius * trace)
+    f[13 * LANES + j], f[14 * LANES + j] = 3 * s / radius, scale
+    for k in range(6):
+        f[(15 + k) * LANES + j] = w[k] * scale
+    return on_face
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -286,19 +313,20 @@ def scan(
     a, b, w, t = np.empty(6), np.empty(6), np.empty(6), np.empty(6)
     d, inverse = np.empty(6), np.empty(6)
     det0 = metric[0] * metric[1] * metric[2]
+    cube = det0 ** (-1.0 / 3.0)
     for row in range(row_start.size):
         for j in range(n_last):
             p = row_start[row] + j
             c = row * n_last + j
             log_b = log_source[c] - log_target[c] + shift
-            ratio = math.exp(min(MAX_LOG, max(-MAX_LOG, log_b))) / det0
+            radius = cube * math.exp(min(MAX_LOG, max(-MAX_LOG, log_b)) / 3)
             top = -math.inf
             for k in range(bases.shape[0]):
                 load(bases[k], v)
                 cross(v, e)
                 differences(padded, p, e, strides, metric, a, b)
-                s = root(a, b, ratio, det0, w)
+                s = root(a, b, radius, det0, w)
                 if w.min() < 0:
-                    s = face(a, b, ratio, det0, w, t, d, inverse)
+                    s = face(a, b, radius, det0, w, s, t, d, inverse)
                 top = max(top, s)
-            best[c] = 3 * top / ratio ** (1.0 / 3.0)
+            best[c] = 3 * top / radius

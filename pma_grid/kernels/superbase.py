@@ -8,10 +8,14 @@ import math
 import numpy as np
 from numba import njit
 
+from pma_grid.kernels.lanes import CLOSE, LANES, LEFT
+
 FIRST = np.array([0, 0, 0, 1, 1, 2])
 SECOND = np.array([1, 2, 3, 2, 3, 3])
 # Shares w a (their sum is 3) this far below zero are rounding: no reason to walk on.
 TIE = 1e-10
+# Relative distances from a pole and from a singular matrix at which a face may be begun.
+FAR_FROM_POLE = 1e-2
 THIRD = np.array([2, 1, 1, 0, 0, 0])
 FOURTH = np.array([3, 3, 2, 3, 2, 1])
 
@@ -76,10 +80,12 @@ def invert(g00, g01, g02, g11, g12, g22):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def root(a, a0, ratio, det0, w):
-    """Shift c with det(G + c G0) = ratio det(G0); ``w`` (6,) gets the weights of (G + c G0)^{-1}.
+def root(a, a0, radius, det0, w):
+    """Shift c with det(G + c G0) = radius^3 det(G0); ``w`` (6,) gets the weights of (G + c G0)^{-1}.
 
-    Newton from the right of the largest root of the cubic, which is convex there: monotone.
+    Newton for the largest root of a cubic, which is convex and rises from its last inflection on:
+    monotone from the right of the root, and after one step from anywhere that G + c G0 is positive.
+    Near a solution c = 0 is such a start, and close.
     """
     g00, g11, g22 = a[0], a[1], a[2]
     g01 = 0.5 * (a[0] + a[1] - a[3])
@@ -102,17 +108,24 @@ def root(a, a0, ratio, det0, w):
     c01, c02, c12 = g02 * g12 - g01 * g22, g01 * g12 - g02 * g11, g01 * g02 - g00 * g12
     q = c00 * k00 + c11 * k11 + c22 * k22 + 2 * (c01 * k01 + c02 * k02 + c12 * k12)
     q *= inv0
-    p0 = (g00 * c00 + g01 * c01 + g02 * c02) * inv0 - ratio
-    mean = t / 3
-    spread = math.sqrt(max(0.0, 2 * ((t * t - 2 * q) / 3 - mean * mean)))
-    c = ratio ** (1.0 / 3.0) - mean + spread
+    det = (g00 * c00 + g01 * c01 + g02 * c02) * inv0
+    p0 = det - radius * radius * radius
+    if t > 0 and q > 0 and abs(p0) < CLOSE * det:
+        c = 0.0
+    else:
+        mean = t / 3
+        spread = math.sqrt(max(0.0, 2 * ((t * t - 2 * q) / 3 - mean * mean)))
+        c = radius - mean + spread
     for _ in range(60):
         slope = (3 * c + 2 * t) * c + q
         if slope <= 0:
             break
-        step = (((c + t) * c + q) * c + p0) / slope
+        bend = 3 * c + t
+        inverse = 1 / slope
+        step = (((c + t) * c + q) * c + p0) * inverse
         c -= step
-        if abs(step) <= 1e-9 * (abs(c) + abs(t)):
+        # what a quadratically convergent step leaves
+        if abs(bend) * inverse * step * step <= LEFT * (abs(c) + abs(t)):
             break
     _, d00, d01, d02, d11, d12, d22 = invert(
         g00 + c * k00, g01 + c * k01, g02 + c * k02, g11 + c * k11, g12 + c * k12, g22 + c * k22
@@ -135,6 +148,18 @@ def differences(q, p, e, strides, metric, a, a0):
         o = x * strides[0] + y * strides[1] + z
         a0[m] = metric[0] * x * x + metric[1] * y * y + metric[2] * z * z
         a[m] = a0[m] + q[p + o] + q[p - o] - centre
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def stored_differences(q, p, vectors, offsets, c, m0, m1, m2, f, j):
+    """`differences` along the stored vectors of cell c into lane j: of u, of its quadratic part."""
+    centre = 2 * q[p]
+    for m in range(6):
+        x, y, z = float(vectors[c, m, 0]), float(vectors[c, m, 1]), float(vectors[c, m, 2])
+        o = offsets[c, m]
+        flat = m0 * x * x + m1 * y * y + m2 * z * z
+        f[m * LANES + j] = flat + q[p + o] + q[p - o] - centre
+        f[(6 + m) * LANES + j] = flat
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -217,27 +242,30 @@ def descend(a, w, d, b):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def face(a, a0, ratio, det0, w, shifted, d, b):
-    """Shift c of a face: min over w >= 0 of sum w (a + c a0) - log det D - 3 = log(ratio det0).
+def face(a, a0, radius, det0, w, c, shifted, d, b):
+    """Shift of a face: min over w >= 0 of sum w (a + c a0) - log det D - 3 = log(radius^3 det0).
 
-    Newton in c on the cube root of the determinant, which is concave in c.
+    Newton in c on the cube root of the determinant, which is concave in c, from the shift ``c`` and
+    the weights ``w`` without the constraint; from the right of all poles where those are no start.
     """
-    log_b = math.log(ratio * det0)
+    log_b = 3 * math.log(radius) + math.log(det0)
     low = -math.inf
     for m in range(6):
         low = max(low, -a[m] / a0[m])
-    c = low + 1e-3 * abs(low) + ratio ** (1.0 / 3.0)
-    for m in range(6):
-        w[m] = 0.3 / (a[m] + c * a0[m])
+        w[m] = max(0.0, w[m])
+    matrix(w, d)
+    det = invert(d[0], d[1], d[2], d[3], d[4], d[5])[0]
+    if not (c - low > FAR_FROM_POLE * radius and det * radius**3 * det0 > FAR_FROM_POLE):
+        c = low + 1e-3 * abs(low) + radius
+        for m in range(6):
+            w[m] = 0.3 / (a[m] + c * a0[m])
     for _ in range(60):
         for m in range(6):
             shifted[m] = a[m] + c * a0[m]
         value = descend(shifted, w, d, b)
         trace = 0.0
-        low = -math.inf
         for m in range(6):
             trace += w[m] * a0[m]
-            low = max(low, -a[m] / a0[m])
         step = 3 * math.expm1((log_b - value) / 3) / trace
         if c + step <= low:
             step = 0.5 * (low - c)

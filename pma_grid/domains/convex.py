@@ -142,7 +142,7 @@ class ConvexDomain:
             centroids[part, 0] = 0.5 * (low + high)[part]
         else:
             kernels.cut_cells(
-                np.array(grid.lower), np.array(grid.spacing), *self._seen, fractions, centroids
+                np.array(grid.lower), np.array(grid.spacing), self.outline, fractions, centroids
             )
         return fractions, centroids
 

@@ -9,6 +9,9 @@ import math
 import numpy as np
 from numba import njit
 
+# Shares of cells this close to 0 or 1 are rounding.
+ROUNDING = 1e-12
+
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _edge(x, y, centre, angles):
@@ -103,32 +106,74 @@ def _area(cell, count):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def cut_cells(lower, spacing, vertices, centre, angles, fractions, centroids):
+def _spans(first, spacing, vertices, inner, outer):
+    """Where a polygon lies on lines x = const, and between them.
+
+    ``inner`` (n + 1, 2) receives the lowest and highest y on the line x = first + i spacing,
+    ``outer`` (n, 2) those between the lines i and i + 1; lowest > highest where it does not reach.
+    """
+    n = outer.shape[0]
+    inner[:, 0], inner[:, 1] = math.inf, -math.inf
+    outer[:, 0], outer[:, 1] = math.inf, -math.inf
+    for k in range(vertices.shape[0]):
+        m = k + 1 if k + 1 < vertices.shape[0] else 0
+        ax, ay, bx, by = vertices[k, 0], vertices[k, 1], vertices[m, 0], vertices[m, 1]
+        column = min(n - 1, max(0, math.floor((ax - first) / spacing)))
+        outer[column, 0], outer[column, 1] = min(outer[column, 0], ay), max(outer[column, 1], ay)
+        if ax > bx:
+            ax, ay, bx, by = bx, by, ax, ay
+        begin = max(0, math.ceil((ax - first) / spacing))
+        end = min(n, math.floor((bx - first) / spacing))
+        for i in range(begin, end + 1):
+            share = (first + i * spacing - ax) / (bx - ax) if bx > ax else 0.0
+            y = ay + min(1.0, max(0.0, share)) * (by - ay)
+            inner[i, 0], inner[i, 1] = min(inner[i, 0], y), max(inner[i, 1], y)
+            if bx == ax:
+                inner[i, 0], inner[i, 1] = min(inner[i, 0], by), max(inner[i, 1], by)
+    for i in range(n):
+        for line in (i, i + 1):
+            outer[i, 0] = min(outer[i, 0], inner[line, 0])
+            outer[i, 1] = max(outer[i, 1], inner[line, 1])
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def cut_cells(lower, spacing, vertices, fractions, centroids):
     """Share of every cell (n0, n1) that lies in the polygon, and the centroid of that part.
 
-    Cells without a part inside keep their ``centroids`` (n0, n1, 2).
+    Shares within rounding of 0 and 1 are 0 and 1; cells without a part inside keep their
+    ``centroids`` (n0, n1, 2).  Cells near the edge alone are clipped: of a column those between
+    what the polygon spans somewhere in it and what it spans on both of its sides.
     """
     m = vertices.shape[0]
+    n0, n1 = fractions.shape
+    inner, outer = np.empty((n0 + 1, 2)), np.empty((n0, 2))
+    _spans(lower[0], spacing[0], vertices, inner, outer)
     cell, clipped = np.empty((m + 8, 2)), np.empty((m + 8, 2))
-    volume = spacing[0] * spacing[1]
-    for i in range(fractions.shape[0]):
+    near = np.empty(m, np.int64)
+    slack = ROUNDING * spacing[0]
+    for i in range(n0):
         x0, x1 = lower[0] + i * spacing[0], lower[0] + (i + 1) * spacing[0]
-        for j in range(fractions.shape[1]):
+        # within a column the edges that it meets bound the polygon
+        edges = 0
+        for k in range(m):
+            a, b = vertices[k, 0], vertices[k + 1 if k + 1 < m else 0, 0]
+            if min(a, b) <= x1 + slack and max(a, b) >= x0 - slack:
+                near[edges] = k
+                edges += 1
+        low, high = max(inner[i, 0], inner[i + 1, 0]), min(inner[i, 1], inner[i + 1, 1])
+        for j in range(n1):
             y0, y1 = lower[1] + j * spacing[1], lower[1] + (j + 1) * spacing[1]
-            cell[0, 0], cell[0, 1], cell[1, 0], cell[1, 1] = x0, y0, x1, y0
-            cell[2, 0], cell[2, 1], cell[3, 0], cell[3, 1] = x1, y1, x0, y1
-            whole = True
-            for c in range(4):
-                k = _edge(cell[c, 0], cell[c, 1], centre, angles)
-                whole = whole and _beyond(cell[c, 0], cell[c, 1], vertices, k) <= 0.0
-            if whole:
+            fractions[i, j] = 0.0
+            if y1 <= outer[i, 0] or y0 >= outer[i, 1]:
+                continue
+            if y0 >= low and y1 <= high:
                 fractions[i, j] = 1.0
                 continue
-            # the edge seen from the centre of the cell first: it settles most cells outside
-            first = _edge(0.5 * (x0 + x1), 0.5 * (y0 + y1), centre, angles)
+            cell[0, 0], cell[0, 1], cell[1, 0], cell[1, 1] = x0, y0, x1, y0
+            cell[2, 0], cell[2, 1], cell[3, 0], cell[3, 1] = x1, y1, x0, y1
             count = 4
-            for step in range(m):
-                k = (first + step) % m
+            for e in range(edges):
+                k = near[e]
                 cut = False
                 for c in range(count):
                     cut = cut or _beyond(cell[c, 0], cell[c, 1], vertices, k) > 0.0
@@ -136,11 +181,10 @@ def cut_cells(lower, spacing, vertices, centre, angles, fractions, centroids):
                     count = _clip(cell, count, vertices, k, clipped)
                     for c in range(count):
                         cell[c, 0], cell[c, 1] = clipped[c, 0], clipped[c, 1]
-                    if count == 0:
-                        break
-            fractions[i, j] = 0.0
-            if count > 2:
-                area, x, y = _area(cell, count)
-                fractions[i, j] = area / volume
-                if area > 0.0:
-                    centroids[i, j, 0], centroids[i, j, 1] = x, y
+            if count < 3:
+                continue
+            area, x, y = _area(cell, count)
+            share = area / (spacing[0] * spacing[1])
+            if share > ROUNDING:
+                fractions[i, j] = share if share < 1.0 - ROUNDING else 1.0
+                centroids[i, j, 0], centroids[i, j, 1] = x, y

@@ -20,9 +20,12 @@ import numpy as np
 from numba import njit
 
 from pma_grid.kernels.interpolation import spline_2d
+from pma_grid.kernels.lanes import LANES, QUANTITIES_2D, roots_2d
 
 MAX_LOG = 600.0
 MAX_STEPS = 100
+# Weights this far below zero, relative to all of a cell, are rounding: no reason to walk on.
+TIE = 1e-12
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -117,65 +120,92 @@ def shift_form(
     stride = strides[0]
     m0, m1 = metric[0], metric[1]
     i0, i1, i01 = 1 / m0, 1 / m1, 1 / math.sqrt(m0 * m1)
+    f = np.ones(QUANTITIES_2D * LANES)
     faces = 0
     for row in range(row_start.size):
-        for j in range(n_last):
-            p = row_start[row] + j
-            c = row * n_last + j
-            log_b = log_source[c] - log_target[c] + shift
-            b2 = math.exp(min(MAX_LOG, max(-MAX_LOG, log_b))) * i01 * i01
-            inv_b = 1 / math.sqrt(b2)
-            ex, ey = int(superbase[c, 0, 0]), int(superbase[c, 0, 1])
-            fx, fy = int(superbase[c, 1, 0]), int(superbase[c, 1, 1])
-            gx, gy = -ex - fx, -ey - fy
-            ae = _second(padded, p, ex, ey, stride, m0, m1)
-            af = _second(padded, p, fx, fy, stride, m0, m1)
-            ag = _second(padded, p, gx, gy, stride, m0, m1)
-            s, radius, le, lf, lg = _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01)
-            moved = False
-            for _ in range(MAX_STEPS):
-                if le >= 0 and lf >= 0 and lg >= 0:
-                    break
-                # make g the most negative: it is the vector to drop or to replace by f - e
-                if le < lg:
-                    ex, gx, ey, gy, ae, ag, le, lg = gx, ex, gy, ey, ag, ae, lg, le
-                if lf < lg:
-                    fx, gx, fy, gy, af, ag, lf, lg = gx, fx, gy, fy, ag, af, lg, lf
-                moved = True
-                nx, ny = fx - ex, fy - ey
-                if abs(nx) > reach or abs(ny) > reach:
-                    break
-                an = _second(padded, p, nx, ny, stride, m0, m1)
-                t, r2, l0, l1, l2 = _root(ex, ey, -fx, -fy, ae, af, an, b2, i0, i1, i01)
-                if l2 <= 0:
-                    break
-                fx, fy, gx, gy, ag = -fx, -fy, nx, ny, an
-                s, radius, le, lf, lg = t, r2, l0, l1, l2
-            if moved:
-                superbase[c, 0, 0], superbase[c, 0, 1] = ex, ey
-                superbase[c, 1, 0], superbase[c, 1, 1] = fx, fy
-                vectors[c, 0, 0], vectors[c, 0, 1] = ex, ey
-                vectors[c, 1, 0], vectors[c, 1, 1] = fx, fy
-                vectors[c, 2, 0], vectors[c, 2, 1] = gx, gy
-                offsets[c, 0] = ex * stride + ey
-                offsets[c, 1] = fx * stride + fy
-                offsets[c, 2] = gx * stride + gy
-            if lg < 0:
-                e2 = m0 * ex * ex + m1 * ey * ey
-                f2 = m0 * fx * fx + m1 * fy * fy
-                s, t, le, lf = _face(ae, af, e2, f2, b2 * m0 * m1)
-                lg = 0.0
-                eta[c] = t * inv_b
-                faces += 1
-            else:
-                eta[c] = 1 / (inv_b * radius)
-            weights[c, 0] = le * inv_b
-            weights[c, 1] = lf * inv_b
-            weights[c, 2] = lg * inv_b
-            residual[c] = 2 * s * inv_b
-            drift[c, 0] *= eta[c] * per_cell[0]
-            drift[c, 1] *= eta[c] * per_cell[1]
+        for first in range(0, n_last, LANES):
+            count = min(LANES, n_last - first)
+            start, c = row_start[row] + first, row * n_last + first
+            for j in range(count):
+                log_b = log_source[c + j] - log_target[c + j] + shift
+                f[7 * LANES + j] = i01 * math.exp(0.5 * min(MAX_LOG, max(-MAX_LOG, log_b)))
+                p = start + j
+                ex, ey = int(superbase[c + j, 0, 0]), int(superbase[c + j, 0, 1])
+                fx, fy = int(superbase[c + j, 1, 0]), int(superbase[c + j, 1, 1])
+                f[j] = _second(padded, p, ex, ey, stride, m0, m1)
+                f[LANES + j] = _second(padded, p, fx, fy, stride, m0, m1)
+                f[2 * LANES + j] = _second(padded, p, -ex - fx, -ey - fy, stride, m0, m1)
+                f[3 * LANES + j], f[4 * LANES + j] = ex, ey
+                f[5 * LANES + j], f[6 * LANES + j] = fx, fy
+            roots_2d(f, i0, i1, i01)
+            for j in range(count):
+                u, v, w = f[10 * LANES + j], f[11 * LANES + j], f[12 * LANES + j]
+                if not min(u, min(v, w)) >= -TIE * (u + v + w):
+                    faces += _shift_of_cell(
+                        padded, start + j, stride, reach, m0, m1, f, j, c + j, superbase, vectors,
+                        offsets,
+                    )
+                residual[c + j], eta[c + j] = f[8 * LANES + j], f[9 * LANES + j]
+                for k in range(3):
+                    w = f[(10 + k) * LANES + j]
+                    weights[c + j, k] = 0.0 if w < 0 else w
+                drift[c + j, 0] *= eta[c + j] * per_cell[0]
+                drift[c + j, 1] *= eta[c + j] * per_cell[1]
     return faces
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _shift_of_cell(
+    padded, p, stride, reach, m0, m1, f, j, c, superbase, vectors, offsets
+):
+    """The shift form of one cell into lane j of ``f``, walking on; whether it ended on a face."""
+    i0, i1, i01 = 1 / m0, 1 / m1, 1 / math.sqrt(m0 * m1)
+    ae, af, ag = f[j], f[LANES + j], f[2 * LANES + j]
+    ex, ey = int(superbase[c, 0, 0]), int(superbase[c, 0, 1])
+    fx, fy = int(superbase[c, 1, 0]), int(superbase[c, 1, 1])
+    gx, gy = -ex - fx, -ey - fy
+    inv_b = 1 / f[7 * LANES + j]
+    b2 = f[7 * LANES + j] ** 2
+    s, radius, le, lf, lg = _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01)
+    for _ in range(MAX_STEPS):
+        if le >= 0 and lf >= 0 and lg >= 0:
+            break
+        # make g the most negative: it is the vector to drop or to replace by f - e
+        if le < lg:
+            ex, gx, ey, gy, ae, ag, le, lg = gx, ex, gy, ey, ag, ae, lg, le
+        if lf < lg:
+            fx, gx, fy, gy, af, ag, lf, lg = gx, fx, gy, fy, ag, af, lg, lf
+        nx, ny = fx - ex, fy - ey
+        if abs(nx) > reach or abs(ny) > reach:
+            break
+        an = _second(padded, p, nx, ny, stride, m0, m1)
+        t, r2, l0, l1, l2 = _root(ex, ey, -fx, -fy, ae, af, an, b2, i0, i1, i01)
+        if l2 <= 0:
+            break
+        fx, fy, gx, gy, ag = -fx, -fy, nx, ny, an
+        s, radius, le, lf, lg = t, r2, l0, l1, l2
+    superbase[c, 0, 0], superbase[c, 0, 1] = ex, ey
+    superbase[c, 1, 0], superbase[c, 1, 1] = fx, fy
+    vectors[c, 0, 0], vectors[c, 0, 1] = ex, ey
+    vectors[c, 1, 0], vectors[c, 1, 1] = fx, fy
+    vectors[c, 2, 0], vectors[c, 2, 1] = gx, gy
+    offsets[c, 0] = ex * stride + ey
+    offsets[c, 1] = fx * stride + fy
+    offsets[c, 2] = gx * stride + gy
+    on_face = lg < 0
+    if on_face:
+        e2 = m0 * ex * ex + m1 * ey * ey
+        f2 = m0 * fx * fx + m1 * fy * fy
+        s, t, le, lf = _face(ae, af, e2, f2, b2 * m0 * m1)
+        lg = 0.0
+        f[9 * LANES + j] = t * inv_b
+    else:
+        f[9 * LANES + j] = 1 / (inv_b * radius)
+    f[8 * LANES + j] = 2 * s * inv_b
+    f[10 * LANES + j] = le * inv_b
+    f[11 * LANES + j] = lf * inv_b
+    f[12 * LANES + j] = lg * inv_b
+    return on_face
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

@@ -1,8 +1,8 @@
 """Algebra of the shift form for `LANES` cells side by side, which compilers turn into vector code.
 
-Values lie in one flat array, quantity after quantity: number k of cell j is at k LANES + j.  Distances
-between quantities are constants then, and no pointer can hide another.  Cells that are not settled by
-a few steps of plain arithmetic say so and are left to scalar code.
+Values lie in one flat array, quantity after quantity: number k of cell j is at k LANES + j.
+Distances between quantities are constants then, and no pointer can hide another.  Cells that a few
+steps of plain arithmetic do not settle say so and are left to scalar code.
 """
 
 import numpy as np

@@ -69,19 +69,22 @@ def continued(
 
 def _one_layer(logarithms: Array, known: Array) -> tuple[Array, Array]:
     """Continue along straight lines by one cell: the mean over all lines of two known cells."""
-    padded = np.pad(logarithms, 2)
-    inside = np.pad(known, 2)
-    total, count = np.zeros(known.shape), np.zeros(known.shape)
-    for step in itertools.product((-1, 0, 1), repeat=known.ndim):
-        first, second = (
-            tuple(slice(2 + k * s, n + 2 + k * s) for s, n in zip(step, known.shape, strict=True))
-            for k in (1, 2)
-        )
-        usable = inside[first] & inside[second] & ~known
-        change = padded[first] - padded[second]
+    dim = known.ndim
+    rim = ndimage.binary_dilation(known, np.ones((3,) * dim)) & ~known
+    cells = np.argwhere(rim)
+    total, count = np.zeros(len(cells)), np.zeros(len(cells))
+    for step in itertools.product((-1, 0, 1), repeat=dim):
+        first, second = cells + step, cells + 2 * np.array(step)
+        usable = ((second >= 0) & (second < known.shape)).all(axis=1)
+        a, b = tuple(first[usable].T), tuple(second[usable].T)
+        change = logarithms[a] - logarithms[b]
         # rough data: a slope of noise leads nowhere
         change[np.abs(change) > STEEPEST] = 0.0
-        total += np.where(usable, padded[first] + change, 0.0)
-        count += usable
-    found = count > 0
-    return np.where(found, total / np.maximum(count, 1.0), logarithms), known | found
+        both = known[a] & known[b]
+        total[usable] += np.where(both, logarithms[a] + change, 0.0)
+        count[usable] += both
+    found = tuple(cells[count > 0].T)
+    logarithms, known = logarithms.copy(), known.copy()
+    logarithms[found] = total[count > 0] / count[count > 0]
+    known[found] = True
+    return logarithms, known

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 from pma_grid.domains.rings import checked_points
 from pma_grid.errors import InvalidDensityError, InvalidInputError
 from pma_grid.grid import Grid
-from pma_grid.kernels import polygons as kernels
 
 Array = NDArray[np.float64]
 
@@ -60,7 +59,7 @@ class ConvexDomain:
         if self.dim == 1:
             return np.asarray(((p >= lower - slack) & (p <= upper + slack)).all(axis=1))
         out = np.empty(len(p), np.bool_)
-        kernels.inside(p, *self._seen, slack, out)
+        _kernels().inside(p, *self._seen, slack, out)
         return out
 
     def nearest(self, points: ArrayLike) -> Array:
@@ -69,7 +68,7 @@ class ConvexDomain:
         if self.dim == 1:
             return np.clip(p, *self.bounds())
         out = np.empty_like(p)
-        kernels.nearest(p, *self._seen, out)
+        _kernels().nearest(p, *self._seen, out)
         return out
 
     def fractions(self, grid: Grid) -> Array:
@@ -141,10 +140,17 @@ class ConvexDomain:
             fractions[(low == faces[:-1]) & (high == faces[1:])] = 1.0
             centroids[part, 0] = 0.5 * (low + high)[part]
         else:
-            kernels.cut_cells(
+            _kernels().cut_cells(
                 np.array(grid.lower), np.array(grid.spacing), self.outline, fractions, centroids
             )
         return fractions, centroids
+
+
+def _kernels() -> Any:
+    """The compiled kernels, loaded on first use: a `Problem` needs no compiler."""
+    from pma_grid.kernels import polygons
+
+    return polygons
 
 
 def described(domain: ConvexDomain) -> str:

@@ -68,6 +68,16 @@ def nearest_nodes(row, table, centre, argmin):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def _least(row, table, centre, first, last):
+    """argmin_j row[j] + table[centre - j] over first <= j < last."""
+    best = first
+    for j in range(first + 1, last):
+        if row[j] + table[centre - j] < row[best] + table[centre - best]:
+            best = j
+    return best
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def _vertex(breaks, ratio):
     """Index of the support vertex of a direction: how many breaks lie below the ratio."""
     low, high = 0, breaks.size
@@ -157,23 +167,14 @@ def extend_face_2d(
             row[j] = padded[base + j * along] + 0.5 * metric * (j + 0.5) ** 2
         nearest_nodes(row, tables[k], centre, argmin)
         for i in range(-halo, n + halo):
-            first, last = 0, n
+            # the midpoint must stay on the face: no cell beyond the mirror image of i
+            first = min(n - 1, max(0, -1 - i))
+            last = max(1, min(n, 2 * n - i))
             if 0 <= i < n:
-                best = argmin[i]
+                first, last, best = 0, n, argmin[i]
             else:
-                # the midpoint must stay on the face: no cell beyond the mirror image of i
-                if i < 0:
-                    first = min(n - 1, -1 - i)
-                else:
-                    last = max(1, 2 * n - i)
-                best = first
-                value = math.inf
-                for j in range(first, last):
-                    candidate = row[j] + tables[k, centre + i - j]
-                    if candidate < value:
-                        best, value = j, candidate
-            a, t = best, 0.0
-            value = row[best] + tables[k, centre + i - best]
+                best = _least(row, tables[k], centre + i, first, last)
+            a, t, value = best, 0.0, row[best] + tables[k, centre + i - best]
             for j in range(max(first, best - 1), min(last - 1, best + 1)):
                 bend = _bend(row, j, bent)[0]
                 s, candidate = _on_segment(
@@ -183,13 +184,11 @@ def extend_face_2d(
                 if candidate < value:
                     a, t, value = j, s, candidate
             value -= 0.5 * metric * (i + 0.5) ** 2
-            slot = slots[k, i + halo]
-            target = start - (k + 1) * inward + i * along
-            if slot < 0:
-                slot = -1 - slot
-                if padded[target] <= value:
-                    continue
+            slot, target = slots[k, i + halo], start - (k + 1) * inward + i * along
+            if slot < 0 and padded[target] <= value:
+                continue
             padded[target] = value
+            slot = slot if slot >= 0 else -1 - slot
             _weigh(row, a, t, bent, base, along, slot, nodes, weights)
 
 

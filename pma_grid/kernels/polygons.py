@@ -137,6 +137,18 @@ def _spans(first, spacing, vertices, inner, outer):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def _edges_between(low, high, vertices, near):
+    """Number of the edges that meet a column, listed in ``near``: there they bound the polygon."""
+    count = 0
+    for k in range(vertices.shape[0]):
+        a, b = vertices[k, 0], vertices[k + 1 if k + 1 < vertices.shape[0] else 0, 0]
+        if min(a, b) <= high and max(a, b) >= low:
+            near[count] = k
+            count += 1
+    return count
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def cut_cells(lower, spacing, vertices, fractions, centroids):
     """Share of every cell (n0, n1) that lies in the polygon, and the centroid of that part.
 
@@ -153,13 +165,7 @@ def cut_cells(lower, spacing, vertices, fractions, centroids):
     slack = ROUNDING * spacing[0]
     for i in range(n0):
         x0, x1 = lower[0] + i * spacing[0], lower[0] + (i + 1) * spacing[0]
-        # within a column the edges that it meets bound the polygon
-        edges = 0
-        for k in range(m):
-            a, b = vertices[k, 0], vertices[k + 1 if k + 1 < m else 0, 0]
-            if min(a, b) <= x1 + slack and max(a, b) >= x0 - slack:
-                near[edges] = k
-                edges += 1
+        edges = _edges_between(x0 - slack, x1 + slack, vertices, near)
         low, high = max(inner[i, 0], inner[i + 1, 0]), min(inner[i, 1], inner[i + 1, 1])
         for j in range(n1):
             y0, y1 = lower[1] + j * spacing[1], lower[1] + (j + 1) * spacing[1]

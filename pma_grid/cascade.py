@@ -6,6 +6,7 @@ Starts are extrapolated in h^2 from two coarser solutions where that helps; supe
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,6 +33,8 @@ COARSE_TOLERANCE = 1e-3
 # differences, as good as the extrapolated start.  Rough data: linear interpolation rings least.
 SMOOTH_POINTS = 6
 ROUGH_POINTS = 2
+# Share of the rough start's residual below which the smooth one is much the better.
+MUCH = 0.3
 
 
 @dataclass(frozen=True)
@@ -54,36 +57,56 @@ class Solved:
 
 @dataclass
 class Start:
-    """Starts of one grid: for smooth data phi + trend, for rough data the linear interpolant."""
+    """Starts of one grid, made when they are asked for.
 
-    plain: Array
-    linear: Array
-    trend: Array
+    For smooth data ``plain``, the potential of the coarser grid, or ``smooth``, extrapolated in
+    h^2; for rough data ``linear``, which rings least.
+    """
+
+    plain: Callable[[], Array]
+    smooth: Callable[[], Array]
+    linear: Callable[[], Array]
     alpha: float = 0.0
     alpha_trend: float = 0.0
+    sure: bool = False
 
     @classmethod
     def at(cls, phi: Array) -> Start:
         """A given potential, without a trend."""
-        return cls(phi, phi, np.zeros_like(phi))
+        return cls(plain=lambda: phi, smooth=lambda: phi, linear=lambda: phi)
 
     def iterate(self, smooth: bool) -> Iterate:
         """The start as an iterate of its own."""
         if smooth:
-            return Iterate(self.plain + self.trend, self.alpha + self.alpha_trend)
-        return Iterate(self.linear.copy(), self.alpha)
+            return Iterate(self.smooth(), self.alpha + self.alpha_trend)
+        return Iterate(self.linear(), self.alpha)
 
-    def compare(self, equation: MongeAmpere) -> tuple[bool, float]:
-        """Whether the smooth start has the smaller residual, and the truncation error estimated.
+    def compare(self, equation: MongeAmpere) -> tuple[Iterate, Comparison]:
+        """The start of the smaller residual, and what the comparison says.
 
         The coarser solution misses by the difference of two truncation errors, three quarters of
-        the coarser one: a third of its residual is that of this grid.
+        the coarser one: a third of its residual is that of this grid.  Where the smooth start was
+        much the better one on the coarser grid and helps on this one, it is not compared again.
         """
-        rough = equation.evaluate(self.linear, self.alpha)
-        better = equation.evaluate(self.plain + self.trend, self.alpha + self.alpha_trend)
+        plain = equation.evaluate(self.plain(), self.alpha)
+        smooth = self.iterate(True)
+        better = equation.evaluate(smooth.phi, smooth.alpha)
+        if self.sure and better <= plain:
+            return smooth, Comparison(True, plain / 3, True)
+        linear = self.iterate(False)
+        rough = equation.evaluate(linear.phi, linear.alpha)
         if better > rough:
-            return False, rough / 3
-        return True, equation.evaluate(self.plain, self.alpha) / 3
+            return linear, Comparison(False, rough / 3, False)
+        return smooth, Comparison(True, plain / 3, better < MUCH * rough)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Whether the smooth start is the better one, by much, and the truncation error estimated."""
+
+    smooth: bool
+    truncation: float
+    sure: bool
 
 
 @dataclass
@@ -177,21 +200,22 @@ class Cascade:
     def climb(self, first: int, start: Start) -> Solved:
         """Each start is made in the way that paid last: of coarser solutions, or rearranged."""
         superbase = None
-        smooth, separable, truncation = True, True, 1e-7
+        separable, best = True, Comparison(True, 1e-7, False)
         for index in range(first, self.last + 1):
             equation = self.equation(index, superbase)
             if index == self.last:
-                tol = self._final_tolerance(truncation, start.plain, equation)
+                state = start.iterate(best.smooth)
+                tol = self._final_tolerance(best.truncation, state.phi, equation)
             else:
-                smooth, truncation = start.compare(equation)
-                tol = max(self.tol or 0.0, min(COARSE_TOLERANCE, COARSE_SHARE * truncation), 1e-10)
-            state = start.iterate(smooth)
+                state, best = start.compare(equation)
+                share = COARSE_SHARE * best.truncation
+                tol = max(self.tol or 0.0, min(COARSE_TOLERANCE, share), 1e-10)
             if separable:
                 state, separable = self._rearranged(index, equation, state)
             solved = self._run(index, equation, state, tol)
             if index == self.last or not (self.persist or solved.state.status.succeeded):
                 break
-            start = self._next_start(index, start, solved, trend=index > first)
+            start = self._next_start(index, start, solved, trend=index > first, sure=best.sure)
             superbase = self._transfer(index).nearest(equation.superbase_field())
         return solved
 
@@ -215,22 +239,31 @@ class Cascade:
         fine, coarse = (self.densities[k][0].shape for k in (index + 1, index))
         return Transfer(fine, coarse, self.workers)
 
-    def _next_start(self, index: int, before: Start, solved: Solved, *, trend: bool) -> Start:
+    def _next_start(
+        self, index: int, before: Start, solved: Solved, *, trend: bool, sure: bool
+    ) -> Start:
         """What the next finer grid may start from."""
-        state, ratio = solved.state, 0.0
+        phi, alpha, ratio = solved.state.phi, solved.state.alpha, 0.0
         potential, direction = prolongations(solved.equation.lattice, self._transfer(index))
         if trend:
             shapes = [self.densities[k][0].shape for k in (index + 1, index, index - 1)]
             axis = int(np.argmax(shapes[0]))
             h = [1.0 / shape[axis] for shape in shapes]
             ratio = (h[1] ** 2 - h[0] ** 2) / (h[2] ** 2 - h[1] ** 2)
-        change = ratio * (state.phi - before.plain)
+        change = ratio * (phi - before.plain())
+
+        def smooth() -> Array:
+            values = potential(phi, SMOOTH_POINTS)
+            values += direction(change, SMOOTH_POINTS)
+            return values
+
         return Start(
-            plain=potential(state.phi, SMOOTH_POINTS),
-            linear=potential(state.phi, ROUGH_POINTS),
-            trend=direction(change, SMOOTH_POINTS),
-            alpha=state.alpha,
-            alpha_trend=ratio * (state.alpha - before.alpha),
+            plain=lambda: potential(phi, SMOOTH_POINTS),
+            smooth=smooth,
+            linear=lambda: potential(phi, ROUGH_POINTS),
+            alpha=alpha,
+            alpha_trend=ratio * (alpha - before.alpha),
+            sure=sure,
         )
 
     def _final_tolerance(self, truncation: float, guess: Array, equation: MongeAmpere) -> float:

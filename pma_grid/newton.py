@@ -123,7 +123,8 @@ class Newton:
         """Halve the step until the residual falls; returns the step taken, 0 if none was."""
         size = 1.0
         while size >= SMALLEST_STEP:
-            phi = state.phi + size * direction
+            phi = size * direction
+            phi += state.phi
             alpha = state.alpha + size * change
             # where no image counted, look whether one does now; else they are fixed in the search
             residual = equation.evaluate(phi, alpha, refresh=not equation.averaging)

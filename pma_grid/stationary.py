@@ -147,6 +147,7 @@ def solve(
             scan = best.solved.equation.scan(state.phi, state.alpha)
     seconds = time.perf_counter() - started
     stats = _statistics(best, candidates, history, seconds, clock.seconds)
+    stats.setdefault("threads", team.threads)
     if scan is not None:
         stats["monotone"] = {"cells": scan[0], "largest_gain": scan[1]}
     return _conclude(problem, best, stats)

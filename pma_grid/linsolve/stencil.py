@@ -42,6 +42,8 @@ class Stencil:
         Positive weights near ``weights``, of which preconditioners are built; None for ``weights``.
     equilibration : ndarray, shape (N,), optional
         Positive row weights of the norm in which solvers measure residuals; None for 1.
+    padded : ndarray, optional
+        A padded field to write to, where its owner has no use for it meanwhile.
     """
 
     lattice: Lattice
@@ -55,10 +57,11 @@ class Stencil:
     reaction: float = 0.0
     equilibration: Array | None = None
     clamped: Array | None = None
+    padded: Array | None = field(default=None, repr=False)
     _padded: Array = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        self._padded = self.lattice.zeros()
+        self._padded = self.lattice.zeros() if self.padded is None else self.padded
 
     @property
     def positive_weights(self) -> Array:

@@ -17,6 +17,7 @@ import numpy as np
 
 from pma_grid.kernels import vectors as kernels
 from pma_grid.lattice import Array
+from pma_grid.linsolve.gmres import solve_gmres
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.sums import BlockSums
 from pma_grid.workers import SERIAL, Workers
@@ -26,6 +27,8 @@ Preconditioner = Callable[[Array, Array], None]
 # A lagged preconditioner is rebuilt once a solve needs this many times the iterations of its first
 # one, or the reaction changes by more than this factor.
 STALE = 2.0
+# GMRES estimates its residual: rounding may leave a little more.
+SLACK = 1.1
 SIMILAR = 2.0
 
 
@@ -46,7 +49,8 @@ class LinearResult:
 class GCR:
     """GCR with two kept directions, the gauge projected out of the range.
 
-    Two directions need no more iterations than twelve for these nearly self-adjoint operators.
+    Two directions need no more iterations than twelve for these nearly self-adjoint operators;
+    those with clamped weights are not, and are left to GMRES.
     The buffers live as long as the object, so that successive solves allocate nothing large.
     """
 
@@ -67,6 +71,13 @@ class GCR:
         progress: LinearResult | None = None,
     ) -> LinearResult:
         """Solve to ``rtol``; ``progress`` continues a solve begun with another preconditioner."""
+        if stencil.clamped is not None:
+            start = np.zeros(rhs.size) if progress is None else progress.x
+            x, multiplier, count, relative = solve_gmres(
+                stencil, rhs, precondition, start, rtol=rtol, max_iterations=max_iterations
+            )
+            done = count + (0 if progress is None else progress.iterations)
+            return LinearResult(x, multiplier, done, relative, relative <= SLACK * rtol)
         gauge, residual = stencil.gauge, self._residual
         weights = np.empty(0) if stencil.equilibration is None else stencil.equilibration
         if progress is None:

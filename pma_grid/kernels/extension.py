@@ -16,8 +16,9 @@ vertices counts, sorted so that the tangential coordinate increases: vertex m is
 of the directions d with breaks[m - 1] <= d_tangential / d_normal <= breaks[m].
 
 Between two cells of the row u is interpolated by the parabola of the mean second difference
-around them; ``bent`` false leaves the chord, which is strictly monotone but misses the ghost by a
-second-order term.
+around them, and for half a cell beyond the last ones, up to the faces: affine maps are exact.
+``bent`` false leaves the chords between the cells, which are strictly monotone but miss the ghost
+by a second-order term.
 """
 
 import math
@@ -109,30 +110,37 @@ def _bend(row, a, bent):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _on_segment(ua, ub, bend, offset, distance, shift, normal, tangent, breaks):
-    """Minimiser t in [0, 1] and minimum of u(a + t) + h(distance, offset - t) along one segment.
+def _ends(j, n, faces):
+    """Range of t on the segment from j to j + 1: the outermost parabolas go on to the faces."""
+    before = -0.5 if faces and j == 0 else 0.0
+    return before, 1.5 if faces and j == n - 2 else 1.0
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _on_segment(ua, ub, bend, before, after, offset, distance, shift, normal, tangent, breaks):
+    """Minimiser t in [before, after] and minimum of u(a + t) + h(distance, offset - t).
 
     The derivative ub - ua - bend (1 - 2 t) / 2 - tangent[m] increases with t, the support vertex m
     decreases: bisect over the vertices, then solve within the piece of one of them.
     """
     slope = ub - ua - 0.5 * bend
-    last = _vertex(breaks, (offset - 1.0) / distance)
-    high = _vertex(breaks, offset / distance)
+    last = _vertex(breaks, (offset - after) / distance)
+    high = _vertex(breaks, (offset - before) / distance)
     low = last
     # the largest m whose piece ends with a derivative >= 0
     while low < high:
         m = (low + high + 1) // 2
-        end = min(1.0, offset - distance * breaks[m - 1])
+        end = min(after, offset - distance * breaks[m - 1])
         if slope + bend * end - tangent[m] >= 0.0:
             low = m
         else:
             high = m - 1
     m = low
-    begin, end = 0.0, 1.0
+    begin, end = before, after
     if m < breaks.size:
-        begin = max(0.0, offset - distance * breaks[m])
+        begin = max(before, offset - distance * breaks[m])
     if m > 0:
-        end = max(begin, min(1.0, offset - distance * breaks[m - 1]))
+        end = max(begin, min(after, offset - distance * breaks[m - 1]))
     t = begin
     if slope + bend * end - tangent[m] < 0.0:
         t = end
@@ -177,9 +185,10 @@ def extend_face_2d(
             a, t, value = best, 0.0, row[best] + tables[k, centre + i - best]
             for j in range(max(first, best - 1), min(last - 1, best + 1)):
                 bend = _bend(row, j, bent)[0]
+                before, after = _ends(j, n, bend > 0.0 and 0 <= i < n)
                 s, candidate = _on_segment(
-                    row[j], row[j + 1], bend, float(i - j), distance, shifts[k], normal, tangent,
-                    breaks,
+                    row[j], row[j + 1], bend, before, after, float(i - j), distance, shifts[k],
+                    normal, tangent, breaks,
                 )  # fmt: skip
                 if candidate < value:
                     a, t, value = j, s, candidate

@@ -78,6 +78,19 @@ def test_area_of_an_ellipse_is_exact() -> None:
     assert disc.fractions(grid).sum() * grid.cell_volume == pytest.approx(np.pi * 0.09, rel=1e-12)
 
 
+def test_outlines_of_support_functions() -> None:
+    directions = np.random.default_rng(2).normal(size=(300, 2))
+    for seed in range(5):
+        polygon = pma.Polygon(_random_polygon(seed))
+        found = pma.ConvexSet(polygon.support).outline
+        np.testing.assert_allclose((directions @ found.T).max(axis=1), polygon.support(directions))
+    # flat: most directions see the tips
+    thin = pma.ConvexSet(lambda d: np.hypot(d[:, 0], 1e-3 * d[:, 1]))
+    assert _area(thin.outline) == pytest.approx(np.pi * 1e-3, rel=1e-5)
+    disc = pma.ConvexSet(lambda d: np.hypot(d[:, 0], d[:, 1]))
+    assert _area(disc.outline) == pytest.approx(np.pi, rel=2e-6)
+
+
 def test_interval() -> None:
     grid = pma.Grid(5)
     interval = pma.Ellipse(0.4, axes=0.3)

@@ -28,6 +28,8 @@ class Equation(Protocol):
 
 # A mean over an image may lower a weight of the stencil to this share of it, not to zero.
 SMALLEST_WEIGHT = 0.05
+# Change of log nu over an image from which any mean is taken: it counts for a hundredth there.
+WANTED_FROM = BLEND_FROM + 0.1 * (BLEND_TO - BLEND_FROM)
 
 
 class Images:
@@ -44,7 +46,6 @@ class Images:
         self.equation, self.footprint = equation, footprint
         self._log_source_means = log_source_means
         self.active, self.frozen = False, False
-        self._steepest = float(footprint.variation.max())
         self.shift: Array = np.empty(0)
 
     def _allocate(self) -> None:
@@ -87,18 +88,23 @@ class Images:
 
     def _wanted(self) -> bool:
         """Whether the target may vary enough over the image of any cell for its mean to matter."""
-        eq, frame, lat = self.equation, self.equation.frame, self.equation.lattice
-        if lat.dim == 1:
-            return True
+        nothing = np.empty((0,) * self.equation.lattice.dim)
         footprint = self.footprint
-        wanted = lat.share(
+        # what costs nothing first
+        return self._varies(nothing, nothing) and self._varies(footprint.variation, footprint.far)
+
+    def _varies(self, near: Array, far: Array) -> bool:
+        """Whether log nu may change by `WANTED_FROM` over any image, from bounds near by."""
+        eq, frame, lat = self.equation, self.equation.frame, self.equation.lattice
+        steepest = self.footprint.steepest
+        varies = lat.share(
             lambda s: VARIES[lat.dim](
                 eq.padded, lat.row_start[s.rows], lat.n_last, lat.strides, lat.shape_array,
-                s.first_row, frame.metric, frame.affine, frame.slope, frame.per_cell,
-                footprint.variation, footprint.far, self._steepest, BLEND_FROM,
+                s.first_row, frame.metric, frame.affine, frame.slope, frame.per_cell, near, far,
+                steepest, WANTED_FROM,
             )
         )  # fmt: skip
-        return any(wanted)
+        return any(varies)
 
     def add_change(self) -> None:
         """Add the derivative with respect to D2u to the stencil of the equation."""

@@ -168,7 +168,7 @@ class MongeAmpere:
             log_source,
             source_grid,
             LogSpline(log_target, target_grid, workers),
-            footprint=Footprint(target, log_target) if averaged else None,
+            footprint=Footprint(target, log_target, workers) if averaged else None,
             log_source_means=(lambda: np.log(cell_means(histospline(source))))
             if averaged
             else None,
@@ -211,9 +211,9 @@ class MongeAmpere:
         means over images freeze; a line search must not.
         """
         lat, frame = self.lattice, self.frame
-        if self._at is not None and self._at[0] is phi and self._at[1] == alpha:
-            if not self.averaging:  # those move on with the superbases
-                return self._rms
+        same = self._at is not None and self._at[0] is phi and self._at[1] == alpha
+        if same and not self.averaging:  # means move on with the superbases
+            return self._rms
         self._at = None
         self._evaluate_target(phi)
         if self.images is not None:

@@ -64,6 +64,17 @@ def _add_second_difference(values: Array, axis: int, out: Array, workers: Worker
         )
 
 
+def _largest_difference(values: Array, axis: int, workers: Workers) -> float:
+    """The largest difference of neighbours along an axis."""
+    n, outer = values.shape[axis], math.prod(values.shape[:axis])
+    lines = values.reshape(outer, n, -1)
+    if outer == 1:
+        parts = [(lines, *part) for part in workers.cut(n, values.size)]
+    else:
+        parts = [(lines[slice(*part)], 0, n) for part in workers.cut(outer, values.size)]
+    return float(max(workers.each(lambda part: transfer.largest_difference(*part), parts)))
+
+
 def _log_centre(averages: Array, correction: Array) -> None:
     """log of the average, corrected: in place of the sum of second differences."""
     with np.errstate(over="ignore"):
@@ -171,14 +182,25 @@ class Footprint:
         that would overshoot, a compromise with ``values`` themselves, whose spline never does.
     variation : ndarray
         By how much log nu changes over a target cell: half its range over the cell's neighbours.
+    steepest : float
+        A bound of ``variation``.
     """
 
-    def __init__(self, values: Array, logarithms: Array) -> None:
-        self._values = values
-        neighbours = (3,) * values.ndim
-        highest = ndimage.maximum_filter(logarithms, size=neighbours, mode="reflect")
-        lowest = ndimage.minimum_filter(logarithms, size=neighbours, mode="reflect")
-        self.variation = 0.5 * (highest - lowest)
+    def __init__(self, values: Array, logarithms: Array, workers: Workers = SERIAL) -> None:
+        self._values, self._logarithms = values, logarithms
+        # half a range among neighbours is at most a step along each axis
+        self.steepest = sum(
+            _largest_difference(logarithms, axis, workers) for axis in range(values.ndim)
+        )
+
+    @cached_property
+    def variation(self) -> Array:
+        """Made when ``steepest`` does not settle the matter."""
+        neighbours = (3,) * self._values.ndim
+        highest = ndimage.maximum_filter(self._logarithms, size=neighbours, mode="reflect")
+        highest -= ndimage.minimum_filter(self._logarithms, size=neighbours, mode="reflect")
+        highest *= 0.5
+        return np.asarray(highest)
 
     @cached_property
     def densities(self) -> Array:

@@ -52,3 +52,14 @@ def add_second_difference(values, first, last, out):
             c = min(max(i, 1), n - 2)
             for k in range(values.shape[2]):
                 out[o, i, k] += values[o, c + 1, k] - 2 * values[o, c, k] + values[o, c - 1, k]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def largest_difference(values, first, last):
+    """The largest difference of neighbours along the middle axis, from first..last to the next."""
+    largest = 0.0
+    for o in range(values.shape[0]):
+        for i in range(first, min(last, values.shape[1] - 1)):
+            for k in range(values.shape[2]):
+                largest = max(largest, abs(values[o, i + 1, k] - values[o, i, k]))
+    return largest

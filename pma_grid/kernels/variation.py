@@ -3,7 +3,8 @@
 A bound that costs less than the means of `footprint`: the image's size by the Frobenius norm of
 A_ik = M_ik / (h_i H_i) with M the centred second differences, times the largest change of log nu
 over a target cell near by: ``near``, among the neighbours, for images of up to two cells, ``far``
-for those of up to six, ``steepest``, of all cells, for larger ones.
+for those of up to six, ``steepest``, of all cells, for larger ones.  Empty arrays stand for the
+largest change everywhere.
 """
 
 import math
@@ -51,8 +52,11 @@ def varies_1d(
     for j in range(n_last):
         g = affine[0] * (j + 0.5) - 0.5 + slope[0] * (padded[p + 1] - padded[p - 1])
         a = (metric[0] + padded[p + 1] + padded[p - 1] - 2 * padded[p]) * per_cell[0]
-        i = _cell(g, near.shape[0])
-        if _matters(a * a, near[i], far[i], steepest, low):
+        n, f = steepest, steepest
+        if near.size > 0:
+            i = _cell(g, near.shape[0])
+            n, f = near[i], far[i]
+        if _matters(a * a, n, f, steepest, low):
             return True
         p += 1
     return False
@@ -90,10 +94,14 @@ def varies_2d(
             d = (metric[1] + right + left - centre) * per_cell[1]
             m = padded[p + s + 1] - padded[p + s - 1] - padded[p - s + 1] + padded[p - s - 1]
             b, c = 0.25 * m * per_cell[0], 0.25 * m * per_cell[1]
-            i = _cell(base + slope[0] * (up - down), near.shape[0])
-            k = _cell(affine[1] * (j + 0.5) - 0.5 + slope[1] * (right - left), near.shape[1])
             square = a * a + b * b + c * c + d * d
-            if _matters(square, near[i, k], far[i, k], steepest, low):
+            n, f = steepest, steepest
+            if near.size > 0:
+                i = _cell(base + slope[0] * (up - down), near.shape[0])
+                g = affine[1] * (j + 0.5) - 0.5 + slope[1] * (right - left)
+                k = _cell(g, near.shape[1])
+                n, f = near[i, k], far[i, k]
+            if _matters(square, n, f, steepest, low):
                 return True
     return False
 
@@ -126,7 +134,7 @@ def varies_3d(
                 s = strides[i]
                 x = at[i] if i < 2 else j
                 g = affine[i] * (x + 0.5) - 0.5 + slope[i] * (padded[p + s] - padded[p - s])
-                cell[i] = _cell(g, near.shape[i])
+                cell[i] = _cell(g, max(1, near.shape[i]))
                 m = metric[i] + padded[p + s] + padded[p - s] - 2 * padded[p]
                 square += (m * per_cell[i]) ** 2
                 for k in range(i):
@@ -134,8 +142,10 @@ def varies_3d(
                     m = padded[p + s + t] - padded[p + s - t] - padded[p - s + t]
                     m = 0.25 * (m + padded[p - s - t])
                     square += m * m * (per_cell[i] ** 2 + per_cell[k] ** 2)
-            c = cell[0], cell[1], cell[2]
-            if _matters(square, near[c], far[c], steepest, low):
+            n, f = steepest, steepest
+            if near.size > 0:
+                n, f = near[cell[0], cell[1], cell[2]], far[cell[0], cell[1], cell[2]]
+            if _matters(square, n, f, steepest, low):
                 return True
     return False
 

@@ -15,6 +15,7 @@ from importlib import metadata
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from pma_grid.cascade import Cascade, Scheme, Solved
 from pma_grid.errors import ConvergenceError, InvalidInputError, Status
@@ -126,7 +127,12 @@ def solve(
     """
     _check(tol, max_iterations)
     started = time.perf_counter()
-    with CompileClock() as clock, reporter(progress, callback) as report, Workers(threads) as team:
+    with (
+        CompileClock() as clock,
+        reporter(progress, callback) as report,
+        Workers(threads) as team,
+        threadpool_limits(1, user_api="blas"),  # its threads wait for more work at our cost
+    ):
         history: list[Record] = []
 
         def keep(record: Record) -> None:

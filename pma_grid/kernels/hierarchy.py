@@ -209,3 +209,23 @@ def assemble_two_sided(shape, vectors, weights, out):
                 w = weights[c, 2 * k + side]
                 out[c, c] += w
                 out[c, neighbour(c, vectors[c, k], 1 - 2 * side, shape)] -= w
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def invert_dominant(matrix):
+    """Inverse of a small matrix with a dominant diagonal, in place: Gauss-Jordan without pivots.
+
+    LAPACK would wake threads for it that go on waiting for more, where others are to work.
+    """
+    n = matrix.shape[0]
+    for i in range(n):
+        inverse = 1.0 / matrix[i, i]
+        matrix[i, i] = 1.0
+        for k in range(n):
+            matrix[i, k] *= inverse
+        for j in range(n):
+            if j != i:
+                factor = matrix[j, i]
+                matrix[j, i] = 0.0
+                for k in range(n):
+                    matrix[j, k] -= factor * matrix[i, k]

@@ -298,4 +298,6 @@ def _pseudo_inverse(level: _Level, reaction: float) -> Array:
     kernels.assemble_two_sided(lat.shape_array, level.vectors, level.weights, matrix)
     largest = max(float(np.abs(matrix).max()), 1e-300)
     matrix[np.diag_indices(n)] += reaction
-    return np.linalg.inv(matrix + largest / n).astype(SINGLE)
+    matrix += largest / n
+    kernels.invert_dominant(matrix)
+    return matrix.astype(SINGLE)

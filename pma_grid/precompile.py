@@ -6,9 +6,12 @@ import time
 
 import numpy as np
 
+from pma_grid.density import Density
+from pma_grid.domains import Ellipse
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic_flow import sinkhorn_flow
 from pma_grid.evolution import evolve
+from pma_grid.grid import Grid
 from pma_grid.problem import Problem
 from pma_grid.schedules import constant
 from pma_grid.stationary import solve
@@ -36,6 +39,8 @@ def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
         )
         assert np.isfinite(flow["dissipation"]).all()
         _entropic(transport.problem)
+    if 2 in dims:
+        _onto_a_disc()
     _multiscale()
     return time.perf_counter() - started
 
@@ -49,6 +54,14 @@ def _entropic(problem: Problem) -> None:
     for pair, eps in ((problem, 0.1), (other, 1e-6)):
         sk = sinkhorn(pair, eps, tol=1e-2, max_iterations=5)
         assert np.isfinite(sk.gradient).all()
+
+
+def _onto_a_disc() -> None:
+    """Ghosts and cut cells of convex domains."""
+    disc, grid = Ellipse((0.5, 0.5), axes=0.4), Grid((16, 16))
+    target = Density(disc.fractions(grid), grid)
+    transport = solve(Problem(np.ones((16, 16)), target, target_domain=disc))
+    assert transport.w2 >= 0 and disc.contains(transport.map(np.array([[0.5, 0.5]]))).all()
 
 
 def _multiscale() -> None:

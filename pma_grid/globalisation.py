@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.cascade import Cascade, Solved
+from pma_grid.cascade import DEFAULT_TOLERANCE, Cascade, Solved
 from pma_grid.density import Density
 from pma_grid.entropic.multiscale.hard import atomic_dual
 from pma_grid.entropic.solving import sinkhorn
@@ -103,14 +103,21 @@ def _newton(name: str, cascade: Cascade, solved: Solved) -> Candidate:
 
 
 def _settled(candidate: Candidate) -> bool:
-    """Whether Newton's result needs no comparison."""
-    if candidate.cascade is None or candidate.solved is None or not candidate.status.succeeded:
+    """Whether Newton's result needs no comparison.
+
+    Nor is there anything better to try where rounding keeps it from a very small ``tol``.
+    """
+    if candidate.cascade is None or candidate.solved is None:
         return False
-    problem = candidate.cascade.problem
+    cascade, solved = candidate.cascade, candidate.solved
+    accurate = solved.index == cascade.last and solved.state.residual <= DEFAULT_TOLERANCE
+    if not (candidate.status.succeeded or accurate):
+        return False
+    problem = cascade.problem
     if problem.target_domain is not None and problem.source.values.min() > 0:
         # the entropic solver takes cells that a domain cuts at their centres, some of them outside
         return True
-    return abs(candidate.solved.state.alpha) < RESOLVED
+    return abs(solved.state.alpha) < RESOLVED
 
 
 def _gapped(problem: Problem) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ FORCING = 0.1
 # Armijo: a step s must bring the rms residual below (1 - SLOPE s) of the last.
 SLOPE = 0.05
 SMALLEST_STEP = 1.0 / 40.0
+# Stands for a residual that is no number: starts may be so wild that the shift form finds none.
+BEYOND = sys.float_info.max
 # Images are not renewed any more after so many steps, or below this residual.
 FREEZE_AFTER = 8
 SETTLED = 1e-2
@@ -76,14 +79,17 @@ class Newton:
 
     def run(self, equation: MongeAmpere, source: Array, state: Iterate, tol: float) -> Iterate:
         """Iterate until the rms residual is below ``tol`` or a reason to stop is found."""
-        state.residual = equation.evaluate(state.phi, state.alpha)
+        state.residual = _rms(equation, state.phi, state.alpha)
         if equation.averaging:
             # images by the superbases of this potential, not of the one before
-            state.residual = equation.evaluate(state.phi, state.alpha)
+            state.residual = _rms(equation, state.phi, state.alpha)
         self._record(equation, state, 0, 1.0)
         for _ in range(self.max_iterations):
             if state.residual <= tol:
                 state.status = Status.CONVERGED
+                return state
+            if state.residual == BEYOND:
+                state.status = Status.LINE_SEARCH_STALLED
                 return state
             result = self._linear_solve(equation, source, state, tol)
             if result is None:
@@ -130,11 +136,11 @@ class Newton:
             residual = equation.evaluate(phi, alpha, refresh=not equation.averaging)
             if residual <= (1 - SLOPE * size) * state.residual:
                 if equation.averaging and not self._settled(state, residual):
-                    residual = equation.evaluate(phi, alpha)
+                    residual = _rms(equation, phi, alpha)
                 state.phi, state.alpha, state.residual = phi, alpha, residual
                 return size
             size *= 0.5
-        state.residual = equation.evaluate(state.phi, state.alpha)
+        state.residual = _rms(equation, state.phi, state.alpha)
         return 0.0
 
     @staticmethod
@@ -153,3 +159,9 @@ class Newton:
                 seconds=time.perf_counter() - self.started,
             )
         )
+
+
+def _rms(equation: MongeAmpere, phi: Array, alpha: float) -> float:
+    """The rms residual with images renewed, a finite number."""
+    residual = equation.evaluate(phi, alpha)
+    return residual if math.isfinite(residual) else BEYOND

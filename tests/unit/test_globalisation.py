@@ -1,0 +1,379 @@
+"""What `solve` tries and returns on hard data: statuses, candidates, starts, nothing non-finite."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pma_grid as pma
+from pma_grid import globalisation
+from pma_grid.cascade import Cascade, Scheme
+from pma_grid.entropic.multiscale.hard import atomic_dual
+from pma_grid.linsolve import Auto
+from pma_grid.newton import BEYOND, Newton
+from pma_grid.operator import positive
+
+Shape = tuple[int, ...]
+Pair = tuple[Any, Any]
+
+
+def _rough(shape: Shape, seed: int) -> np.ndarray:
+    """Independent cells over six orders of magnitude."""
+    return np.asarray(np.random.default_rng(seed).random(shape) ** 4 + 1e-6)
+
+
+def _sparse(shape: Shape, seed: int) -> np.ndarray:
+    """A tenth of the cells, at least one."""
+    rng = np.random.default_rng(seed)
+    values = rng.random(shape) * (rng.random(shape) < 0.1)
+    values.flat[0] += 1e-3
+    return np.asarray(values)
+
+
+def _peak(shape: Shape, centre: float, width: float) -> np.ndarray:
+    square = sum(
+        ((i + 0.5) / n - centre) ** 2 for i, n in zip(np.indices(shape), shape, strict=True)
+    )
+    return np.asarray(np.exp(-square / (2 * width**2)))
+
+
+def _atom(shape: Shape, cell: int) -> np.ndarray:
+    values = np.zeros(shape)
+    values.flat[cell] = 1.0
+    return values
+
+
+def _halves(shape: Shape) -> Pair:
+    """Rough in one half and empty in the other, and the other way round."""
+    middle = shape[0] // 2
+    first, second = 0.1 + _rough(shape, 5), 0.1 + _rough(shape, 6)
+    first[middle:], second[:middle] = 0, 0
+    return first, second
+
+
+def _contrast(shape: Shape) -> Pair:
+    left = np.indices(shape)[0] * 2 < shape[0]
+    return np.where(left, 1.0, 1e8), np.where(left, 1e8, 1.0)
+
+
+def _decades(shape: Shape) -> Pair:
+    rng = np.random.default_rng(3)
+    return 10 ** rng.uniform(-30, 0, shape), 10 ** rng.uniform(-30, 0, shape)
+
+
+def _long(values: np.ndarray, spacing: float) -> pma.Density:
+    """Cells whose sides are ``spacing`` to 1."""
+    n, m = values.shape
+    return pma.Density(values, pma.Grid((n, m), (0.0, 0.0), (spacing * n / m, 1.0)))
+
+
+SHAPES: dict[str, Shape] = {
+    "1d": (64,), "prime": (17,), "2d": (24, 24), "primes": (23, 17), "3d": (7, 9, 8),
+}  # fmt: skip
+MAKERS: dict[str, Any] = {
+    "rough": lambda s: (_rough(s, 1), _rough(s, 2)),
+    "sparse": lambda s: (_sparse(s, 1), _sparse(s, 2)),
+    "peaks": lambda s: (_peak(s, 0.3, 0.02), _peak(s, 0.7, 0.02)),
+    "bumps": lambda s: (_peak(s, 0.3, 0.08), _peak(s, 0.7, 0.08)),
+    "atoms": lambda s: (_atom(s, 0), _atom(s, -1)),
+    "atom onto all": lambda s: (_atom(s, 1), np.ones(s)),
+    "all onto atom": lambda s: (np.ones(s), _atom(s, 1)),
+    "halves": _halves,
+    "contrast": _contrast,
+    "decades": _decades,
+}
+PAIRS: dict[str, Pair] = {
+    f"{name} {kind}": make(shape) for kind, shape in SHAPES.items() for name, make in MAKERS.items()
+}
+LINES: tuple[Shape, ...] = ((1, 30), (30, 1), (1, 29, 1), (1, 1), (1,), (2,))
+PAIRS |= {f"rough {s}": (_rough(s, 1), _rough(s, 2)) for s in LINES}
+PAIRS |= {f"sparse {s}": (_sparse(s, 1), _sparse(s, 2)) for s in LINES}
+PAIRS |= {
+    "rough 30:1": tuple(_long(_rough((20, 24), k), 30.0) for k in (1, 2)),
+    "bumps 30:1": tuple(_long(_peak((20, 24), k, 0.1), 30.0) for k in (0.3, 0.7)),
+    "unequal boxes": (
+        pma.Density(_rough((20, 24), 1)),
+        pma.Density(_rough((17, 19), 2), pma.Grid((17, 19), (5.0, -2.0), (6.0, 3.0))),
+    ),
+    "sparse on unequal boxes": (
+        _long(_sparse((20, 24), 1), 30.0),
+        pma.Density(_sparse((17, 19), 2), pma.Grid((17, 19), (5.0, -2.0), (6.0, 3.0))),
+    ),
+}
+# A few of each kind, where all of them would take too long.
+SOME = (
+    "rough 2d", "rough 3d", "sparse primes", "bumps primes", "atom onto all 2d", "contrast 2d",
+    "decades 1d", "rough (1, 30)", "bumps 30:1",
+)  # fmt: skip
+
+
+def _tried(ot: pma.Transport) -> dict[str, str]:
+    return {c["name"]: c["status"] for c in ot.stats["candidates"]}
+
+
+def _assert_finite(ot: pma.Transport) -> None:
+    """Everything that a user may look at, statistics included."""
+    for values in (ot.potential, ot.gradient, ot.displacement):
+        assert np.isfinite(values).all()
+    assert np.isfinite(ot.w2) and ot.w2 >= 0
+    figures = pma.assess(ot)
+    assert all(v is None or np.isfinite(v) for v in figures.values())
+    json.dumps(ot.stats, allow_nan=False)
+
+
+@pytest.mark.parametrize("name", PAIRS)
+def test_hard_data_are_solved_one_way_or_another(name: str) -> None:
+    problem = pma.Problem(*PAIRS[name])
+    ot = pma.solve(problem)
+    assert ot.converged
+    _assert_finite(ot)
+    chosen = ot.stats["candidates"]
+    duals = [c["dual"] for c in chosen if c["status"] in ("converged", "entropic")]
+    if len(chosen) > 1 and None not in duals:
+        # the one returned is the best of those that met their own goals
+        assert atomic_dual(problem, ot.potential) == pytest.approx(max(duals), rel=1e-12)
+    if ot.status is pma.Status.ENTROPIC:
+        assert isinstance(ot, pma.EntropicTransport)
+        assert ot.plan is not None and ot.tears is not None
+        assert ot.eps > 0 and ot.stats["eps"] == ot.eps
+        assert ot.stats["newton"]["iterations"] >= 0
+    else:
+        raised = sum(side["cells"] for side in ot.stats["floors"].values())
+        assert (ot.status is pma.Status.REGULARISED) == (raised > 0)
+        assert ot.stats["residual"] <= ot.stats["tol"]
+    # centres of cells and atoms are the same distance apart up to a cell
+    grids = problem.source.grid, problem.target.grid
+    diagonal = sum(float(np.linalg.norm(grid.spacing)) for grid in grids)
+    assert abs(ot.w2 - pma.assess(ot)["hard_dual"] ** 0.5) < 0.5 * diagonal
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_failures_carry_a_finite_result(name: str) -> None:
+    problem = pma.Problem(*PAIRS[name])
+    try:
+        ot = pma.solve(problem, fallback=False)
+    except pma.ConvergenceError as error:
+        assert isinstance(error.result, pma.Transport)
+        ot = error.result
+        assert not ot.converged
+        assert str(error).startswith(ot.message)
+        assert "rms residual" in str(error)
+    assert list(_tried(ot)) == ["newton"]
+    _assert_finite(ot)
+
+
+def test_a_stalled_newton_raises_without_the_fallback() -> None:
+    problem = pma.Problem(_sparse((23, 17), 1), _sparse((23, 17), 2))
+    with pytest.raises(pma.ConvergenceError) as caught:
+        pma.solve(problem, fallback=False)
+    assert caught.value.result.status in (
+        pma.Status.LINE_SEARCH_STALLED, pma.Status.LINEAR_SOLVER_STALLED,
+    )  # fmt: skip
+    assert pma.solve(problem).status is pma.Status.ENTROPIC
+
+
+def test_smooth_data_are_newtons_alone() -> None:
+    ot = pma.solve(pma.Problem(np.ones((20, 20)), 1 + _peak((20, 20), 0.4, 0.3)))
+    assert ot.status is pma.Status.CONVERGED
+    assert _tried(ot) == {"newton": "converged"}
+    assert "hard_dual" not in ot.stats  # nothing to compare with
+
+
+def test_gaps_are_left_to_the_entropic_solver() -> None:
+    values = np.ones((20, 20))
+    values[8:12] = 0
+    for pair in ((np.ones((20, 20)), values), (values, np.ones((20, 20)))):
+        ot = pma.solve(pma.Problem(*pair))
+        assert ot.status is pma.Status.ENTROPIC
+        assert _tried(ot) == {"entropic": "entropic"}
+    assert isinstance(ot, pma.EntropicTransport)
+    ot = pma.solve(pma.Problem(np.ones((20, 20)), values))
+    assert isinstance(ot, pma.EntropicTransport) and ot.tears is not None
+    # torn in the middle, along the whole width
+    assert ot.tears[9:11].any(axis=0).all()
+    assert not ot.tears[:7].any() and not ot.tears[13:].any()
+
+
+def test_a_few_zeros_are_raised_to_floors_that_are_reported() -> None:
+    source = 1 - 0.9 * _peak((20, 20), 0.4, 0.1)
+    source[7, 8] = 0
+    ot = pma.solve(pma.Problem(source, np.ones((20, 20))))
+    assert ot.status is pma.Status.REGULARISED
+    floors = ot.stats["floors"]
+    assert floors["source"]["cells"] == 1 and floors["source"]["relative"] == 1e-6
+    assert floors["source"]["mass_added"] > 0
+    assert floors["target"] == {"relative": 0.0, "cells": 0, "mass_added": 0.0}
+    assert ot.problem.source.values[7, 8] == 0
+
+
+def test_rescues_raise_thin_densities_and_say_so() -> None:
+    """Nearly all the mass in one half: Newton stalls, and goes on from an entropic start."""
+    ot = pma.solve(pma.Problem(*PAIRS["contrast 2d"]))
+    tried = _tried(ot)
+    assert tried["newton"] == "line_search_stalled"
+    assert tried["newton from entropic"] == "converged"
+    assert ot.status is pma.Status.REGULARISED
+    assert ot.stats["floors"]["target"]["relative"] == globalisation.RESCUE_FLOORS["target"]
+    assert ot.stats["floors"]["target"]["cells"] > 0
+
+
+def test_larger_floors_of_the_user_are_kept() -> None:
+    values = _peak((20, 20), 0.3, 0.05)
+    problem = pma.Problem(pma.Density(values, floor=0.02), pma.Density(values.T, floor=1e-9))
+    floors = globalisation.raised(problem)[2]
+    assert floors["source"]["relative"] == 0.02
+    assert floors["target"]["relative"] == globalisation.RESCUE_FLOORS["target"]
+
+
+@pytest.mark.parametrize("duals", [(3.0, 1.0, 2.0), (1.0, 3.0, 2.0), (1.0, 2.0, 3.0)])
+def test_the_largest_dual_decides(duals: tuple[float, ...], monkeypatch: Any) -> None:
+    """Also where a failure has a larger one."""
+    problem = pma.Problem(np.ones(8), np.ones(8))
+    cascade = Cascade(
+        problem, positive(problem), Newton(Auto(), 1, lambda _: None, 0.0), None, Scheme()
+    )
+    names = ("a", "b", "c")
+    values = dict(zip(map(float, range(4)), (9.0, *duals), strict=True))
+    every = [
+        globalisation.Candidate(name, pma.Status.CONVERGED, np.full(8, k))
+        for k, name in enumerate(names, 1)
+    ]
+    failed = globalisation.Candidate("failed", pma.Status.MAX_ITERATIONS, np.zeros(8))
+    monkeypatch.setattr(globalisation, "_newton", lambda *_: failed)
+    monkeypatch.setattr(globalisation, "_rescued", lambda *_: every[:2])
+    monkeypatch.setattr(globalisation, "_entropic", lambda *_: every[2:])
+    monkeypatch.setattr(globalisation, "atomic_dual", lambda _, u: values[float(u[0])])
+    best, candidates = globalisation.globalise(
+        cascade, lambda: None, fallback=True, threads=1  # type: ignore[arg-type, return-value]
+    )  # fmt: skip
+    assert [c.name for c in candidates] == ["failed", *names]
+    assert best.dual == max(duals) and best.name == names[int(np.argmax(duals))]
+
+
+def test_plans_that_do_not_fit_are_done_without(monkeypatch: Any) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise pma.InvalidInputError("the plan would need too much memory")
+
+    monkeypatch.setattr(globalisation, "sinkhorn", refuse)
+    values = np.ones((20, 20))
+    values[8:12] = 0
+    ot = pma.solve(pma.Problem(values, np.ones((20, 20))))
+    assert ot.status is pma.Status.REGULARISED
+    with pytest.raises(pma.ConvergenceError):
+        pma.solve(pma.Problem(_sparse((23, 17), 1), _sparse((23, 17), 2)))
+
+
+# ---- equal densities -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_equal_rough_densities_stay_where_they_are(kind: str) -> None:
+    values = _rough(SHAPES[kind], 4)
+    ot = pma.solve(pma.Problem(values, values))
+    assert ot.status is pma.Status.CONVERGED
+    assert ot.w2 < 1e-6
+    assert np.abs(ot.displacement).max() < 1e-6
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("make", [lambda s: _sparse(s, 4), lambda s: _atom(s, 3)])
+def test_equal_densities_with_gaps_are_no_distance_apart(kind: str, make: Any) -> None:
+    """The plan blurs over a cell; the distance, from its hard potentials, does not."""
+    values = make(SHAPES[kind])
+    ot = pma.solve(pma.Problem(values, values))
+    assert ot.converged
+    assert ot.w2 < 1e-6
+    held = ot.displacement[:, values > 0]
+    assert np.sqrt((held**2).sum(axis=0)).max() < max(ot.problem.source.grid.spacing)
+
+
+# ---- starts, steps, threads ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_bad_starts_are_overcome(name: str) -> None:
+    problem = pma.Problem(*PAIRS[name])
+    noise = np.random.default_rng(0).normal(size=problem.source.shape)
+    for start in (noise, 1e6 * noise, -1e3 * problem.source.grid.coordinates()[0] ** 2):
+        ot = pma.solve(problem, initial=start)
+        assert ot.converged
+        _assert_finite(ot)
+
+
+def test_a_start_without_a_residual_stops_at_once() -> None:
+    """Noise of many cells in 3-D leaves the shift form without a root."""
+    problem = pma.Problem(*PAIRS["rough 3d"])
+    noise = 1e200 * np.random.default_rng(7).normal(size=problem.source.shape)
+    with pytest.raises(pma.ConvergenceError) as caught:
+        pma.solve(problem, initial=noise, fallback=False)
+    stats = caught.value.result.stats
+    assert stats["iterations"] == 0 and stats["residual"] <= BEYOND
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_one_step_a_grid_is_enough_for_an_answer(name: str) -> None:
+    problem = pma.Problem(*PAIRS[name])
+    ot = pma.solve(problem, max_iterations=1)
+    assert ot.converged
+    assert all(level["newton"] <= 1 for level in ot.stats.get("newton", ot.stats)["levels"])
+    _assert_finite(ot)
+
+
+def test_a_tolerance_below_rounding_fails_with_the_accurate_result() -> None:
+    """An entropic plan would be a coarser answer than the one at hand."""
+    problem = pma.Problem(np.ones((20, 20)), 1 + _peak((20, 20), 0.4, 0.3))
+    with pytest.raises(pma.ConvergenceError) as caught:
+        pma.solve(problem, tol=1e-300)
+    partial = caught.value.result
+    assert not isinstance(partial, pma.EntropicTransport)
+    assert list(_tried(partial)) == ["newton"]
+    assert partial.w2 == pytest.approx(pma.solve(problem, tol=1e-10).w2, rel=1e-8)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_two_threads_find_what_one_does(name: str) -> None:
+    problem = pma.Problem(*PAIRS[name])
+    one, two = (pma.solve(problem, threads=threads) for threads in (1, 2))
+    assert two.status is one.status
+    assert _tried(two) == _tried(one)
+    if isinstance(one, pma.EntropicTransport):  # sums of the plan are in another order
+        np.testing.assert_allclose(two.potential, one.potential, rtol=0, atol=1e-9 * _size(problem))
+    else:
+        np.testing.assert_array_equal(two.potential, one.potential)
+
+
+def _size(problem: pma.Problem) -> float:
+    return float(max(np.abs(problem.target.grid.upper).max(), 1.0) ** 2)
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_results_are_stored_whole(name: str, tmp_path: Path) -> None:
+    ot = pma.solve(pma.Problem(*PAIRS[name]))
+    figures = pma.assess(ot)
+    ot.save(tmp_path / "ot.npz")
+    back = pma.load(tmp_path / "ot.npz")
+    assert type(back) is type(ot) and back.status is ot.status
+    np.testing.assert_array_equal(back.potential, ot.potential)
+    np.testing.assert_array_equal(back.gradient, ot.gradient)
+    # densities are normalised once more on reading
+    assert back.w2 == pytest.approx(ot.w2, rel=1e-12, abs=1e-12)
+    assert back.stats["candidates"] == ot.stats["candidates"]
+    assert back.stats["assessment"] == figures
+    if isinstance(ot, pma.EntropicTransport):
+        np.testing.assert_array_equal(back.tears, ot.tears)
+        np.testing.assert_array_equal(back.plan.toarray(), ot.plan.toarray())
+
+
+@pytest.mark.parametrize("name", SOME)
+def test_nothing_is_printed(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """Nor by compiled code that writes to the file descriptors."""
+    pma.solve(pma.Problem(*PAIRS[name]))
+    problem = pma.Problem(*PAIRS["sparse on unequal boxes"])
+    with pytest.raises(pma.ConvergenceError):
+        pma.solve(problem, fallback=False)
+    done = capfd.readouterr()
+    assert (done.out, done.err) == ("", "")

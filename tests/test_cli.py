@@ -89,6 +89,15 @@ def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> No
 # --- demo and solve
 
 
+def test_threads_change_nothing(cli: Any, folder: Path) -> None:
+    found = []
+    for threads in ("1", "2"):
+        line = ["solve", "a.npy", "b.npy", "-o", "t.npz", "--threads", threads, "--json"]
+        found.append(json.loads(cli.good(folder, *line))["w2"])
+    assert found[0] == found[1]
+    assert cli.refused(folder, "solve", "a.npy", "b.npy", "-o", "t.npz", "--threads", "0")
+
+
 def test_demo(cli: Any, tmp_path: Path) -> None:
     text = cli.good(tmp_path, "demo", "--size", "32")
     printed = float(text.split("W2", 1)[1].split()[0])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -76,7 +79,7 @@ class AMG:
         if symmetric:
             scale = stencil.row_scale / np.mean(stencil.row_scale)
             matrix = _graph_laplacian(sparse.diags(scale) @ matrix, stencil.reaction * scale)
-        with _reproducible():
+        with _reproducible(), _silent():
             return Cycle(self._hierarchy(matrix, symmetric, stencil.reaction > 0), scale)
 
     def _hierarchy(self, matrix: sparse.csr_matrix, symmetric: bool, regular: bool) -> Any:
@@ -119,6 +122,38 @@ def _reproducible() -> Iterator[None]:
         yield
     finally:
         np.random.set_state(state)
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Nothing on the standard output: pyamg's compiled code prints there where a denominator is 0.
+
+    It writes past `sys.stdout`, so that the file descriptor is what must look elsewhere; what C
+    still holds in its buffer goes there too.  Where there is no standard output nothing is done.
+    """
+    with suppress(OSError, ValueError, AttributeError):  # closed, gone or None: nothing to lose
+        sys.stdout.flush()
+    try:
+        kept = os.dup(1)
+    except OSError:
+        yield
+        return
+    _flush_c()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+        yield
+    finally:
+        _flush_c()
+        os.dup2(kept, 1)
+        os.close(nowhere)
+        os.close(kept)
+
+
+def _flush_c() -> None:
+    """Empty the buffers of C's output streams, where its library can be found."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None if os.name != "nt" else "ucrtbase").fflush(None)
 
 
 def drift_ratio(stencil: Stencil) -> float:

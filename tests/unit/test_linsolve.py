@@ -477,3 +477,19 @@ def test_lagged_hierarchy_owns_its_arrays(name: str) -> None:
     stencil.row_scale[:], stencil.reaction = 1.0, 50.0
     handle.precondition(residual, after)
     np.testing.assert_array_equal(before, after)
+
+
+def test_nothing_that_compiled_code_prints_reaches_the_standard_output(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    import ctypes
+
+    from pma_grid.linsolve import amg
+
+    libc = ctypes.CDLL(None)
+    libc.printf(b"before\n")
+    with amg._silent():
+        libc.printf(b"Inner denominator was zero.\n")
+    libc.printf(b"after\n")
+    libc.fflush(None)
+    assert capfd.readouterr().out == "before\nafter\n"

@@ -1,5 +1,7 @@
 """Threads: results that do not depend on how many there are, and errors that reach the caller."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -80,7 +82,11 @@ def test_two_colours_visit_every_slab_once(shape: tuple[int, ...], threads: int)
             assert planes.min() > lattice.halo
         for backward in (False, True):
             seen: list[int] = []
-            lattice.sweep(lambda s, seen=seen: seen.extend(range(*s, 2)), backward=backward)
+
+            def visit(s: tuple[int, int], seen: list[int] = seen) -> None:
+                seen.extend(range(s[0], s[1], 2))
+
+            lattice.sweep(visit, backward=backward)
             assert sorted(seen) == list(range(slabs.size - 1))
             colours = [s % 2 for s in seen]
             assert colours == sorted(colours, reverse=backward)
@@ -111,6 +117,6 @@ def test_errors_of_threads_reach_the_caller_after_all_have_ended() -> None:
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "2"])
-def test_a_number_of_threads_is_checked(threads: object) -> None:
+def test_a_number_of_threads_is_checked(threads: Any) -> None:
     with pytest.raises(pma.InvalidInputError, match="threads is"):
-        pma.solve(_problem((16,)), threads=threads)  # type: ignore[arg-type]
+        pma.solve(_problem((16,)), threads=threads)

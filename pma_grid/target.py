@@ -137,16 +137,15 @@ class LogSpline:
         return bound
 
 
-# Weights of B-spline coefficients in the mean over a cell: its integral (1-D), and two midpoints an
-# axis, as the image of a cell of the target's size is sampled.
-CELL_MEAN = {1: (1 / 6, 2 / 3, 1 / 6), 2: (5 / 32, 11 / 16, 5 / 32), 3: (5 / 32, 11 / 16, 5 / 32)}
+# Weights of B-spline coefficients in the mean over a cell: its integral, which two Gauss points an
+# axis give as well, as the image of a cell of the target's size is sampled.
+CELL_MEAN = (1 / 6, 2 / 3, 1 / 6)
 
 
 def cell_means(coefficients: Array) -> Array:
     """Means over the cells of the quadratic B-spline of the given coefficients."""
     for axis in range(coefficients.ndim):
-        weights = CELL_MEAN[coefficients.ndim]
-        coefficients = ndimage.correlate1d(coefficients, weights, axis, mode="reflect")
+        coefficients = ndimage.correlate1d(coefficients, CELL_MEAN, axis, mode="reflect")
     return coefficients
 
 

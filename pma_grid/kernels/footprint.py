@@ -6,14 +6,15 @@ target varies within P the mean of nu over P replaces nu(g):
 
     q = log avg_P nu,   dq/dg_i = avg(d_i nu) / avg nu,   dq/dA_ik = avg(d_i nu xi_k) / avg nu,
 
-xi in [-1/2, 1/2]^d the position within the cell.  Averages are midpoint sums of a quadratic
-B-spline, positive and C1, of which the derivatives are exact: the sums are what is differentiated.
-In one dimension the integral is exact and the scheme is the conservative finite-volume one.  What
-follows is for two and three.
+xi in [-1/2, 1/2]^d the position within the cell.  Averages are Gauss sums of a quadratic B-spline,
+positive and C1, of which the derivatives are exact: the sums are what is differentiated.  In one
+dimension the integral is exact and the scheme is the conservative finite-volume one.  What follows
+is for two and three.
 
 The mean is blended with the point value, (1 - s) log nu(g) + s q: s = 0 where nu hardly varies over
-P, so that smooth data keep their order.  Numbers of samples and s are *frozen* between refreshes,
-or the residual would jump along a line search.
+P, so that smooth data keep their order.  s depends on the change of log nu over P, by its gradient
+and by its lowest and highest sample, without jumps.  It and numbers of samples are *frozen* between
+refreshes, or the residual would jump along a line search.
 """
 
 import math
@@ -22,7 +23,7 @@ from numba import njit
 
 from pma_grid.kernels.footprint_1d import add_change_1d, average_1d
 from pma_grid.kernels.footprint_3d import add_change_3d, average_3d
-from pma_grid.kernels.sampling import MOST_SAMPLES, cell, quadratic, samples, share_of
+from pma_grid.kernels.sampling import MOST_SAMPLES, cell, node, quadratic, samples, share_of
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -78,18 +79,18 @@ def average_2d(
                 extent = max(e0, e1)
                 i0, i1 = cell(g0, n0)[0], cell(g1, n1)[0]
                 over = variation[i0, i1] * max(1.0, extent)
-                blend[c] = share_of(over, low, high)
+                blend[c] = 0.0
                 counts[c, 0], counts[c, 1] = samples(e0, MOST_SAMPLES), samples(e1, MOST_SAMPLES)
                 # a larger image may reach beyond what ``variation`` has seen
-                if blend[c] == 0.0 and extent <= 2.0:
+                if over < low and extent <= 2.0:
                     continue
             k0, k1 = counts[c, 0], counts[c, 1]
             f = f0 = f1 = c00 = c01 = c10 = c11 = 0.0
             top, bottom = 0.0, math.inf
             for k in range(k0):
-                x = (k + 0.5) / k0 - 0.5
+                x = node(k, k0)
                 for l in range(k1):
-                    y = (l + 0.5) / k1 - 0.5
+                    y = node(l, k1)
                     i, s = cell(g0 + a00 * x + a01 * y, n0)
                     m, t = cell(g1 + a10 * x + a11 * y, n1)
                     u0, u1, u2, d0, d1, d2 = quadratic(s)
@@ -116,7 +117,8 @@ def average_2d(
                     c10 += z1 * x
                     c11 += z1 * y
             if refresh:
-                blend[c] = max(blend[c], share_of(math.log(top / bottom), low, high))
+                change_of_log = abs(f0 * a00 + f1 * a10) + abs(f0 * a01 + f1 * a11)
+                blend[c] = share_of(max(change_of_log / f, math.log(top / bottom)), low, high)
             share = blend[c]
             value[c] += share * (math.log(f / (k0 * k1)) - shift[c] - value[c])
             drift[c, 0] += share * (f0 / f - drift[c, 0])

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pma_grid.kernels.sampling import MOST_SAMPLES_3D, cell, quadratic, samples, share_of
+from pma_grid.kernels.sampling import MOST_SAMPLES_3D, cell, node, quadratic, samples, share_of
 from pma_grid.kernels.superbase import FIRST, SECOND, cross, differences, load
 
 
@@ -56,7 +56,7 @@ def _spline(densities, halo, shape, y0, y1, y2):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _mean(densities, halo, shape, g, a, k0, k1, k2, slopes, moments):
-    """Sum of the spline over k0 x k1 x k2 midpoints of g + a [-1/2, 1/2]^3, lowest and highest.
+    """Sum of the spline over k0 x k1 x k2 samples of g + a [-1/2, 1/2]^3, lowest and highest.
 
     ``slopes`` (3,) and ``moments`` (3, 3) receive the sums of d_i nu and of d_i nu xi_k.
     """
@@ -64,15 +64,15 @@ def _mean(densities, halo, shape, g, a, k0, k1, k2, slopes, moments):
     moments[:] = 0.0
     total, bottom, top = 0.0, math.inf, 0.0
     for i in range(k0):
-        x = (i + 0.5) / k0 - 0.5
+        x = node(i, k0)
         for m in range(k1):
-            y = (m + 0.5) / k1 - 0.5
+            y = node(m, k1)
             b0 = g[0] + a[0, 0] * x + a[0, 1] * y
             b1 = g[1] + a[1, 0] * x + a[1, 1] * y
             b2 = g[2] + a[2, 0] * x + a[2, 1] * y
             f0 = f1 = f2 = z0 = z1 = z2 = 0.0
             for l in range(k2):
-                z = (l + 0.5) / k2 - 0.5
+                z = node(l, k2)
                 f, d0, d1, d2 = _spline(
                     densities, halo, shape, b0 + a[0, 2] * z, b1 + a[1, 2] * z, b2 + a[2, 2] * z
                 )
@@ -197,14 +197,19 @@ def average_3d(
                     counts[c, k] = samples(length, MOST_SAMPLES_3D)
                 i0, i1 = cell(g[0], shape[0])[0], cell(g[1], shape[1])[0]
                 i2 = cell(g[2], shape[2])[0]
-                blend[c] = share_of(variation[i0, i1, i2] * max(1.0, extent), low, high)
+                over = variation[i0, i1, i2] * max(1.0, extent)
+                blend[c] = 0.0
                 # a larger image may reach beyond what ``variation`` has seen
-                if blend[c] == 0.0 and extent <= 2.0:
+                if over < low and extent <= 2.0:
                     continue
             k0, k1, k2 = counts[c, 0], counts[c, 1], counts[c, 2]
             f, bottom, top = _mean(densities, halo, shape, g, a, k0, k1, k2, slopes, moments)
             if refresh:
-                blend[c] = max(blend[c], share_of(math.log(top / bottom), low, high))
+                change_of_log = 0.0
+                for k in range(3):
+                    along = slopes[0] * a[0, k] + slopes[1] * a[1, k] + slopes[2] * a[2, k]
+                    change_of_log += abs(along) / f
+                blend[c] = share_of(max(change_of_log, math.log(top / bottom)), low, high)
             share = blend[c]
             value[c] += share * (math.log(f / (k0 * k1 * k2)) - shift[c] - value[c])
             for i in range(3):

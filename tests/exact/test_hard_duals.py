@@ -58,9 +58,9 @@ def _empty_half(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 KINDS = {
     "noise": _noise, "spikes": _spikes, "sparse": _sparse, "peak": _peak, "half": _empty_half,
 }  # fmt: skip
-# Loss of the dual, in squared cells; a fifth more than measured.  Newton's potentials belong to cells
-# and not to atoms: they lose most where neighbours differ by decades.  The equation on one axis is
-# solved to its last digit whatever the data, so that atoms are never the better answer there.
+# Loss of the dual, in squared cells; a fifth more than measured.  Newton's potentials belong to
+# cells and not to atoms: they lose most where neighbours differ by decades.  The equation on one
+# axis is solved to its last digit whatever the data are: there is nothing to compare it with.
 PLANS, CELLS, LINES = 0.25, 0.35, 1.4
 
 

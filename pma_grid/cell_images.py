@@ -88,6 +88,8 @@ class Images:
 
     def _wanted(self) -> bool:
         """Whether the target may vary enough over the image of any cell for its mean to matter."""
+        if self.equation.lattice.dim == 1:  # exact, cheap, and the better ones on smooth data too
+            return True
         nothing = np.empty((0,) * self.equation.lattice.dim)
         footprint = self.footprint
         # what costs nothing first

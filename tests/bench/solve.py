@@ -6,8 +6,9 @@
 
 P1 Gaussian mixtures, P2 manufactured cosine, P3 photographs (scikit-image's camera to moon where it
 is installed, else the bundled pair; plus 5 % of the maximum), P5 manufactured in 3-D.
-Each row runs in a process of its own, kernels compiled beforehand; times of `solve` and of the pass,
-on one thread and on more, are taken in turn, so that their ratios survive a noisy machine: medians.
+Each row runs in a process of its own, kernels compiled beforehand; times of `solve` and of the
+pass, on one thread and on more, are taken in turn, so that their ratios survive a noisy machine:
+medians.
 Speed-ups are of the whole solve and of the pass itself, which is bound by memory.  Peak memory is
 above that of the imports and the problem.  `--plain` leaves the averages over images of cells out.
 """

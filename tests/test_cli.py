@@ -209,13 +209,13 @@ def test_zeros_are_floored_and_said_so(cli: Any, folder: Path) -> None:
     values = _bump(16, 16)
     values[:2] = 0
     np.save(folder / "z.npy", values)
-    text = cli.good(folder, "solve", "z.npy", "b.npy", "-o", "o.npz")
+    text = cli.good(folder, "solve", "z.npy", "b.npy", "-o", "o.npz", "--no-fallback")
     assert "regularised" in text
     assert "source: 32 cells raised" in text
 
 
 def test_not_converged_writes_the_partial_result(cli: Any, folder: Path) -> None:
-    words = ["solve", "a.npy", "b.npy", "-o", "part.npz", "--json"]
+    words = ["solve", "a.npy", "b.npy", "-o", "part.npz", "--json", "--no-fallback"]
     done = cli.run(folder, *words, "--max-iterations", "1", "--tol", "1e-12")
     assert done.status == 1
     lines = done.err.splitlines()

@@ -37,7 +37,8 @@ class Images:
 
     The target's mean is compared with that of mu over the cell, so that equal densities are mapped
     by the identity.  ``log_source_means`` gives its logarithm where it comes to that: for smooth
-    targets no image is *active*, and nothing is computed.
+    targets no image is *active*, and nothing is computed.  Refreshing renews superbases, unless
+    *settled*, numbers of samples and blends, unless *frozen*.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Images:
     ) -> None:
         self.equation, self.footprint = equation, footprint
         self._log_source_means = log_source_means
-        self.active, self.frozen = False, False
+        self.active, self.frozen, self.settled = False, False, False
         self.shift: Array = np.empty(0)
 
     def _allocate(self) -> None:
@@ -70,7 +71,7 @@ class Images:
         if self.shift.size == 0:
             self._allocate()
         eq.stencil.clamped = self.clamped
-        if refresh:
+        if refresh and not self.settled:
             self.superbase[:] = eq.superbase
         densities = self.footprint.densities
 

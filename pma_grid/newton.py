@@ -22,9 +22,11 @@ SLOPE = 0.05
 SMALLEST_STEP = 1.0 / 40.0
 # Stands for a residual that is no number: starts may be so wild that the shift form finds none.
 BEYOND = sys.float_info.max
-# Images are not renewed any more after so many steps, or below this residual.
+# After so many steps, or below this residual, images keep their superbases, and are renewed only as
+# long as that leaves no more than this share of the residual before.
 FREEZE_AFTER = 8
 SETTLED = 1e-2
+RENEWAL = 0.3
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Iterate:
     alpha: float
     residual: float = math.inf
     steps: int = 0
+    renewing: bool = True
     linear_iterations: int = 0
     status: Status = Status.CONVERGED
     handle: Handle | None = None
@@ -98,7 +101,7 @@ class Newton:
                 return state
             direction = result.x.reshape(state.phi.shape)
             direction -= direction.mean()
-            size = self._backtrack(equation, state, direction, -result.multiplier)
+            size = self._backtrack(equation, state, direction, -result.multiplier, tol)
             state.steps += 1
             self._record(equation, state, result.iterations, size)
             if size == 0:
@@ -124,7 +127,7 @@ class Newton:
         return result
 
     def _backtrack(
-        self, equation: MongeAmpere, state: Iterate, direction: Array, change: float
+        self, equation: MongeAmpere, state: Iterate, direction: Array, change: float, tol: float
     ) -> float:
         """Halve the step until the residual falls; returns the step taken, 0 if none was."""
         size = 1.0
@@ -135,8 +138,12 @@ class Newton:
             # where no image counted, look whether one does now; else they are fixed in the search
             residual = equation.evaluate(phi, alpha, refresh=not equation.averaging)
             if residual <= (1 - SLOPE * size) * state.residual:
-                if equation.averaging and not self._settled(state, residual):
+                settled = self._settled(state, residual)
+                if equation.images is not None:
+                    equation.images.settled = settled
+                if equation.averaging and state.renewing and not (settled and residual <= tol):
                     residual = _rms(equation, phi, alpha)
+                    state.renewing = not settled or residual <= RENEWAL * state.residual
                 state.phi, state.alpha, state.residual = phi, alpha, residual
                 return size
             size *= 0.5
@@ -145,7 +152,7 @@ class Newton:
 
     @staticmethod
     def _settled(state: Iterate, residual: float) -> bool:
-        """Whether images may stay as they are: renewing them would add more than a step gains."""
+        """Whether images may stay as they are, if renewing them adds more than a step gains."""
         return state.steps >= FREEZE_AFTER or (residual < SETTLED and state.steps > 0)
 
     def _record(self, equation: MongeAmpere, state: Iterate, linear: int, size: float) -> None:

@@ -11,10 +11,11 @@ from pma_grid.plotting.densities import density
 from pma_grid.plotting.entropic import cost, flow_pair, small_eps
 from pma_grid.plotting.films import animation
 from pma_grid.plotting.flows import flow
+from pma_grid.plotting.frontiers import frontier
 from pma_grid.plotting.histories import history
 from pma_grid.plotting.transports import convergence, interpolation, map, transport
 
 __all__ = [
     "animation", "claim", "comparison", "convergence", "cost", "density", "flow", "flow_pair",
-    "history", "interpolation", "map", "save", "small_eps", "transport",
+    "frontier", "history", "interpolation", "map", "save", "small_eps", "transport",
 ]  # fmt: skip

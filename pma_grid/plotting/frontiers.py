@@ -1,0 +1,168 @@
+"""Time against error of several methods: where each stands, and what none of its runs beats."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from pma_grid.errors import InvalidInputError
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK, new_figure, open_corner
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# Errors: the clock that each is drawn over, and its name.
+MEASURES = {
+    "map_l2": ("seconds", "map error, L2(µ)"),
+    "w2_rel": ("w2_seconds", "W2² error, relative"),
+}
+# Errors below this are drawn on it: logarithms know no zero.
+LEAST = 1e-12
+# Inches of a panel and of what surrounds them all.
+PANEL = (2.9, 2.6)
+MARGIN = (0.6, 0.9)
+
+
+def undominated(seconds: ArrayLike, errors: ArrayLike) -> NDArray[np.int_]:
+    """Runs that no other run of at most their time matches in error, in order of time.
+
+    Parameters
+    ----------
+    seconds, errors : array_like, shape (n,)
+        What is not finite is never among them.
+
+    Returns
+    -------
+    ndarray of int
+        Indices; along them times grow and errors fall, both strictly.
+
+    Examples
+    --------
+    >>> undominated([1.0, 2.0, 3.0, 4.0], [1e-2, 3e-2, 1e-3, 1e-3]).tolist()
+    [0, 2]
+    """
+    times, values = np.asarray(seconds, float), np.asarray(errors, float)
+    if times.shape != values.shape or times.ndim != 1:
+        raise InvalidInputError(
+            f"seconds and errors have shapes {times.shape} and {values.shape}; they must be two "
+            "sequences of one length: give one error a run"
+        )
+    order = np.lexsort((values, times))
+    order = order[np.isfinite(times[order]) & np.isfinite(values[order])]
+    before = np.minimum.accumulate(np.concatenate([[np.inf], values[order]]))[:-1]
+    kept: NDArray[np.int_] = order[values[order] < before]
+    return kept
+
+
+def frontier(results: Mapping[str, Any]) -> Figure:
+    """Error over seconds, one column a problem, map error above and that of W2^2 below.
+
+    Parameters
+    ----------
+    results : mapping
+        "rows": mappings with "problem", "method", the errors "map_l2" and "w2_rel", None where
+        there is none, and the "seconds" and "w2_seconds" that they took; "problems" and "methods":
+        names to titles, in the order of columns and colours.  `tests/bench/peers.py --json` writes
+        such a file.
+
+    Returns
+    -------
+    Figure
+        Faint marks are runs, the line joins those that no other run of the method beats
+        (`undominated`).  Signs of errors are dropped.
+
+    Raises
+    ------
+    InvalidInputError
+        No rows, or rows of unknown problems or methods.
+    """
+    rows = list(results.get("rows", ()))
+    problems, methods = results.get("problems", {}), results.get("methods", {})
+    _check(rows, problems, methods)
+    columns = [name for name in problems if any(row["problem"] == name for row in rows)]
+    raced = [name for name in methods if any(row["method"] == name for row in rows)]
+    figure = new_figure(
+        PANEL[0] * max(len(columns), 2) + MARGIN[0], PANEL[1] * len(MEASURES) + MARGIN[1]
+    )
+    axes = figure.subplots(len(MEASURES), len(columns), squeeze=False, sharex="col")
+    for measure, row_of_axes in zip(MEASURES, axes, strict=True):
+        for name, ax in zip(columns, row_of_axes, strict=True):
+            _panel(ax, [row for row in rows if row["problem"] == name], measure, list(methods))
+    for ax, name in zip(axes[0], columns, strict=True):
+        ax.set_title(problems[name], fontsize=9.5, color=INK)
+    for ax, (_, title) in zip(axes[:, 0], MEASURES.values(), strict=True):
+        ax.set_ylabel(title, fontsize=9, color=INK)
+    for ax in axes[-1]:
+        ax.set_xlabel("seconds, one core")
+        ax.xaxis.label.set(fontsize=9, color=INK)
+    _legend(figure, raced, methods)
+    return figure
+
+
+def _check(
+    rows: Sequence[Mapping[str, Any]], problems: Mapping[str, str], methods: Mapping[str, str]
+) -> None:
+    if not rows:
+        raise InvalidInputError(
+            "results has no rows; there is nothing to draw: run tests/bench/peers.py --json FILE"
+        )
+    for key, known in (("problem", problems), ("method", methods)):
+        for row in rows:
+            if row[key] not in known:
+                raise InvalidInputError(
+                    f"results has a row of the {key} {row[key]!r}, of which {key}s does not give "
+                    f"the title; it knows {', '.join(known) or 'none'}: add it"
+                )
+
+
+def _style(method: str, methods: list[str]) -> dict[str, Any]:
+    """Colour and mark of a method: by its place among all, raced or not."""
+    place = methods.index(method)
+    return {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
+
+
+def _panel(ax: Axes, rows: Sequence[Mapping[str, Any]], measure: str, methods: list[str]) -> None:
+    """Runs and frontiers of one problem and one error."""
+    drawn = False
+    # the first of the methods on top
+    for method in reversed(methods):
+        own = [row for row in rows if row["method"] == method and row[measure] is not None]
+        if not own:
+            continue
+        drawn = True
+        seconds = np.array([row[MEASURES[measure][0]] for row in own], float)
+        errors = np.maximum(np.abs([float(row[measure]) for row in own]), LEAST)
+        best = undominated(seconds, errors)
+        style = _style(method, methods)
+        ax.plot(seconds, errors, ls="", ms=3.0, mew=0, alpha=0.3, **style)
+        ax.plot(seconds[best], errors[best], ls="-", lw=1.4, ms=4.5, mew=0, **style)
+    open_corner(ax)
+    if drawn:
+        ax.set_xscale("log")
+        ax.set_yscale("log")
+        ax.grid(True, which="major", color=FAINT, alpha=0.25, lw=0.6)
+    else:
+        ax.set_yticks([])
+        ax.spines[:].set_visible(False)
+        ax.tick_params(bottom=False, labelbottom=False)
+        ax.text(0.5, 0.5, "no exact map", transform=ax.transAxes, ha="center", va="center",
+                fontsize=9, color=FAINT)  # fmt: skip
+
+
+def _legend(figure: Figure, raced: list[str], methods: Mapping[str, str]) -> None:
+    """One for all panels, below them."""
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], lw=1.4, ms=5, mew=0, label=methods[name], **_style(name, list(methods)))
+        for name in raced
+    ]
+    figure.legend(
+        handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False,
+        fontsize=9, labelcolor=INK,
+    )  # fmt: skip

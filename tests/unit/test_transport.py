@@ -9,7 +9,7 @@ import pytest
 import pma_grid as pma
 from pma_grid.conjugate import legendre
 
-SHAPES = {1: (40,), 2: (20, 26), 3: (10, 11, 12)}
+SHAPES = {1: (40,), 2: (20, 26), 3: (14, 15, 16)}
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -164,6 +165,20 @@ def histospline(averages: Array) -> Array:
     return np.asarray(coefficients)
 
 
+def _filtered(function: Callable[..., Array], values: Array, size: int, workers: Workers) -> Array:
+    """A filter over windows of ``size`` cells an axis, by parts of the first axis that overlap."""
+    out, n, reach = np.empty_like(values), values.shape[0], size // 2
+
+    def task(part: tuple[int, int]) -> None:
+        first, last = part
+        low = max(0, first - reach)
+        window = function(values[low : last + reach], size=size, mode="reflect")
+        out[first:last] = window[first - low : last - low]
+
+    workers.each(task, workers.cut(n, values.size))
+    return out
+
+
 class Footprint:
     """Means of a target over the images of source cells, where it varies much within them.
 
@@ -186,7 +201,7 @@ class Footprint:
     """
 
     def __init__(self, values: Array, logarithms: Array, workers: Workers = SERIAL) -> None:
-        self._values, self._logarithms = values, logarithms
+        self._values, self._logarithms, self._workers = values, logarithms, workers
         # half a range among neighbours is at most a step along each axis
         self.steepest = sum(
             _largest_difference(logarithms, axis, workers) for axis in range(values.ndim)
@@ -195,11 +210,10 @@ class Footprint:
     @cached_property
     def variation(self) -> Array:
         """Made when ``steepest`` does not settle the matter."""
-        neighbours = (3,) * self._values.ndim
-        highest = ndimage.maximum_filter(self._logarithms, size=neighbours, mode="reflect")
-        highest -= ndimage.minimum_filter(self._logarithms, size=neighbours, mode="reflect")
+        highest = _filtered(ndimage.maximum_filter, self._logarithms, 3, self._workers)
+        highest -= _filtered(ndimage.minimum_filter, self._logarithms, 3, self._workers)
         highest *= 0.5
-        return np.asarray(highest)
+        return highest
 
     @cached_property
     def densities(self) -> Array:
@@ -212,7 +226,7 @@ class Footprint:
     @cached_property
     def far(self) -> Array:
         """The largest ``variation`` within three cells."""
-        return np.asarray(ndimage.maximum_filter(self.variation, size=7, mode="reflect"))
+        return _filtered(ndimage.maximum_filter, self.variation, 7, self._workers)
 
     @property
     def idle(self) -> bool:

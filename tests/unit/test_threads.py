@@ -9,7 +9,7 @@ import pma_grid as pma
 from pma_grid import workers
 from pma_grid.lattice import Lattice, Transfer
 from pma_grid.sums import BlockSums
-from pma_grid.target import log_centre_values, prefiltered
+from pma_grid.target import Footprint, log_centre_values, prefiltered
 from pma_grid.workers import Workers
 
 
@@ -55,6 +55,17 @@ def test_passes_over_fields_give_the_same_bits(shape: tuple[int, ...]) -> None:
     for other in results[1:]:
         for mine, theirs in zip(results[0], other, strict=True):
             np.testing.assert_array_equal(mine, theirs)
+
+
+@pytest.mark.parametrize("shape", [(37, 20), (9, 8, 7), (5,)])
+def test_filters_of_overlapping_parts_give_the_same_bits(shape: tuple[int, ...]) -> None:
+    values = np.random.default_rng(6).random(shape) + 0.1
+    alone, *shared = (Footprint(values, np.log(values), Workers(k)) for k in (1, 2, 5))
+    assert alone.variation.max() <= alone.steepest
+    for other in shared:
+        assert other.steepest == alone.steepest
+        np.testing.assert_array_equal(other.variation, alone.variation)
+        np.testing.assert_array_equal(other.far, alone.far)
 
 
 def test_sums_are_those_of_fixed_blocks() -> None:

@@ -28,7 +28,8 @@ def stationary_phi(state: State) -> Array:
     grid = operator.problem.source.grid
     failure: ConvergenceError | None = None
     try:
-        phi = solve(operator.problem, tol=REFERENCE_TOLERANCE).phi
+        # the flow takes point values of the target
+        phi = solve(operator.problem, tol=REFERENCE_TOLERANCE, averaging=False, fallback=False).phi
     except ConvergenceError as error:
         # close to a solution, perhaps: the implicit step decides
         failure, phi = error, error.result.phi

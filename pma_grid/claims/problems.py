@@ -10,8 +10,10 @@ from pma_grid.grid import Grid
 from pma_grid.lattice import Array
 from pma_grid.linsolve import LinearSolver
 from pma_grid.problem import Problem
+from pma_grid.stationary import solve
 from pma_grid.stepping import ImplicitEuler
 from pma_grid.stepping.stage import default_linear_solver
+from pma_grid.transport import Transport
 
 # Steps solved far below everything that the claims compare.
 SHARP = {"rtol": 1e-9, "atol": 1e-13}
@@ -20,6 +22,11 @@ SHARP = {"rtol": 1e-9, "atol": 1e-13}
 def sharp(linear_solver: LinearSolver | None = None) -> ImplicitEuler:
     """Implicit Euler solved to rounding."""
     return ImplicitEuler(linear_solver or default_linear_solver(), **SHARP)  # type: ignore[arg-type]
+
+
+def settled(problem: Problem, tol: float) -> Transport:
+    """Where flows end: the equation with the target's point values, which they use."""
+    return solve(problem, tol=tol, averaging=False, fallback=False)
 
 
 def bumps(dim: int, n: int) -> Problem:

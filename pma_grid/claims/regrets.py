@@ -8,13 +8,12 @@ import numpy as np
 
 from pma_grid import schedules, theory
 from pma_grid.cases import gaussian_pair
-from pma_grid.claims.problems import bumps, sharp
+from pma_grid.claims.problems import bumps, settled, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
 from pma_grid.evolution import evolve
 from pma_grid.flow import Flow
 from pma_grid.lattice import Array
 from pma_grid.schedules import Schedule, StateSchedule
-from pma_grid.stationary import solve
 from pma_grid.transport import Transport
 
 # Some bounds are sharp: an identity once D_K has vanished.
@@ -105,7 +104,7 @@ def regret_on_grids(findings: Findings, quick: bool) -> None:
     """Implicit steps: sum eta S = D_0 - D_K - sum D(rho_{k+1}|rho_k), avg S <= D_0 / W_K."""
     for dim, n in ({1: 128, 2: 48} if quick else {1: 256, 2: 96, 3: 20}).items():
         problem = bumps(dim, n)
-        exact = solve(problem, tol=1e-10)
+        exact = settled(problem, 1e-10)
         curves = []
         for name, schedule in _many(2e-3).items():
             flow = evolve(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pma_grid.cases import FlowCase, gaussians, manufactured_flow, poisson_kernel
-from pma_grid.claims.problems import SHARP, bumps, order, sharp
+from pma_grid.claims.problems import SHARP, bumps, order, settled, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
 from pma_grid.evolution import evolve, iterate
 from pma_grid.flow import State
@@ -21,7 +21,6 @@ from pma_grid.schedules import (
     polyak,
     residual_balanced,
 )
-from pma_grid.stationary import solve
 from pma_grid.stepping import TRBDF2, Explicit, Scheme
 
 # Distance of two potentials that counts as none, length^2.  In 3-D the superbases that a walk finds
@@ -170,7 +169,7 @@ def agreement(findings: Findings, quick: bool) -> None:
     curves = []
     for dim, n in sizes.items():
         problem = bumps(dim, n)
-        distance = _distance(solve(problem, tol=1e-11).phi)
+        distance = _distance(settled(problem, 1e-11).phi)
         for name, (schedule, scheme) in runs.items():
             flow = evolve(
                 problem, schedule=schedule, scheme=scheme, steps=500, tol=1e-11, record=(distance,)
@@ -186,7 +185,7 @@ def agreement(findings: Findings, quick: bool) -> None:
             problem, schedule=constant(1.0), scheme=Explicit(cap="stability"), steps=20_000,
             tol=1e-9, record=(),
         )  # fmt: skip
-        gap = 0.5 * float(np.ptp(flow.transport.phi - solve(problem, tol=1e-11).phi))
+        gap = 0.5 * float(np.ptp(flow.transport.phi - settled(problem, 1e-11).phi))
         findings.below("1-D, explicit steps: distance to solve", 1e-8, gap)
     curves.append(Curve("counted as none", longest, np.full(2, CLOSE[2]), "floor"))
     findings.panels.append(Panel("2-D", "time", "distance to solve", tuple(curves)))

@@ -9,7 +9,7 @@ from scipy.linalg import eigh_tridiagonal
 
 from pma_grid import theory
 from pma_grid.cases import bimodal, gaussian_pair
-from pma_grid.claims.problems import SHARP, bumps, sharp
+from pma_grid.claims.problems import SHARP, bumps, settled, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
 from pma_grid.density import Density
 from pma_grid.evolution import evolve
@@ -17,7 +17,6 @@ from pma_grid.grid import Grid
 from pma_grid.lattice import Array
 from pma_grid.problem import Problem
 from pma_grid.schedules import constant
-from pma_grid.stationary import solve
 from pma_grid.stepping import TRBDF2, Scheme
 
 
@@ -33,7 +32,7 @@ def spectral_gap(findings: Findings, quick: bool) -> None:
         runs.append(("manufactured 3-D", *_asymmetric(bumps(3, 20))))
     curves = []
     for name, problem, start in runs:
-        gap = float(theory.spectrum(solve(problem, tol=1e-10))[0])
+        gap = float(theory.spectrum(settled(problem, 1e-10))[0])
         schemes: list[tuple[Scheme, float]] = [(sharp(), 0.05 / gap)]
         if not quick:
             schemes += [(sharp(), 0.5 / gap), (TRBDF2(**SHARP), 0.2 / gap)]  # type: ignore[arg-type]
@@ -79,7 +78,7 @@ def gaussian_rates(findings: Findings, quick: bool) -> None:
     ours, langevin = [], []
     for s in widths:
         problem = Problem(_density(Grid(n, -5 * s, 5 * s), s), _density(Grid(n, -5.0, 5.0), 1.0))
-        ours.append(float(theory.spectrum(solve(problem, tol=1e-10))[0]))
+        ours.append(float(theory.spectrum(settled(problem, 1e-10))[0]))
         langevin.append(theory.langevin_gap(problem.source))
         findings.near(f"N(0, {s:g}^2): gap 1/s", 1 / s, ours[-1], 0.01 / s)
         findings.near(f"N(0, {s:g}^2): Langevin's gap 1/s^2", 1 / s**2, langevin[-1], 0.01 / s**2)
@@ -111,11 +110,11 @@ def convex_bound(findings: Findings, quick: bool) -> None:
                 Density.from_log(lambda *x, a=a: -_quartic(a, *x), grid),
                 Density.from_log(lambda *y, b=b: -_shifted(b, *y), grid),
             )
-            gaps.append(float(theory.spectrum(solve(problem, tol=1e-7))[0]))
+            gaps.append(float(theory.spectrum(settled(problem, 1e-7))[0]))
             findings.above(f"{dim}-D, a = {a:g}, b = {b:g}: gap", math.sqrt(a * b), gaps[-1])
         curves.append(Curve(f"{dim}-D", x, np.array(gaps)))
     gaussian = Problem(_density(Grid(192, -2.5, 2.5), 0.5), _density(Grid(192, -5.0, 5.0), 1.0))
-    gap = float(theory.spectrum(solve(gaussian, tol=1e-9))[0])
+    gap = float(theory.spectrum(settled(gaussian, 1e-9))[0])
     findings.near("Gaussians attain it: gap / sqrt(a b)", 1.0, gap / 2.0, 0.01)
     curves.append(Curve("sqrt(a b)", x, x, "predicted"))
     panel = Panel("log-concave pairs", "sqrt(a b)", "gap", tuple(curves), "linear", "linear")
@@ -141,7 +140,7 @@ def multimodal(findings: Findings, quick: bool) -> None:
     ours, langevin, quantiles, resistances = [], [], [], []
     for s in separations:
         problem = bimodal(1, separation=s, radius=5.0).problem((n,))
-        ours.append(float(theory.spectrum(solve(problem, tol=1e-9))[0]))
+        ours.append(float(theory.spectrum(settled(problem, 1e-9))[0]))
         langevin.append(theory.langevin_gap(problem.source))
         quantiles.append(_gap_by_quantiles(problem))
         resistances.append(_gap_by_resistances(problem.source))
@@ -154,7 +153,7 @@ def multimodal(findings: Findings, quick: bool) -> None:
     findings.above("gain over Langevin: s = 1.5 over s = 1", 2.0, gains[1] / gains[0])
     if not quick:
         problem = bimodal(2).problem((64, 64))
-        gap = float(theory.spectrum(solve(problem, tol=1e-9))[0])
+        gap = float(theory.spectrum(settled(problem, 1e-9))[0])
         findings.above("2-D, s = 1.5: gain over Langevin", 4.0,
                        gap / theory.langevin_gap(problem.source))  # fmt: skip
     x = np.array(separations)

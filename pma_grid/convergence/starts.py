@@ -135,7 +135,7 @@ def warm_starts(
     """
     chosen = falling(eps, "eps")
     f = -log_centre_values(positive(problem)[0])
-    exact = solve(problem, tol=solve_tol)
+    exact = solve(problem, tol=solve_tol, fallback=False)
     frame = Frame(problem.source.grid, problem.target.grid)
     rows = [
         _newton(exact, COARSE, None),
@@ -163,7 +163,7 @@ def _solved(
 ) -> StartRow:
     """`solve` from a potential on the finest grid alone; a failure is a row too."""
     try:
-        return _newton(solve(problem, tol=tol, initial=initial), start, eps)
+        return _newton(solve(problem, tol=tol, initial=initial, fallback=False), start, eps)
     except ConvergenceError as error:
         assert isinstance(error.result, Transport)
         return _newton(error.result, start, eps)

@@ -132,7 +132,7 @@ def study(
             f"sizes is {sizes}; an order needs at least two sizes in increasing order: "
             "for example (32, 64, 128)"
         )
-    solver = solve or (lambda problem: default_solve(problem, tol=STUDY_TOLERANCE))
+    solver = solve or (lambda problem: default_solve(problem, tol=STUDY_TOLERANCE, fallback=False))
     return Study(case.name, case.dim, tuple(_row(case, n, solver) for n in sizes))
 
 

@@ -65,7 +65,7 @@ def test_rows_are_of_the_grids(study: Study) -> None:
     assert [row.n for row in study.rows] == [32, 64, 128]
     assert [row.h for row in study.rows] == [1 / 32, 1 / 64, 1 / 128]
     for row in study.rows:
-        assert row.newton > 0
+        assert row.newton == 0  # rearranged marginals solve the equation on one axis
         assert row.seconds > 0
         assert 0 < row.map_l2 <= row.map_max
         assert 0 < row.potential_l2 <= row.potential_max

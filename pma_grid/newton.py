@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pma_grid.errors import Status
-from pma_grid.lattice import Array
+from pma_grid.lattice import Array, Share
 from pma_grid.linsolve import Handle, LinearResult, LinearSolver, attempt
 from pma_grid.operator import MongeAmpere
 
@@ -20,6 +20,10 @@ FORCING = 0.1
 # Armijo: a step s must bring the rms residual below (1 - SLOPE s) of the last.
 SLOPE = 0.05
 SMALLEST_STEP = 1.0 / 40.0
+# Linear solves of a grid that may miss their tolerance: their steps lead nowhere, and cost most.
+UNSOLVED = 1
+# Relative change of a residual, measured again, that makes a search worth repeating.
+WALKED = 1e-3
 # Stands for a residual that is no number: starts may be so wild that the shift form finds none.
 BEYOND = sys.float_info.max
 # After so many steps, or below this residual, images keep their superbases, and are renewed only as
@@ -87,6 +91,7 @@ class Newton:
             # images by the superbases of this potential, not of the one before
             state.residual = _rms(equation, state.phi, state.alpha)
         self._record(equation, state, 0, 1.0)
+        unsolved = 0
         for _ in range(self.max_iterations):
             if state.residual <= tol:
                 state.status = Status.CONVERGED
@@ -95,13 +100,16 @@ class Newton:
                 state.status = Status.LINE_SEARCH_STALLED
                 return state
             result = self._linear_solve(equation, source, state, tol)
-            if result is None:
+            unsolved += result is not None and not result.converged
+            if result is None or unsolved > UNSOLVED:
                 equation.evaluate(state.phi, state.alpha)
                 state.status = Status.LINEAR_SOLVER_STALLED
                 return state
             direction = result.x.reshape(state.phi.shape)
             direction -= direction.mean()
             size = self._backtrack(equation, state, direction, -result.multiplier, tol)
+            if size == 0 and self._measured_again(equation, state):
+                size = self._backtrack(equation, state, direction, -result.multiplier, tol)
             state.steps += 1
             self._record(equation, state, result.iterations, size)
             if size == 0:
@@ -132,8 +140,7 @@ class Newton:
         """Halve the step until the residual falls; returns the step taken, 0 if none was."""
         size = 1.0
         while size >= SMALLEST_STEP:
-            phi = size * direction
-            phi += state.phi
+            phi = _moved(equation, state.phi, direction, size)
             alpha = state.alpha + size * change
             # where no image counted, look whether one does now; else they are fixed in the search
             residual = equation.evaluate(phi, alpha, refresh=not equation.averaging)
@@ -147,8 +154,17 @@ class Newton:
                 state.phi, state.alpha, state.residual = phi, alpha, residual
                 return size
             size *= 0.5
-        state.residual = _rms(equation, state.phi, state.alpha)
         return 0.0
+
+    @staticmethod
+    def _measured_again(equation: MongeAmpere, state: Iterate) -> bool:
+        """Whether the residual to fall below is larger by the superbases that the search came to.
+
+        Walks depend on where they begin, and with them, a little, the residual of rough data.
+        """
+        before = state.residual
+        state.residual = equation.evaluate(state.phi, state.alpha, refresh=False)
+        return state.residual > (1 + WALKED) * before
 
     @staticmethod
     def _settled(state: Iterate, residual: float) -> bool:
@@ -172,3 +188,16 @@ def _rms(equation: MongeAmpere, phi: Array, alpha: float) -> float:
     """The rms residual with images renewed, a finite number."""
     residual = equation.evaluate(phi, alpha)
     return residual if math.isfinite(residual) else BEYOND
+
+
+def _moved(equation: MongeAmpere, phi: Array, direction: Array, size: float) -> Array:
+    """phi + size direction, by shares of the rows."""
+    out, values, change = np.empty_like(direction), phi.ravel(), direction.ravel()
+    flat = out.ravel()
+
+    def task(share: Share) -> None:
+        np.multiply(change[share.cells], size, out=flat[share.cells])
+        flat[share.cells] += values[share.cells]
+
+    equation.lattice.share(task)
+    return out

@@ -28,6 +28,8 @@ COARSEST_CELLS = 80
 SEMI_COARSENING = 0.3
 # Rows of the finest grid from which its strengths are judged.
 SAMPLED_ROWS = 128
+# About as many cells of a coarser one.
+SAMPLED_CELLS = 2**15
 # Largest |t_k| of an upwind-limited weight w_k (1 + t_k); 1 would cut one neighbour off.
 DRIFT_CLIP = 0.95
 
@@ -171,7 +173,9 @@ class Multigrid:
         depth = 1
         while shape is not None:
             _complete(levels[depth - 1], levels[depth], stencil.reaction)
-            shape = _coarser(shape, _diagonals(levels[depth].moments[:, 1:], len(shape)))
+            moments = levels[depth].moments
+            sample = moments[:: max(1, len(moments) // SAMPLED_CELLS), 1:]
+            shape = _coarser(shape, _diagonals(sample, len(shape)))
             _link(levels, depth, shape)
             if shape is not None:
                 _average(levels[depth], levels[depth + 1])

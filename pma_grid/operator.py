@@ -124,7 +124,9 @@ class MongeAmpere:
             padded=self.padded,
         )
         self._expand()
-        self.stencil.equilibration = _row_weights(np.exp(self.log_source))
+        self._row_weights = _row_weights(np.exp(self.log_source))
+        if self._row_weights.size:
+            self.stencil.equilibration = np.sqrt(self._row_weights)
         self._shift = 0.0
         # where residual and stencil were evaluated last
         self._at: tuple[Array, float] | None = None
@@ -222,11 +224,9 @@ class MongeAmpere:
         self._shift_form()
         if self.images is not None:
             self.images.add_change()
-        weights = self.stencil.equilibration
-        weights = np.empty(0) if weights is None else weights
         self._at, self._rms = (
             (phi, alpha),
-            math.sqrt(self._sums(squares, self.residual, weights)[0] / lat.size),
+            math.sqrt(self._sums(squares, self.residual, self._row_weights)[0] / lat.size),
         )
         return self._rms
 
@@ -333,11 +333,11 @@ class MongeAmpere:
         return int(np.count_nonzero(gain > SCAN_TOLERANCE)), max(0.0, float(gain.max()))
 
 
-def _row_weights(density: Array) -> Array | None:
-    """Weights of rows where cells at a floor would dominate the rms residual; None elsewhere."""
+def _row_weights(density: Array) -> Array:
+    """Weights of rows where cells at a floor would dominate the rms residual; none elsewhere."""
     mean = density.mean()
     if density.min() >= THIN * mean:
-        return None
+        return np.empty(0)
     return np.asarray(np.sqrt(2 * density / (density + mean)))
 
 

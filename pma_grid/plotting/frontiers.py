@@ -24,8 +24,10 @@ MEASURES = {
 # Errors below this are drawn on it: logarithms know no zero.
 LEAST = 1e-12
 # Inches of a panel and of what surrounds them all.
-PANEL = (2.9, 2.6)
+PANEL = (2.6, 2.6)
 MARGIN = (0.6, 0.9)
+# Inches of a legend's entry.
+ENTRY = 2.3
 
 
 def undominated(seconds: ArrayLike, errors: ArrayLike) -> NDArray[np.int_]:
@@ -163,6 +165,6 @@ def _legend(figure: Figure, raced: list[str], methods: Mapping[str, str]) -> Non
         for name in raced
     ]
     figure.legend(
-        handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False,
-        fontsize=9, labelcolor=INK,
+        handles=handles, loc="outside lower center", frameon=False, fontsize=9, labelcolor=INK,
+        ncols=min(int(figure.get_figwidth() // ENTRY), len(handles)),
     )  # fmt: skip

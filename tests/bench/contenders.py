@@ -179,12 +179,13 @@ def _entropic(
     flat: dict[int, tuple[float, ...]],
     solid: dict[int, tuple[float, ...]],
     closer: tuple[int, ...] = (),
+    tol: float = 1e-3,
 ) -> Callable[[str], list[Setting]]:
-    """Settings by grid and eps at marginal error 1e-3; some also at 1e-4 with the smaller eps."""
+    """Settings by grid and eps at one marginal error; some also at 1e-4 with the smaller eps."""
 
     def settings(name: str) -> list[Setting]:
         table = solid if dimension(name) == 3 else flat
-        rows = [{"n": n, "eps": eps, "tol": 1e-3} for n in table for eps in table[n]]
+        rows = [{"n": n, "eps": eps, "tol": tol} for n in table for eps in table[n]]
         rows += [
             {"n": n, "eps": eps, "tol": 1e-4} for n in closer if n in table for eps in table[n][-2:]
         ]
@@ -247,7 +248,9 @@ METHODS = {
     ),
     "geomloss": Method(
         "GeomLoss, debiased", _peer("geomloss"),
-        _entropic({32: _DENSE[:3], 64: _DENSE[:1]}, {8: _DENSE[:2], 16: _DENSE[:1]}), "geomloss",
+        # its sweeps at one blur converge slowly: closer than this takes thousands
+        _entropic({32: _DENSE[:3], 64: _DENSE[:2]}, {8: _DENSE[:2], 16: _DENSE[:2]}, tol=0.03),
+        "geomloss",
     ),
     "pot-emd": Method("POT emd (exact LP)", run_emd, _grids((16, 32, 64), (8, 16)), "ot"),
     "pot": Method(

@@ -94,6 +94,16 @@ def test_one_problem_alone() -> None:
     _drawn(figure)
 
 
+def test_the_legend_stays_on_the_paper() -> None:
+    results = _results()
+    results["methods"] |= {str(k): f"another method {k}" for k in range(6)}
+    results["rows"] = [_row("A", name, 1.0, 1e-3, 1e-3) for name in results["methods"]]
+    figure = pma.plotting.frontier(results)
+    _drawn(figure)
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1
+
+
 @pytest.mark.parametrize(
     "change, words",
     [

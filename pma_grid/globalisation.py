@@ -134,10 +134,11 @@ def _gapped(problem: Problem) -> bool:
 def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate]:
     """Newton from entropic starts, each on the grid that stalled last, until one does not help.
 
-    An entropic start on the finest grid is a candidate itself.
+    An entropic start on the finest grid is a candidate itself, and where that is a large one the
+    last: Newton's method has not been seen to raise its dual value.
     """
     cascade = replace(first, working=raised(first.problem))
-    index = _first_rescue(cascade)
+    index = coarsest = _first_rescue(cascade)
     if stalled.solved is not None:
         index = max(index, stalled.solved.index)
     while True:
@@ -145,6 +146,8 @@ def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate
         found = _entropic(level, threads)
         if not found:
             return []
+        if index == cascade.last > coarsest:
+            return found
         solved = cascade.refine(index, _soft_phi(level, found[0].entropic))
         if solved.state.status.succeeded or solved.index == index:
             break

@@ -381,3 +381,27 @@ def test_nothing_is_printed(name: str, capfd: pytest.CaptureFixture[str]) -> Non
         pma.solve(problem, fallback=False)
     done = capfd.readouterr()
     assert (done.out, done.err) == ("", "")
+
+
+@pytest.mark.parametrize("tol", [None, 1e-9])
+def test_the_default_tolerance_is_a_hope(tol: float | None, monkeypatch: Any) -> None:
+    """Below 1e-5 a stall ends well where no number was asked for; where one was, it is missed."""
+    run = Newton.run
+
+    def stall(self: Newton, equation: Any, source: Any, state: Any, aim: float) -> Any:
+        state = run(self, equation, source, state, 1e-6)
+        state.status = pma.Status.LINE_SEARCH_STALLED
+        state.residual = max(state.residual, 2 * aim)
+        return state
+
+    problem = pma.Problem(np.ones((6, 6)), 1 + _peak((6, 6), 0.4, 0.3))
+    assert pma.solve(problem).stats["tol"] < 1e-8
+    monkeypatch.setattr(Newton, "run", stall)
+    if tol is not None:
+        with pytest.raises(pma.ConvergenceError):
+            pma.solve(problem, tol=tol)
+        return
+    ot = pma.solve(problem)
+    assert ot.status is pma.Status.CONVERGED
+    assert ot.stats["residual"] <= ot.stats["tol"] == 1e-5
+    assert ot.stats["levels"][-1]["tol"] == 1e-5

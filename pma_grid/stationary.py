@@ -59,7 +59,7 @@ def solve(
         Source density mu and target density nu, 1 to 3 axes each.
     tol : float, optional
         Root mean square of the scaled residual (dimensionless, > 0) at which to stop.  None means
-        1e-5 or a tenth of the estimated discretisation error, whichever is smaller.
+        1e-5 or a tenth of the estimated discretisation error, whichever is smaller and can be met.
     initial : Transport or array_like of shape ``source.shape``, optional
         Potential to start from on the finest grid, instead of nested iteration.
     progress : bool
@@ -78,8 +78,8 @@ def solve(
         Average the target over the image of each cell where it varies much within it; off, its
         value at the gradient is taken everywhere.  Never with ``monotone_gradient``.
     fallback : bool
-        Where Newton's method stalls, or its result is not resolved by the grid, or the target has
-        gaps, try the sparse entropic solver too, as a start and as the answer: see Notes.
+        Where Newton's method stalls, or its result is not resolved by the grid, or source or target
+        have gaps, try the sparse entropic solver too, as a start and as the answer: see Notes.
     threads : int
         Threads that share the rows of every grid.  What Newton's method finds is the same for any
         number, bit for bit; an entropic answer is up to rounding.
@@ -94,7 +94,8 @@ def solve(
     Raises
     ------
     ConvergenceError
-        No attempt reached its tolerance; its ``result`` is the partial Transport.
+        No attempt reached its tolerance, or Newton's a ``tol`` of yours below 1e-5 where it stopped
+        between the two; its ``result`` is the partial Transport.
     InvalidInputError
         An argument is out of its range.
 

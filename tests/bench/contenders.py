@@ -1,4 +1,4 @@
-"""What `peers.py` races: methods with their ranges of settings, and the truth they are held to.
+"""What `peers.py` races: methods with their ranges of settings.
 
 A method is a function from a problem and one setting to `Outcome`s: seconds without compiling, the
 map at the source's cell centres and W2^2.  Ours are timed from the call until the map, and until
@@ -11,13 +11,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import bfm
 import numpy as np
-from scipy import special
-from solve import build as build_smooth
+from truths import OWN_LIMIT, Truth, build, dimension, map_error, truth
 
 import pma_grid as pma
 from pma_grid import peers
@@ -29,10 +27,6 @@ PROBLEMS = {
     "P1": "P1 Gaussian mixtures", "P2": "P2 manufactured", "P3": "P3 photographs",
     "P4": "P4 concentrated", "P5": "P5 manufactured, 3-D",
 }  # fmt: skip
-# Grids of `solve` that give the reference where no closed form exists; rows of `solve` itself are
-# held to it up to a quarter of the finest grid only: nearer, they would be compared to themselves.
-REFERENCE_SIZES = (1024, 2048)
-OWN_LIMIT = 512
 # BFM has no tolerance: looked at after so many iterations, until the dual value stands still.
 LOOKS = (3, 5, 8, 12, 16, 24, 32, 48, 64, 100, 150, 200)
 STILL = 1e-6
@@ -51,16 +45,6 @@ class Outcome:
     w2_squared: float
     detail: str = ""
     status: str = ""
-
-
-def dimension(name: str) -> int:
-    """Axes of a problem."""
-    return 3 if name == "P5" else 2
-
-
-def build(name: str) -> Any:
-    """The case of a problem's name."""
-    return pma.cases.concentrated() if name == "P4" else build_smooth(name)
 
 
 # ---- ours ----------------------------------------------------------------------------------------
@@ -260,114 +244,7 @@ METHODS = {
 }  # fmt: skip
 
 
-# ---- the truth -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What errors are measured against.
-
-    Attributes
-    ----------
-    gradient : callable or None
-        Coordinates to the map (d, ...), exact; None: use ``fine``.
-    fine : ndarray or None
-        The map at the centres of a fine grid.
-    w2_squared : float
-    origin : str
-        In words.
-    own : bool
-        Made by `solve` itself.
-    """
-
-    gradient: Callable[..., Array] | None
-    fine: Array | None
-    w2_squared: float
-    origin: str
-    own: bool = False
-
-    def map_on(self, grid: pma.Grid) -> Array | None:
-        """The map at the centres of a grid; None where it is unknown."""
-        if self.gradient is not None:
-            return self.gradient(*grid.coordinates())
-        field = self.fine
-        while field is not None and field.shape[1] > grid.shape[0]:
-            field = halved(field)
-        return field
-
-
-def halved(field: Array) -> Array:
-    """A field at the centres of a grid, at those of the one twice as coarse; cubic along axes.
-
-    Centres of the coarse grid lie midway between fine ones: weights (-1, 9, 9, -1)/16, and beyond
-    the faces the cubic through the last four values.
-    """
-    for axis in range(1, field.ndim):
-        v = np.moveaxis(field, axis, 0)
-        before = 4 * v[0] - 6 * v[1] + 4 * v[2] - v[3]
-        after = 4 * v[-1] - 6 * v[-2] + 4 * v[-3] - v[-4]
-        v = np.concatenate([before[None], v, after[None]])
-        middle = (9 * (v[1:-1:2] + v[2:-1:2]) - v[:-2:2] - v[3::2]) / 16
-        field = np.moveaxis(middle, 0, axis)
-    return field
-
-
-def concentrated_value() -> float:
-    """W2^2 of P4: axis by axis between Gaussians cut to the box, less the floor's share.
-
-    The floor, a uniform part of mass 1e-6, may stay where it is, so that W2^2 is at most that share
-    less; what more it saves is of the same order: linear programmes on grids whose cells the shift
-    respects, 10^2 and 20^2, lie 1e-6 and 7e-7 lower.
-    """
-    nodes, weights = np.polynomial.legendre.leggauss(200)
-    p, total, width = 0.5 + 0.5 * nodes, 0.0, 0.05
-    for centres in ((0.2, 0.8), (0.25, 0.75)):
-        places = []
-        for centre in centres:
-            low, high = special.ndtr(np.array((-centre, 1 - centre)) / width)
-            places.append(centre + width * special.ndtri(low + p * (high - low)))
-        total += float((0.5 * weights * (places[1] - places[0]) ** 2).sum())
-    return total * (1 - 1e-6)
-
-
-def make_reference(name: str, path: Path) -> None:
-    """Solve on two fine grids and store map and W2^2: extrapolated on P1, the finer one on P3."""
-    case, found = build(name), []
-    for n in REFERENCE_SIZES:
-        transport = pma.solve(case.problem((n, n)))
-        found.append((np.array(transport.gradient), transport.w2_squared))
-    (coarse, value), (fine, finer) = found
-    down = halved(fine)
-    # photographs are constant on pixels: their errors follow no power of h
-    kept = (4 * down - coarse) / 3 if name == "P1" else down
-    spread = float(np.sqrt(((kept - down) ** 2).sum(axis=0).mean()))
-    if name != "P1":
-        spread = float(np.sqrt(((down - coarse) ** 2).sum(axis=0).mean()))
-    np.savez(path, fine=kept, w2_squared=finer, spread=[spread, abs(finer / value - 1)])
-
-
-def truth(name: str, case: Any, path: str | None) -> Truth:
-    """What is known of a problem; ``path`` is where its reference is stored, if it has one."""
-    if name == "P4":
-        return Truth(None, None, concentrated_value(), "W2^2 exact to about 1e-6; no exact map")
-    if case.gradient is not None:
-        return Truth(case.gradient, None, case.w2_squared, "exact")
-    sizes = " and ".join(f"{n}^2" for n in REFERENCE_SIZES)
-    assert path is not None
-    with np.load(path) as stored:
-        fine, value, spread = stored["fine"], float(stored["w2_squared"]), stored["spread"]
-    how = "extrapolated from" if name == "P1" else "finer of"
-    change = f"map {spread[0]:.0e}, W2^2 {spread[1]:.0e}"
-    return Truth(None, fine, value, f"solve, {how} {sizes}; last change {change}", True)
-
-
-def map_error(truth: Truth, gradient: Array, source: pma.Density) -> float | None:
-    """L2(mu) distance to the true map over the method's own cell centres."""
-    exact = truth.map_on(source.grid)
-    if exact is None:
-        return None
-    squares = ((gradient - exact) ** 2).sum(axis=0)
-    return float(np.sqrt((source.values * source.grid.cell_volume * squares).sum()))
+# ---- rows ----------------------------------------------------------------------------------------
 
 
 def measure(method: str, name: str, setting: Setting, repeats: int, path: str | None) -> list[dict]:

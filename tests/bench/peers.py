@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import os
 import platform
@@ -46,6 +47,7 @@ COLUMNS = (
 )  # fmt: skip
 # Errors, and the clock that each is held against.
 MEASURES = {"map_l2": "seconds", "w2_rel": "w2_seconds"}
+TARGETS = {"map_l2": (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 1e-5), "w2_rel": (1e-2, 1e-3, 1e-4, 1e-5, 1e-6)}
 KEY = ("problem", "method", "n", "detail")
 
 
@@ -65,10 +67,11 @@ def work(options: argparse.Namespace) -> None:
     # every clock read from here on, by ours and theirs alike, is the processor's
     time.perf_counter = time.process_time
     import contenders
+    import truths
 
     task = json.loads(options.worker)
     if "reference" in task:
-        contenders.make_reference(task["reference"], Path(task["path"]))
+        truths.make_reference(task["reference"], Path(task["path"]))
         print("[]")
         return
     rows = contenders.measure(
@@ -114,6 +117,7 @@ def spent(pid: int, began: float) -> float:
 def race(name: str, options: argparse.Namespace, path: str | None) -> Iterable[tuple[dict, str]]:
     """Task by task of one problem: (row, "") or (what was skipped, why)."""
     import contenders
+    import truths
 
     for method in options.methods:
         contender, stuck = contenders.METHODS[method], None
@@ -121,7 +125,7 @@ def race(name: str, options: argparse.Namespace, path: str | None) -> Iterable[t
             what = {"problem": name, "method": method}
             yield what, f"the module {contender.module} is not installed"
             continue
-        if method == "bfm" and contenders.dimension(name) == 3:
+        if method == "bfm" and truths.dimension(name) == 3:
             yield {"problem": name, "method": method}, "knows two dimensions only"
             continue
         for setting in contenders.METHODS[method].settings(name):
@@ -223,17 +227,46 @@ def table(rows: list[dict]) -> str:
     return "\n".join([line(None), *(line(row) for row in starred(rows))])
 
 
+def reached(rows: list[dict], measure: str, error: float) -> float | None:
+    """Seconds of the fastest row that is at least so close; None if none is."""
+    clock = MEASURES[measure]
+    times = [r[clock] for r in rows if r[measure] is not None and abs(r[measure]) <= error]
+    return min(times, default=None)
+
+
+def summary(rows: list[dict], methods: list[str]) -> str:
+    """Seconds to given errors: one block for every measure and problem that has it."""
+    lines = []
+    for measure, problem in itertools.product(
+        MEASURES, dict.fromkeys(row["problem"] for row in rows)
+    ):
+        here = [row for row in rows if row["problem"] == problem and row[measure] is not None]
+        if not here:
+            continue
+        errors = TARGETS[measure]
+        lines.append(f"{problem} seconds to {measure}".ljust(28))
+        lines[-1] += "".join(f"{error:>9.0e}" for error in errors)
+        for method in methods:
+            own = [row for row in here if row["method"] == method]
+            times = [reached(own, measure, error) for error in errors]
+            if own:
+                cells = ("-" if t is None else f"{t:.2g}" for t in times)
+                lines.append(method.rjust(28) + "".join(f"{cell:>9}" for cell in cells))
+    return "\n".join(lines)
+
+
 def gathered(options: argparse.Namespace, old: dict) -> dict:
     """Run what is asked for; results with what there was before."""
     import contenders
+    import truths
 
     rows, skipped, origins = [], [], dict(old.get("references", {}))
     print(line(None), flush=True)
     with tempfile.TemporaryDirectory() as folder:
         paths = references(options.problems, folder)
         for name in options.problems:
-            case = contenders.build(name)
-            origins[name] = f"{case.name}: {contenders.truth(name, case, paths[name]).origin}"
+            case = truths.build(name)
+            origins[name] = f"{case.name}: {truths.truth(name, case, paths[name]).origin}"
             for row, why in race(name, options, paths[name]):
                 if why:
                     skipped.append(row | {"why": why})
@@ -286,6 +319,7 @@ def main() -> None:
             text = json.dumps(results, indent=1, default=_plain)
             options.json.write_text(text + "\n", encoding="utf-8")
     print(table(results["rows"]))
+    print(summary(results["rows"], list(results["methods"])))
     if options.plot:
         from pma_grid import plotting
 

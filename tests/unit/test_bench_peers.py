@@ -55,6 +55,23 @@ def test_table(bench: Any) -> None:
     assert len(lines[0]) == len(lines[1])
 
 
+def test_seconds_to_an_error(bench: Any) -> None:
+    rows = [
+        _row("solve", 32, 1.0, 1e-2, -1e-3),
+        _row("solve", 64, 4.0, 1e-3, 1e-7),
+        _row("bfm", 64, 2.0, None, -1e-3),
+    ]
+    reached = bench("peers").reached
+    assert reached(rows, "map_l2", 1e-2) == 1.0
+    assert reached(rows, "map_l2", 9e-3) == 4.0
+    assert reached(rows, "w2_rel", 1e-8) is None
+    lines = bench("peers").summary(rows, ["solve", "bfm"]).splitlines()
+    assert lines[0].startswith("P1 seconds to map_l2")
+    assert lines[1].split() == ["solve", "1", "4", "4", "-", "-", "-"]
+    assert lines[2].startswith("P1 seconds to w2_rel")
+    assert lines[4].split() == ["bfm", "2", "2", "-", "-", "-"]
+
+
 def test_rows_done_again_replace_their_forerunners(bench: Any) -> None:
     old = [_row("solve", 32, 1.0, 1e-2, 0.1), _row("bfm", 32, 1.0, 1e-2, 0.1)]
     new = [_row("solve", 32, 0.5, 1e-2, 0.1), _row("solve", 64, 2.0, 1e-3, 0.1)]
@@ -75,15 +92,15 @@ def test_halved_is_exact_for_cubics_up_to_the_faces(bench: Any) -> None:
     fine, coarse = (np.stack(pma.Grid((2 * n, 2 * n)).coordinates()) for n in (8, 4))
     field = np.stack([fine[0] ** 3 * fine[1], 1 - fine[0] ** 2 * fine[1] ** 3])
     want = np.stack([coarse[0] ** 3 * coarse[1], 1 - coarse[0] ** 2 * coarse[1] ** 3])
-    np.testing.assert_allclose(bench("contenders").halved(field), want, atol=1e-14)
+    np.testing.assert_allclose(bench("truths").halved(field), want, atol=1e-14)
 
 
 def test_value_of_the_concentrated_problem(bench: Any) -> None:
     """Against the linear programme between cells that the shift respects: the same law, moved."""
     pytest.importorskip("ot")
-    contenders = bench("contenders")
-    (outcome,) = contenders.run_emd(contenders.build("P4").problem((10, 10)), {"n": 10})
-    assert abs(outcome.w2_squared - contenders.concentrated_value()) < 2e-6
+    truths = bench("truths")
+    (outcome,) = bench("contenders").run_emd(truths.build("P4").problem((10, 10)), {"n": 10})
+    assert abs(outcome.w2_squared - truths.concentrated_value()) < 2e-6
 
 
 def test_exact_programme_of_the_race(bench: Any) -> None:
@@ -99,16 +116,16 @@ def test_exact_programme_of_the_race(bench: Any) -> None:
 
 
 def test_ours_are_timed_to_map_and_to_value(bench: Any) -> None:
-    contenders = bench("contenders")
-    problem = contenders.build("P2").problem((16, 16))
-    known = contenders.truth("P2", contenders.build("P2"), None)
+    contenders, truths = bench("contenders"), bench("truths")
+    problem = truths.build("P2").problem((16, 16))
+    known = truths.truth("P2", truths.build("P2"), None)
     for method, setting in (
         ("solve", {"n": 16}),
         ("sinkhorn", {"n": 16, "eps": 2e-3, "tol": 1e-4}),
     ):
         (outcome,) = contenders.METHODS[method].run(problem, setting)
         assert 0 < outcome.seconds <= outcome.w2_seconds
-        assert contenders.map_error(known, outcome.gradient, problem.source) < 1e-2
+        assert truths.map_error(known, outcome.gradient, problem.source) < 1e-2
         assert abs(outcome.w2_squared / known.w2_squared - 1) < 1e-2
 
 

@@ -137,9 +137,14 @@ class Newton:
     def _backtrack(
         self, equation: MongeAmpere, state: Iterate, direction: Array, change: float, tol: float
     ) -> float:
-        """Halve the step until the residual falls; returns the step taken, 0 if none was."""
-        size = 1.0
+        """Halve the step until the residual falls; returns the step taken, 0 if none was.
+
+        Every trial walks on from the superbases of the state: walks depend on where they begin.
+        """
+        size, superbase = 1.0, equation.superbase.copy()
         while size >= SMALLEST_STEP:
+            if size < 1.0:
+                equation.restart(superbase)
             phi = _moved(equation, state.phi, direction, size)
             alpha = state.alpha + size * change
             # where no image counted, look whether one does now; else they are fixed in the search
@@ -154,14 +159,12 @@ class Newton:
                 state.phi, state.alpha, state.residual = phi, alpha, residual
                 return size
             size *= 0.5
+        equation.restart(superbase)
         return 0.0
 
     @staticmethod
     def _measured_again(equation: MongeAmpere, state: Iterate) -> bool:
-        """Whether the residual to fall below is larger by the superbases that the search came to.
-
-        Walks depend on where they begin, and with them, a little, the residual of rough data.
-        """
+        """Whether the residual to fall below is larger with images as the search has them."""
         before = state.residual
         state.residual = equation.evaluate(state.phi, state.alpha, refresh=False)
         return state.residual > (1 + WALKED) * before

@@ -21,7 +21,7 @@ COLUMNS = 64
 ROUGH = 0.02
 # Change of log nu over the image of a cell from which, and to which, its mean takes over from its
 # point value.
-BLEND_FROM, BLEND_TO = 0.1, 0.5
+BLEND_FROM, BLEND_TO = 0.2, 0.6
 # Largest correction of a spline coefficient, over the lowest value nearby.
 OVERSHOOT = 0.5
 # Corrections towards a positive spline with the averages asked for.

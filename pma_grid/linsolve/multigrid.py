@@ -228,6 +228,8 @@ def _coarser(shape: tuple[int, ...], diagonals: Array) -> tuple[int, ...] | None
     able = np.array(shape) > 1
     strongest = strength[able].max()
     halve = able & (strength >= SEMI_COARSENING * strongest)
+    if not halve.any():  # strengths that are no numbers, of a matrix beyond the solver
+        return None
     return tuple((n + 1) // 2 if h else n for n, h in zip(shape, halve, strict=True))
 
 

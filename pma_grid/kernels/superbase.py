@@ -81,7 +81,7 @@ def invert(g00, g01, g02, g11, g12, g22):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def root(a, a0, radius, det0, w):
-    """Shift c with det(G + c G0) = radius^3 det(G0); ``w`` (6,) gets the weights of (G + c G0)^{-1}.
+    """Shift c with det(G + c G0) = radius^3 det(G0); ``w`` (6,): weights of (G + c G0)^{-1}.
 
     Newton for the largest root of a cubic, which is convex and rises from its last inflection on:
     monotone from the right of the root, and after one step from anywhere that G + c G0 is positive.

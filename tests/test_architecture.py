@@ -40,7 +40,11 @@ ROWS = (
     ("transport", "newton", "parabolic"),
     # cascade: nested iteration over grids, below everything that decides what to do with it
     # pushforward: what a map makes of the source, on bins; entropic transports are drawn with it
-    ("flow", "pushforward", "cascade"),  # a State carries a mirror operator, a Flow gives a Transport
+    (
+        "flow",
+        "pushforward",
+        "cascade",
+    ),  # a State carries a mirror operator, a Flow gives a Transport
     # observables: functions of a State; oracles: flows in closed form, they return a Flow;
     # entropic: Sinkhorn's algorithm (a package named sinkhorn would hide the function)
     ("entropic", "stepping", "observables", "oracles"),

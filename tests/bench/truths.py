@@ -92,7 +92,7 @@ def concentrated_value() -> float:
     nodes, weights = np.polynomial.legendre.leggauss(200)
     total, width = 0.0, 0.05
     for start, end in ((0.2, 0.8), (0.25, 0.75)):
-        # over x, not over probabilities, whose quantiles bend at the ends; beyond 9 sigma is nothing
+        # over x, not over probabilities, whose quantiles bend at the ends; 9 sigma hold all
         low, high = max(0.0, start - 9 * width), min(1.0, start + 9 * width)
         x = low + (high - low) * (0.5 + 0.5 * nodes)
         law, image = (special.ndtr(np.array((-c, 1 - c)) / width) for c in (start, end))

@@ -49,6 +49,8 @@ def demo(output: str, size: int, as_json: bool, quiet: bool) -> int:
               help="Newton steps allowed on each grid.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1), default=1, show_default=True,
               help="Threads that share every grid; the result is the same.")  # fmt: skip
+@click.option("--averaging/--no-averaging", default=True, show_default=True,
+              help="Average the target over the images of cells where it varies much.")  # fmt: skip
 @click.option("--fallback/--no-fallback", default=True, show_default=True,
               help="Try the entropic solver too where Newton's method stalls.")  # fmt: skip
 @click.option("--verify-monotone", is_flag=True, help="Check the stencils by a full scan (slow).")
@@ -60,7 +62,7 @@ def demo(output: str, size: int, as_json: bool, quiet: bool) -> int:
 def solve(
     source: str, target: str, output: str, tol: float | None, floor_source: float | None,
     floor_target: float | None, box_source: Any, box_target: Any, linear_solver: str,
-    max_iterations: int, threads: int, fallback: bool, verify_monotone: bool,
+    max_iterations: int, threads: int, averaging: bool, fallback: bool, verify_monotone: bool,
     target_polygon: Any, picture: str | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Optimal transport from SOURCE to TARGET, cost |x - y|^2.
@@ -81,7 +83,8 @@ def solve(
     )  # fmt: skip
     options = {
         "tol": tol, "linear_solver": _linear_solver(linear_solver),
-        "max_iterations": max_iterations, "threads": threads, "fallback": fallback,
+        "max_iterations": max_iterations, "threads": threads, "averaging": averaging,
+        "fallback": fallback,
         "verify_monotone": verify_monotone,
     }  # fmt: skip
     return _solve_and_write(problem, written, drawn, as_json, quiet, options)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib import metadata
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from threadpoolctl import threadpool_limits
 from pma_grid.cascade import Cascade, Scheme, Solved
 from pma_grid.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.globalisation import PATIENCE, Candidate, globalise
+from pma_grid.grid import Grid
 from pma_grid.kernels import CompileClock
 from pma_grid.lattice import Array
 from pma_grid.linsolve import Auto, LinearSolver
@@ -30,6 +32,9 @@ from pma_grid.progress import reporter
 from pma_grid.transport import Transport
 from pma_grid.validation import is_number
 from pma_grid.workers import Workers
+
+# Distance of a box from the origin over its side beyond which nothing is solved.
+FARTHEST = 1e4
 
 
 def solve(
@@ -126,7 +131,7 @@ def solve(
     >>> round(ot.w2_squared, 4)   # T(x) = sqrt(x), so W2^2 = 1/30
     0.0333
     """
-    _check(tol, max_iterations)
+    _check(problem, tol, max_iterations, linear_solver, callback)
     started = time.perf_counter()
     with (
         CompileClock() as clock,
@@ -160,22 +165,65 @@ def solve(
     return _conclude(problem, best, stats)
 
 
-def _check(tol: float | None, max_iterations: int) -> None:
+def _check(problem: Any, tol: Any, max_iterations: Any, linear_solver: Any, callback: Any) -> None:
+    """Kinds and ranges of the arguments."""
+    if not isinstance(problem, Problem):
+        raise InvalidInputError(
+            f"problem is of type {type(problem).__name__}; it must be a Problem: pass "
+            "pma.Problem(source, target)"
+        )
     if tol is not None and not (is_number(tol) and np.isfinite(tol) and tol > 0):
         raise InvalidInputError(
             f"tol is {tol!r}; it must be a positive number, the rms residual asked for: "
             "pass for example tol=1e-6, or None for the default"
         )
-    if max_iterations < 1:
+    whole = isinstance(max_iterations, Integral) and not isinstance(max_iterations, bool)
+    if not whole or max_iterations < 1:
         raise InvalidInputError(
-            f"max_iterations is {max_iterations}; it must be at least 1: leave it at its default"
+            f"max_iterations is {max_iterations!r}; it must be at least 1, a whole number: leave "
+            "it at its default"
         )
+    if isinstance(linear_solver, type) or not (
+        linear_solver is None or hasattr(linear_solver, "setup")
+    ):
+        raise InvalidInputError(
+            f"linear_solver is {linear_solver!r}; it must be an object with a method setup: pass "
+            "for example pma.AMG()"
+        )
+    if not (callback is None or callable(callback)):
+        raise InvalidInputError(
+            f"callback is {callback!r}; it must be a function of a Record, or None"
+        )
+    for name, grid in (("source", problem.source.grid), ("target", problem.target.grid)):
+        _check_distance(name, grid)
+
+
+def _check_distance(name: str, grid: Grid) -> None:
+    """Refuse boxes so far from the origin that potentials lose the digits of the map."""
+    for lower, upper, side in zip(grid.lower, grid.upper, grid.lengths, strict=True):
+        away = 0.0 if lower <= 0 <= upper else min(abs(lower), abs(upper))
+        if away > FARTHEST * side:
+            raise InvalidInputError(
+                f"the {name}'s box begins {away:g} from the origin, {away / side:.1e} times its "
+                f"side; beyond {FARTHEST:g} potentials lose their digits: shift both boxes by the "
+                "same vector, which changes neither W2 nor displacements"
+            )
 
 
 def _refined(cascade: Cascade, initial: Transport | Array) -> Solved:
     """Newton on the finest grid alone, from a given potential."""
     problem = cascade.problem
-    potential = initial.potential if isinstance(initial, Transport) else np.asarray(initial)
+    try:
+        potential = initial.potential if isinstance(initial, Transport) else np.asarray(initial)
+    except ValueError as error:
+        raise InvalidInputError(
+            f"initial cannot be read as an array ({error}); pass u at the source's cell centres"
+        ) from None
+    if np.ma.is_masked(initial):
+        raise InvalidInputError(
+            "initial has masked values; u must be given everywhere: fill them, for example with "
+            "initial.filled(...)"
+        )
     if potential.shape != problem.source.shape:
         raise InvalidInputError(
             f"initial has shape {potential.shape}, the source grid "

@@ -3,6 +3,7 @@
 import importlib
 import itertools
 import pkgutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -290,3 +291,41 @@ def test_another_size_compiles_nothing(dim: int) -> None:
             before = _signatures()
     assert sum(before.values()) > 15
     assert _signatures() == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_iterations": 2.5}, r"max_iterations is 2\.5; .* a whole number"),
+        ({"max_iterations": "a"}, r"max_iterations is 'a'"),
+        ({"max_iterations": True}, r"max_iterations is True"),
+        ({"linear_solver": "direct"}, r"linear_solver is 'direct'; .* pma\.AMG\(\)"),
+        ({"linear_solver": pma.Auto}, r"linear_solver is <class"),
+        ({"callback": 3}, r"callback is 3; it must be a function"),
+        ({"initial": [[1.0], [1.0, 2.0]]}, r"initial cannot be read as an array"),
+        ({"initial": np.ma.masked_less(np.arange(5.0), 2.0)}, r"initial has masked values"),
+    ],
+)
+def test_arguments_of_the_wrong_kind(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(pma.InvalidInputError, match=message):
+        pma.solve(pma.Problem(np.ones(5), np.ones(5)), **options)
+
+
+def test_a_problem_is_asked_for() -> None:
+    with pytest.raises(pma.InvalidInputError, match=r"problem is of type tuple"):
+        pma.solve((np.ones(5), np.ones(5)))
+
+
+def test_boxes_too_far_from_the_origin_are_refused() -> None:
+    """u is of the size of the squared distance: its digits for the map are lost there."""
+    rng = np.random.default_rng(0)
+    values = rng.random((2, 12)) + 0.2
+
+    def problem(away: float) -> pma.Problem:
+        grid = pma.Grid((12,), (away,), (away + 1,))
+        return pma.Problem(pma.Density(values[0], grid), pma.Density(values[1], grid))
+
+    near = pma.solve(problem(0.0)).w2_squared
+    assert pma.solve(problem(9e3)).w2_squared == pytest.approx(near, rel=1e-4)
+    with pytest.raises(pma.InvalidInputError, match=r"begins 1e\+07 from the origin.* shift both"):
+        pma.solve(problem(1e7))

@@ -42,8 +42,8 @@ PATIENCE = 30
 RESOLVED = 1e-2
 # Share of empty cells above which a density has gaps.
 GAPS = 1e-2
-# Cycles of the entropic solver on one grid: with its default eps it takes some tens.
-ENTROPIC_CYCLES = 200
+# Cycles of the entropic solver on one grid: it takes some tens, on photon counts hundreds.
+ENTROPIC_CYCLES = 1000
 
 
 @dataclass

@@ -151,7 +151,7 @@ def _panel(ax: Axes, rows: Sequence[Mapping[str, Any]], measure: str, methods: l
     else:
         ax.set_yticks([])
         ax.spines[:].set_visible(False)
-        ax.tick_params(bottom=False, labelbottom=False)
+        ax.tick_params(which="both", bottom=False, labelbottom=False)
         ax.text(0.5, 0.5, "no exact map", transform=ax.transAxes, ha="center", va="center",
                 fontsize=9, color=FAINT)  # fmt: skip
 

@@ -51,29 +51,39 @@ def log_centre_values(averages: Array, workers: Workers = SERIAL) -> Array:
     return correction
 
 
-def _add_second_difference(values: Array, axis: int, out: Array, workers: Workers) -> None:
-    """Second differences along an axis, by parts of its lines or, of the first axis, of itself."""
+def _parts(values: Array, axis: int, workers: Workers) -> list[tuple[slice, int, int]]:
+    """Lines along an axis and positions on them, one part a thread: the first axis cuts itself."""
     n, outer = values.shape[axis], math.prod(values.shape[:axis])
-    lines, sums = (array.reshape(outer, n, -1) for array in (values, out))
     if outer == 1:
-        parts = workers.cut(n, values.size)
-        workers.each(lambda p: transfer.add_second_difference(lines, *p, sums), parts)
-    else:
-        parts = workers.cut(outer, values.size)
-        workers.each(
-            lambda p: transfer.add_second_difference(lines[slice(*p)], 0, n, sums[slice(*p)]), parts
-        )
+        return [(slice(None), *part) for part in workers.cut(n, values.size)]
+    return [(slice(*part), 0, n) for part in workers.cut(outer, values.size)]
+
+
+def _lines(values: Array, axis: int) -> Array:
+    """The (outer, n, inner) view whose middle axis is ``axis``."""
+    return values.reshape(math.prod(values.shape[:axis]), values.shape[axis], -1)
+
+
+def _add_second_difference(values: Array, axis: int, out: Array, workers: Workers) -> None:
+    """Second differences along an axis."""
+    lines, sums = _lines(values, axis), _lines(out, axis)
+
+    def task(part: tuple[slice, int, int]) -> None:
+        which, first, last = part
+        transfer.add_second_difference(lines[which], first, last, sums[which])
+
+    workers.each(task, _parts(values, axis, workers))
 
 
 def _largest_difference(values: Array, axis: int, workers: Workers) -> float:
     """The largest difference of neighbours along an axis."""
-    n, outer = values.shape[axis], math.prod(values.shape[:axis])
-    lines = values.reshape(outer, n, -1)
-    if outer == 1:
-        parts = [(lines, *part) for part in workers.cut(n, values.size)]
-    else:
-        parts = [(lines[slice(*part)], 0, n) for part in workers.cut(outer, values.size)]
-    return float(max(workers.each(lambda part: transfer.largest_difference(*part), parts)))
+    lines = _lines(values, axis)
+
+    def task(part: tuple[slice, int, int]) -> float:
+        which, first, last = part
+        return float(transfer.largest_difference(lines[which], first, last))
+
+    return max(workers.each(task, _parts(values, axis, workers)))
 
 
 def _log_centre(averages: Array, correction: Array) -> None:
@@ -95,9 +105,8 @@ def prefiltered(values: Array, workers: Workers = SERIAL) -> Array:
 
 def _prefilter(values: Array, axis: int, workers: Workers) -> None:
     """`prefiltered` along one axis, in place: parts of its lines or, of the first axis, columns."""
-    n, outer = values.shape[axis], math.prod(values.shape[:axis])
-    lines = values.reshape(outer, n, -1)
-    inner = lines.shape[2]
+    lines = _lines(values, axis)
+    outer, _, inner = lines.shape
 
     def columns(blocks: tuple[int, int]) -> None:
         first, last = (k * COLUMNS for k in blocks)
@@ -234,4 +243,8 @@ class Footprint:
 
         On one axis means are exact, cheap, and better than point values on smooth data too.
         """
-        return self.variation.ndim > 1 and bool(IDLE_IMAGE * self.variation.max() < BLEND_FROM)
+        if self._values.ndim == 1:
+            return False
+        # the bound first: it costs nothing any more, and settles the matter on fine grids
+        largest = BLEND_FROM / IDLE_IMAGE
+        return self.steepest < largest or bool(self.variation.max() < largest)

@@ -22,7 +22,6 @@ from pma_grid.domains import ConvexDomain
 from pma_grid.extension import lattice_between
 from pma_grid.grid import Grid
 from pma_grid.kernels import DIMENSION
-from pma_grid.kernels import footprint as footprint_kernels
 from pma_grid.kernels import lattice as lattice_kernels
 from pma_grid.kernels.vectors import squares
 from pma_grid.lattice import Array, Share
@@ -165,7 +164,6 @@ class MongeAmpere:
         """
         log_source = log_centre_values(source, workers)
         log_target = log_centre_values(target, workers)
-        averaged = averaged and source.ndim in footprint_kernels.AVERAGE
         return cls(
             log_source,
             source_grid,

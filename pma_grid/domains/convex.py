@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any
@@ -19,7 +20,7 @@ Array = NDArray[np.float64]
 SLACK = 1e-12
 
 
-class ConvexDomain:
+class ConvexDomain(ABC):
     """A bounded convex set with an interior, in ``dim`` dimensions; `Problem` takes any of these.
 
     Made as `Polygon`, `Ellipse` or `ConvexSet`.
@@ -27,6 +28,7 @@ class ConvexDomain:
 
     dim: int
 
+    @abstractmethod
     def support(self, directions: ArrayLike) -> Array:
         """h(d) = max over the set of <d, y>.
 
@@ -39,12 +41,11 @@ class ConvexDomain:
         -------
         ndarray, shape (m,)
         """
-        raise NotImplementedError
 
-    @cached_property
+    @property
+    @abstractmethod
     def outline(self) -> Array:
         """Vertices: (m, 2) counterclockwise in two dimensions, both ends (2, 1) in one."""
-        raise NotImplementedError
 
     def bounds(self) -> tuple[Array, Array]:
         """Lower and upper corner of the smallest box around the set, each of shape (d,)."""

@@ -63,6 +63,20 @@ def target_at_gradient(
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def _keep(ex, ey, fx, fy, c, stride, superbase, vectors, offsets):
+    """Store the superbase e, f, -e-f of a cell, its vectors and their offsets."""
+    gx, gy = -ex - fx, -ey - fy
+    superbase[c, 0, 0], superbase[c, 0, 1] = ex, ey
+    superbase[c, 1, 0], superbase[c, 1, 1] = fx, fy
+    vectors[c, 0, 0], vectors[c, 0, 1] = ex, ey
+    vectors[c, 1, 0], vectors[c, 1, 1] = fx, fy
+    vectors[c, 2, 0], vectors[c, 2, 1] = gx, gy
+    offsets[c, 0] = ex * stride + ey
+    offsets[c, 1] = fx * stride + fy
+    offsets[c, 2] = gx * stride + gy
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def _second(q, p, x, y, stride, m0, m1):
     o = x * stride + y
     return m0 * x * x + m1 * y * y + (q[p + o] + q[p - o] - 2 * q[p])
@@ -184,14 +198,7 @@ def _shift_of_cell(
             break
         fx, fy, gx, gy, ag = -fx, -fy, nx, ny, an
         s, radius, le, lf, lg = t, r2, l0, l1, l2
-    superbase[c, 0, 0], superbase[c, 0, 1] = ex, ey
-    superbase[c, 1, 0], superbase[c, 1, 1] = fx, fy
-    vectors[c, 0, 0], vectors[c, 0, 1] = ex, ey
-    vectors[c, 1, 0], vectors[c, 1, 1] = fx, fy
-    vectors[c, 2, 0], vectors[c, 2, 1] = gx, gy
-    offsets[c, 0] = ex * stride + ey
-    offsets[c, 1] = fx * stride + fy
-    offsets[c, 2] = gx * stride + gy
+    _keep(ex, ey, fx, fy, c, stride, superbase, vectors, offsets)
     on_face = lg < 0
     if on_face:
         e2 = m0 * ex * ex + m1 * ey * ey
@@ -248,14 +255,7 @@ def log_det(
                 fx, fy, gx, gy, ag = -fx, -fy, nx, ny, an
                 moved = True
             if moved:
-                superbase[c, 0, 0], superbase[c, 0, 1] = ex, ey
-                superbase[c, 1, 0], superbase[c, 1, 1] = fx, fy
-                vectors[c, 0, 0], vectors[c, 0, 1] = ex, ey
-                vectors[c, 1, 0], vectors[c, 1, 1] = fx, fy
-                vectors[c, 2, 0], vectors[c, 2, 1] = gx, gy
-                offsets[c, 0] = ex * stride + ey
-                offsets[c, 1] = fx * stride + fy
-                offsets[c, 2] = gx * stride + gy
+                _keep(ex, ey, fx, fy, c, stride, superbase, vectors, offsets)
             if ag > ae + af:
                 value = ae * af
                 pe, pf, pg = 2 * af, 2 * ae, 0.0

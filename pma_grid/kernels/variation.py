@@ -31,38 +31,6 @@ def _matters(square, near, far, steepest, low):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def varies_1d(
-    padded,
-    row_start,
-    n_last,
-    strides,
-    shape,
-    first_row,
-    metric,
-    affine,
-    slope,
-    per_cell,
-    near,
-    far,
-    steepest,
-    low,
-):
-    """Whether any cell's image may see log nu change by ``low``; see `varies_2d`."""
-    p = row_start[0]
-    for j in range(n_last):
-        g = affine[0] * (j + 0.5) - 0.5 + slope[0] * (padded[p + 1] - padded[p - 1])
-        a = (metric[0] + padded[p + 1] + padded[p - 1] - 2 * padded[p]) * per_cell[0]
-        n, f = steepest, steepest
-        if near.size > 0:
-            i = _cell(g, near.shape[0])
-            n, f = near[i], far[i]
-        if _matters(a * a, n, f, steepest, low):
-            return True
-        p += 1
-    return False
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
 def varies_2d(
     padded,
     row_start,
@@ -150,4 +118,5 @@ def varies_3d(
     return False
 
 
-VARIES: dict[int, Callable[..., bool]] = {1: varies_1d, 2: varies_2d, 3: varies_3d}
+# on one axis means are always taken
+VARIES: dict[int, Callable[..., bool]] = {2: varies_2d, 3: varies_3d}

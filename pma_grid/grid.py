@@ -164,7 +164,7 @@ class Grid:
         >>> Grid((8, 8)).contains([(0.5, 0.5), (0.5, 1.5)]).tolist()
         [True, False]
         """
-        return self._inside(self._as_points(points, "points"))
+        return self._inside(self.as_points(points, "points"))
 
     def check_points(self, points: ArrayLike, name: str = "points") -> Array:
         """Points as float64, or an error that names the first one outside the box.
@@ -185,7 +185,7 @@ class Grid:
         InvalidInputError
             If a point lies outside or ``points`` is not an (m, d) array of real numbers.
         """
-        array = self._as_points(points, name)
+        array = self.as_points(points, name)
         outside = np.flatnonzero(~self._inside(array))
         if outside.size:
             first = int(outside[0])
@@ -282,8 +282,8 @@ class Grid:
         below = points <= np.array(self.upper) + slack
         return np.asarray((above & below).all(axis=1))
 
-    def _as_points(self, points: ArrayLike, name: str) -> Array:
-        """(m, d) float64 view or copy of the points."""
+    def as_points(self, points: ArrayLike, name: str) -> Array:
+        """(m, d) float64 view or copy of points, inside the box or not; ``name`` is for messages."""
         try:
             array = np.asarray(points)
         except ValueError as error:

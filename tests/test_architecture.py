@@ -31,7 +31,8 @@ ROWS = (
     # restriction: what a convex set makes of a problem's target
     # rearrangement: the solution on one axis, of the same splines as the equation's target
     # cell_images: the part of the equation that averages a target over images of cells
-    ("restriction", "cell_images", "rearrangement"),
+    # log_density: a density at points, by the same splines as the equation's target
+    ("restriction", "cell_images", "rearrangement", "log_density"),
     ("operator", "certificate"),
     # quadrature: the integrals of a potential that transport reports
     # mirrors: what a flow must know of its mirror, with the divergences that a State needs

@@ -283,7 +283,7 @@ class Grid:
         return np.asarray((above & below).all(axis=1))
 
     def as_points(self, points: ArrayLike, name: str) -> Array:
-        """(m, d) float64 view or copy of points, inside the box or not; ``name`` is for messages."""
+        """(m, d) float64 view or copy of points, in the box or not; ``name`` is for messages."""
         try:
             array = np.asarray(points)
         except ValueError as error:

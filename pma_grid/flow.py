@@ -258,8 +258,8 @@ class Flow:
             stats["mass_constant"] = float(constant[-1])
         return Transport(problem, potential, status=self.status, stats=stats)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one .npz file that `load` reads back."""
+    def storable(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Arrays and metadata that `from_stored` makes the flow of."""
         arrays = {"times": self.times, "step_sizes": self.step_sizes}
         arrays |= {f"series.{name}": values for name, values in self.series.items()}
         for name in ("potential", "average_density", "average_potential"):
@@ -277,11 +277,15 @@ class Flow:
             pair = storable_pair(self.problem)
             arrays |= pair[0]
             meta |= pair[1]
-        storage.save(path, arrays, meta)
+        return arrays, meta
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one .npz file that `load` reads back."""
+        storage.save(path, *self.storable())
 
     @classmethod
     def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Flow:
-        """The flow that `save` wrote, from the contents of its file."""
+        """The flow of what `storable` gave."""
         problem = stored_pair(arrays, meta) if "source" in meta else None
         shots = tuple(
             Snapshot(t, arrays[f"snapshot.{k}.density"], arrays[f"snapshot.{k}.potential"])

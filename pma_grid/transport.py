@@ -241,16 +241,20 @@ class Transport:
         x = self.problem.source.sample(n, seed)
         return x, self.map(x)
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one .npz file that `load` reads back."""
+    def storable(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
         arrays["potential"] = self.potential
         meta |= {"kind": "transport", "status": self.status.name, "stats": self.stats}
-        storage.save(path, arrays, meta)
+        return arrays, meta
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one .npz file that `load` reads back."""
+        storage.save(path, *self.storable())
 
     @classmethod
     def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Transport:
-        """The transport that `save` wrote, from the contents of its file."""
+        """The transport of what `storable` gave."""
         problem = stored_pair(arrays, meta)
         status = Status[meta["status"]]
         return cls(problem, arrays["potential"], status=status, stats=meta["stats"])

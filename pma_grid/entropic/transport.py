@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +11,6 @@ from scipy import sparse
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import binary_dilation
 
-from pma_grid import storage
 from pma_grid.density import Density
 from pma_grid.errors import InvalidInputError, Status
 from pma_grid.grid import Grid
@@ -211,8 +209,8 @@ class EntropicTransport(Transport):
         x, y = ends[0][entries.row[kept]], ends[1][entries.col[kept]]
         return (1 - t) * x + t * y, entries.data[kept]
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write everything to one .npz file that `load` reads back."""
+    def storable(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
         arrays |= {
             "potential": self.potential,
@@ -233,11 +231,11 @@ class EntropicTransport(Transport):
             "kind": "entropic", "status": self.status.name, "stats": self.stats, "eps": self.eps,
             "kernel": self.kernel,
         }  # fmt: skip
-        storage.save(path, arrays, meta)
+        return arrays, meta
 
     @classmethod
     def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> EntropicTransport:
-        """The transport that `save` wrote, from the contents of its file."""
+        """The transport of what `storable` gave."""
         problem = stored_pair(arrays, meta)
         plan = None
         if "plan.data" in arrays:

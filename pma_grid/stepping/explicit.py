@@ -83,7 +83,10 @@ class Explicit:
 
     def step(self, state: State, step_size: float) -> State:
         """One step of size eta, shortened to the cap."""
-        direction = self._direction(state)
+        return self.along(state, self._direction(state), step_size)
+
+    def along(self, state: State, direction: Array, step_size: float) -> State:
+        """One step u + eta d along any direction of ``source.shape``, shortened to the cap."""
         if self.cap is not None:
             step_size = min(step_size, SAFETY * convexity_limit(state, direction))
         if self.cap == "stability":

@@ -27,7 +27,8 @@ ROWS = (
     # superbases: lists of lattice bases that the equation is compared over
     # target: a density between its cell centres, for the equation to be evaluated at grad u
     # extension: the lattice between a box and a convex set; linsolve sees a lattice like any other
-    ("problem", "conjugate", "superbases", "target", "extension"),
+    # base_laws: named densities that samplers draw from
+    ("problem", "conjugate", "superbases", "target", "extension", "base_laws"),
     # restriction: what a convex set makes of a problem's target
     # rearrangement: the solution on one axis, of the same splines as the equation's target
     # cell_images: the part of the equation that averages a target over images of cells

@@ -1,0 +1,176 @@
+"""Mirror steps along a learned direction, with what they are off by.
+
+A step needs log(rho_k / mu), of which rho_k is known on the grid and mu through points alone.  An
+estimator learns log mu given rho_k; the direction is log rho - that.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from scipy.special import logsumexp
+
+from pma_grid.density import Density
+from pma_grid.flow import State
+from pma_grid.grid import Grid
+from pma_grid.lattice import Array
+from pma_grid.mirrors import normalised
+from pma_grid.parabolic import ParabolicOperator
+from pma_grid.problem import Problem
+from pma_grid.stepping import Explicit, ImplicitEuler, start
+
+
+class Learns(Protocol):
+    """What a step asks of an estimator."""
+
+    def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:
+        """log mu at the cells up to a constant, from the points' shares in the cells and rho."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedState(State):
+    """A state that a learned step led to.
+
+    Attributes
+    ----------
+    direction : ndarray, shape ``source.shape``
+        What the step moved u along over its size: log(rho / mu_hat), normalised.
+    error : ndarray
+        direction - log(rho / mu), mu the reference of the operator.
+    rho : ndarray
+        The cell masses that both are taken at: of the new state for implicit steps, of the old one
+        for explicit ones.
+    learned : ndarray
+        log mu_hat at the cells, up to a constant.
+    inner : State or None
+        The same u as a state of the flow towards mu_hat, which implicit steps solve.
+    """
+
+    direction: Array = field(default_factory=lambda: np.zeros(()))
+    error: Array = field(default_factory=lambda: np.zeros(()))
+    rho: Array = field(default_factory=lambda: np.zeros(()))
+    learned: Array = field(default_factory=lambda: np.zeros(()))
+    inner: State | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedImplicit:
+    """The implicit step u_{k+1} = u_k + eta log(rho_{k+1} / mu_hat_k): convex without a guard.
+
+    With the learned h_k = log(rho_k / mu_hat_k) this is one implicit step of the parabolic equation
+    whose source is f_hat = h_k - log rho_k.  Noise of the estimate enters as a source term and is
+    smoothed by the step; explicit steps differentiate it twice, step after step.
+
+    Parameters
+    ----------
+    estimator : Estimator
+        With its strength set; see `pma_grid.learning.select`.
+    masses : ndarray, shape ``source.shape``
+        Shares of the points in the cells.
+    relearn : bool
+        Learn again before every step, relative to the rho reached, or once, at the start.  Learning
+        again is boosting: it overfits unless it is stopped.
+    solver : ImplicitEuler
+    """
+
+    estimator: Learns
+    masses: Array
+    relearn: bool = False
+    solver: ImplicitEuler = field(default_factory=ImplicitEuler)
+
+    name = "learned_implicit"
+    order = 1
+    weights = (0.0, 1.0)
+
+    def step(self, state: State, step_size: float) -> State | None:
+        """One step of size eta."""
+        begin, learned = self._begin(state)
+        inner = self.solver.step(begin, step_size)
+        if inner is None:
+            return None
+        residual = state.operator.evaluate(inner.phi, inner.time)
+        rho, log_ratio, _ = normalised(state.operator.masses, residual)
+        mean = float(residual.mean())
+        outer = dataclasses.replace(
+            inner, residual=residual, slope=residual - mean, gauge_rate=mean,
+            operator=state.operator, handle=None,
+        )  # fmt: skip
+        return _as_learned(
+            outer, direction=inner.log_ratio, error=inner.log_ratio - log_ratio, rho=rho,
+            learned=learned, inner=inner,
+        )  # fmt: skip
+
+    def _begin(self, state: State) -> tuple[State, Array]:
+        """The state as one of the flow towards mu_hat, and log mu_hat."""
+        known = isinstance(state, LearnedState) and state.inner is not None
+        if known and not self.relearn:
+            assert isinstance(state, LearnedState) and state.inner is not None
+            return state.inner, state.learned
+        grid = state.operator.problem.source.grid
+        before = state.learned if isinstance(state, LearnedState) else None
+        learned = self.estimator.learn(self.masses, state.masses, grid, start=before)
+        operator = ParabolicOperator(towards(learned, state.operator.problem))
+        operator.work = state.operator.work  # one count for all flows of this one
+        return start(operator, state.phi, state.offset, state.time, state.index), learned
+
+    def __repr__(self) -> str:
+        return f"LearnedImplicit({self.estimator!r}, relearn={self.relearn})"
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedExplicit:
+    """The explicit step u_{k+1} = u_k + eta log(rho_k / mu_hat_k), kept convex by a cap on eta.
+
+    For comparison: D2 of the learned direction is noise that log det D2u feeds back, so that the
+    largest convex step soon falls to nothing.
+
+    Parameters
+    ----------
+    estimator, masses, relearn
+        As for `LearnedImplicit`, learned again before every step by default.
+    """
+
+    estimator: Learns
+    masses: Array
+    relearn: bool = True
+
+    name = "learned_explicit"
+    order = 1
+    weights = (1.0, 0.0)
+
+    def step(self, state: State, step_size: float) -> State | None:
+        """One step of size eta, or of .9 of the largest that keeps u convex."""
+        learned = state.learned if isinstance(state, LearnedState) else None
+        if learned is None or self.relearn:
+            grid = state.operator.problem.source.grid
+            learned = self.estimator.learn(self.masses, state.masses, grid, start=learned)
+        direction = log_masses(state) - (learned - logsumexp(learned))
+        new = Explicit(cap="convexity").along(state, direction, step_size)
+        return _as_learned(
+            new, direction=direction, error=direction - state.log_ratio, rho=state.masses,
+            learned=learned,
+        )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return f"LearnedExplicit({self.estimator!r}, relearn={self.relearn})"
+
+
+def towards(learned: Array, problem: Problem) -> Problem:
+    """The problem whose source is exp(learned), normalised."""
+    grid = problem.source.grid
+    return Problem(Density(np.exp(learned - learned.max()), grid), problem.target)
+
+
+def log_masses(state: State) -> Array:
+    """log rho at the cells, rho the masses of a state, without their underflow."""
+    return np.asarray(np.log(state.operator.masses) + state.log_ratio)
+
+
+def _as_learned(state: State, **learned: Any) -> LearnedState:
+    """A state with what was learned on the way to it."""
+    fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(State)}
+    return LearnedState(**fields, **learned)

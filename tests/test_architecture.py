@@ -50,10 +50,9 @@ ROWS = (
     # observables: functions of a State; oracles: flows in closed form, they return a Flow;
     # entropic: Sinkhorn's algorithm (a package named sinkhorn would hide the function)
     ("entropic", "stepping", "observables", "oracles"),
-    # loading: reads every kind of result, so it knows them all
     # peers: other packages' plans as entropic transports
     # assessment: figures that any transport has, entropic ones included
-    ("assessment", "loading", "peers"),
+    ("assessment", "peers"),
     ("cases",),  # closed forms come from oracles
     # globalisation: the attempts of solve and the choice between them; it tries entropic plans
     ("globalisation",),
@@ -66,8 +65,11 @@ ROWS = (
     ("evolution", "entropic_flow"),
     # precompile: compiles the kernels, nothing else
     # comparison: a module named compare would hide the function
-    ("samples", "learning", "theory", "convergence", "comparison", "pairwise", "precompile"),
-    ("claims",),
+    ("samples", "theory", "convergence", "comparison", "pairwise", "precompile"),
+    # learning, inference: flows towards laws known through points or up to a constant
+    ("learning", "inference"),
+    # loading: reads every kind of result, so it knows them all
+    ("claims", "loading"),
     ("plotting",),  # draws claims too
     ("cli", "__init__"),
     ("__main__",),

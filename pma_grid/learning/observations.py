@@ -6,6 +6,8 @@ error, both at the rho where the step takes them; mu is the flow's reference, m 
 
 from __future__ import annotations
 
+from typing import TypeGuard
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -17,10 +19,13 @@ from pma_grid.log_density import LogDensity
 from pma_grid.mirrors import NODES, WEIGHTS, normalised
 from pma_grid.observables import Observable
 
+# Masses below this have no finite logarithm left to interpolate.
+SMALLEST = 1e-300
+
 
 def learned_error(state: State) -> float:
     """(sum mu (e - mean e)^2)^{1/2}: the rms error of the direction, its constant taken out."""
-    if not isinstance(state, LearnedState):
+    if not _moved(state):
         return 0.0
     masses = state.operator.masses
     e = state.error - (masses * state.error).sum()
@@ -29,14 +34,14 @@ def learned_error(state: State) -> float:
 
 def learned_bias(state: State) -> float:
     """sum e (mu - rho): what the error adds to the regret of the step."""
-    if not isinstance(state, LearnedState):
+    if not _moved(state):
         return 0.0
     return float((state.error * (state.operator.masses - state.rho)).sum())
 
 
 def learned_bias_bound(state: State) -> float:
     """osc(e) TV(rho, mu), osc = max - min: at least |`learned_bias`|, often many times as much."""
-    if not isinstance(state, LearnedState):
+    if not _moved(state):
         return 0.0
     tv = 0.5 * float(np.abs(state.operator.masses - state.rho).sum())
     return float(np.ptp(state.error)) * tv
@@ -44,7 +49,7 @@ def learned_bias_bound(state: State) -> float:
 
 def learned_regret(state: State) -> float:
     """<d, rho - mu>: the regret of the direction taken, towards the reference."""
-    if not isinstance(state, LearnedState):
+    if not _moved(state):
         return 0.0
     return float((state.direction * (state.rho - state.operator.masses)).sum())
 
@@ -54,7 +59,7 @@ def empirical_regret(masses: Array) -> Observable:
 
     def empirical_regret(state: State) -> float:
         """Sum of d (rho - m)."""
-        if not isinstance(state, LearnedState):
+        if not _moved(state):
             return 0.0
         return float((state.direction * (state.rho - masses)).sum())
 
@@ -81,12 +86,17 @@ def semidual_fall(masses: Array, start: Array) -> Observable:
 
 
 def held_out(points: ArrayLike) -> Observable:
-    """Mean log-likelihood of held-out points under rho, nats a point; `LogDensity` between cells."""
+    """Mean log-likelihood of held-out points under rho by `LogDensity`, nats a point."""
 
     def held_out(state: State) -> float:
         """Mean of log rho at the points."""
         grid = state.operator.problem.source.grid
-        density = Density(state.masses, grid)
+        density = Density(np.maximum(state.masses, SMALLEST), grid)
         return float(LogDensity.of(density)(points).mean())
 
     return held_out
+
+
+def _moved(state: State) -> TypeGuard[LearnedState]:
+    """Whether a learned step led here."""
+    return isinstance(state, LearnedState) and state.step.size > 0

@@ -170,6 +170,11 @@ def log_masses(state: State) -> Array:
     return np.asarray(np.log(state.operator.masses) + state.log_ratio)
 
 
+def begin_learned(state: State, learned: Array) -> LearnedState:
+    """The start of a flow whose reference is the very law learned there."""
+    return _as_learned(state, learned=learned, inner=state)
+
+
 def _as_learned(state: State, **learned: Any) -> LearnedState:
     """A state with what was learned on the way to it."""
     fields = {f.name: getattr(state, f.name) for f in dataclasses.fields(State)}

@@ -56,6 +56,11 @@ class ParabolicOperator(MirrorOperator):
         """The quadratic part of u and the spacings."""
         return self.equation.frame
 
+    def follow(self, other: ParabolicOperator) -> None:
+        """Take over the superbases of another operator on the same grid: their h then agree."""
+        self.equation.restart(other.equation.superbase)
+        self._at = None
+
     def evaluate(self, phi: Array, time: float) -> Array:
         """h at phi (mean zero, never modified), NaN where u is not convex; fills the stencil."""
         at = self._at

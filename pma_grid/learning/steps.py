@@ -20,7 +20,7 @@ from pma_grid.lattice import Array
 from pma_grid.mirrors import normalised
 from pma_grid.parabolic import ParabolicOperator
 from pma_grid.problem import Problem
-from pma_grid.stepping import Explicit, ImplicitEuler, start
+from pma_grid.stepping import Explicit, ImplicitEuler, parabolic, start
 
 
 class Learns(Protocol):
@@ -92,12 +92,14 @@ class LearnedImplicit:
         inner = self.solver.step(begin, step_size)
         if inner is None:
             return None
-        residual = state.operator.evaluate(inner.phi, inner.time)
-        rho, log_ratio, _ = normalised(state.operator.masses, residual)
+        reference = parabolic(state)
+        reference.follow(parabolic(inner))  # rho is one, whatever it is compared with
+        residual = reference.evaluate(inner.phi, inner.time)
+        rho, log_ratio, _ = normalised(reference.masses, residual)
         mean = float(residual.mean())
         outer = dataclasses.replace(
             inner, residual=residual, slope=residual - mean, gauge_rate=mean,
-            operator=state.operator, handle=None,
+            operator=reference, handle=None,
         )  # fmt: skip
         return _as_learned(
             outer, direction=inner.log_ratio, error=inner.log_ratio - log_ratio, rho=rho,
@@ -114,6 +116,7 @@ class LearnedImplicit:
         before = state.learned if isinstance(state, LearnedState) else None
         learned = self.estimator.learn(self.masses, state.masses, grid, start=before)
         operator = ParabolicOperator(towards(learned, state.operator.problem))
+        operator.follow(parabolic(state))
         operator.work = state.operator.work  # one count for all flows of this one
         return start(operator, state.phi, state.offset, state.time, state.index), learned
 

@@ -37,6 +37,8 @@ _EXPORTS = {
     "PMAError": "errors",
     "Polygon": "domains",
     "Problem": "problem",
+    "Sampler": "sampler",
+    "Samples": "samples",
     "Status": "errors",
     "Transport": "transport",
     "load": "loading",

@@ -23,7 +23,8 @@ ROWS = (
     ("smoothing",),  # cosine transforms of fields
     ("grid",),  # takes the largest number of axes from validation
     # domains: convex sets cut the cells of a grid
-    ("linsolve", "density", "domains"),
+    # samples: points of an unknown law on a grid
+    ("linsolve", "density", "domains", "samples"),
     # superbases: lists of lattice bases that the equation is compared over
     # target: a density between its cell centres, for the equation to be evaluated at grad u
     # extension: the lattice between a box and a convex set; linsolve sees a lattice like any other
@@ -42,10 +43,12 @@ ROWS = (
     ("transport", "newton", "parabolic"),
     # cascade: nested iteration over grids, below everything that decides what to do with it
     # pushforward: what a map makes of the source, on bins; entropic transports are drawn with it
+    # sampler: draws through a transport, and what is known of them
     (
         "flow",
         "pushforward",
         "cascade",
+        "sampler",
     ),  # a State carries a mirror operator, a Flow gives a Transport
     # observables: functions of a State; oracles: flows in closed form, they return a Flow;
     # entropic: Sinkhorn's algorithm (a package named sinkhorn would hide the function)
@@ -65,7 +68,7 @@ ROWS = (
     ("evolution", "entropic_flow"),
     # precompile: compiles the kernels, nothing else
     # comparison: a module named compare would hide the function
-    ("samples", "theory", "convergence", "comparison", "pairwise", "precompile"),
+    ("theory", "convergence", "comparison", "pairwise", "precompile"),
     # learning, inference: flows towards laws known through points or up to a constant
     ("learning", "inference"),
     # loading: reads every kind of result, so it knows them all

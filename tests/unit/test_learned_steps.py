@@ -1,6 +1,7 @@
 """Mirror steps along learned directions: against exact ones, and the identities of their regret."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from scipy import ndimage
 import pma_grid as pma
 from pma_grid.beginning import begin
 from pma_grid.equilibrium import stationary_phi
+from pma_grid.lattice import Array
 from pma_grid.learning import observations
 from pma_grid.learning.regret import learned_regret
 from pma_grid.learning.steps import LearnedExplicit, LearnedImplicit, LearnedState, towards
@@ -22,42 +24,44 @@ class Smoothed:
     """log of the points' law, smoothed: counts how often it is asked."""
 
     width: float = 0.04
-    asked: list = field(default_factory=list)
+    asked: list[Array] = field(default_factory=list)
 
-    def learn(self, masses, rho, grid, start=None):
+    def learn(self, masses: Array, rho: Array, grid: pma.Grid, start: Array | None = None) -> Array:
         self.asked.append(rho)
         smooth = ndimage.gaussian_filter(
             masses, [self.width * n for n in grid.shape], mode="reflect"
         )
-        return np.log(smooth + 1e-4 / masses.size)
+        return np.asarray(np.log(smooth + 1e-4 / masses.size))
 
 
 @dataclass(frozen=True)
 class Exact:
     """The truth itself."""
 
-    values: np.ndarray
+    values: Array
 
-    def learn(self, masses, rho, grid, start=None):
-        return np.log(self.values)
+    def learn(self, masses: Array, rho: Array, grid: pma.Grid, start: Array | None = None) -> Array:
+        return np.asarray(np.log(self.values))
 
 
-def truth(n, dim=2):
-    def bumps(*x):
+def truth(n: int, dim: int = 2) -> pma.Density:
+    def bumps(*x: Array) -> Array:
         first = sum((c - 0.3) ** 2 for c in x)
         second = sum((c - 0.7) ** 2 for c in x)
-        return 0.1 + np.exp(-first / 0.03) + 0.7 * np.exp(-second / 0.02)
+        return np.asarray(0.1 + np.exp(-first / 0.03) + 0.7 * np.exp(-second / 0.02))
 
     return pma.Density.from_function(bumps, pma.Grid((n,) * dim))
 
 
-def shares(law, count=4000):
+def shares(law: pma.Density, count: int = 4000) -> Array:
     cells = law.grid.cell_index(law.sample(count, 0))
     flat = np.ravel_multi_index(tuple(cells.T), law.shape)
-    return np.bincount(flat, minlength=law.grid.size).reshape(law.shape) / count
+    return np.asarray(np.bincount(flat, minlength=law.grid.size).reshape(law.shape) / count)
 
 
-def run(law, make, steps=15, step_size=0.01, record=()):
+def run(
+    law: pma.Density, make: Any, steps: int = 15, step_size: float = 0.01, record: Any = ()
+) -> tuple[pma.Flow, Any]:
     problem = pma.Problem(law, np.ones(law.shape))
     state = begin(problem, None, "source", None)
     masses = shares(law)
@@ -80,7 +84,7 @@ def run(law, make, steps=15, step_size=0.01, record=()):
 
 
 @pytest.mark.parametrize("dim, n", [(1, 64), (2, 24), (3, 8)])
-def test_exact_direction_gives_the_exact_flow(dim, n):
+def test_exact_direction_gives_the_exact_flow(dim: int, n: int) -> None:
     law = truth(n, dim)
     sharp = pma.ImplicitEuler(rtol=1e-9)
     flow, last = run(law, lambda m: LearnedImplicit(Exact(law.values), m, solver=sharp), steps=6)
@@ -99,7 +103,7 @@ def test_exact_direction_gives_the_exact_flow(dim, n):
 
 
 @pytest.mark.parametrize("kind", [LearnedImplicit, LearnedExplicit])
-def test_regret_telescopes_to_second_order_towards_any_law(kind):
+def test_regret_telescopes_to_second_order_towards_any_law(kind: Any) -> None:
     """sum eta <d, rho - m> = J_m(u_0) - J_m(u_K) +- sum D for the points' law and for the truth."""
     defects = []
     for n in (24, 48):
@@ -124,7 +128,7 @@ def test_regret_telescopes_to_second_order_towards_any_law(kind):
 
 
 @pytest.mark.parametrize("kind", [LearnedImplicit, LearnedExplicit])
-def test_bias_is_what_errors_add_and_below_its_bound(kind):
+def test_bias_is_what_errors_add_and_below_its_bound(kind: Any) -> None:
     flow, _ = run(truth(32), lambda m: kind(Smoothed(0.02), m))
     regret = learned_regret(flow)
     assert np.allclose(regret.average, regret.learned + regret.bias, rtol=1e-9)
@@ -135,7 +139,7 @@ def test_bias_is_what_errors_add_and_below_its_bound(kind):
     assert flow["learned_bias"][0] == 0.0 and flow["empirical_regret"][0] == 0.0
 
 
-def test_learning_once_and_again():
+def test_learning_once_and_again() -> None:
     once, again = Smoothed(), Smoothed()
     flow, _ = run(truth(24), lambda m: LearnedImplicit(once, m), steps=4)
     run(truth(24), lambda m: LearnedImplicit(again, m, relearn=True), steps=4)
@@ -145,7 +149,7 @@ def test_learning_once_and_again():
     assert not np.allclose(again.asked[0], again.asked[-1])
 
 
-def test_implicit_steps_end_at_the_learned_law():
+def test_implicit_steps_end_at_the_learned_law() -> None:
     law, estimator = truth(32), Smoothed()
     flow, last = run(law, lambda m: LearnedImplicit(estimator, m), steps=12, step_size=1.0)
     assert last.inner.residual_norm < 1e-8
@@ -154,7 +158,7 @@ def test_implicit_steps_end_at_the_learned_law():
     assert np.ptp(ot.potential - flow.potential) < 2e-5
 
 
-def test_explicit_steps_stay_convex_and_stop():
+def test_explicit_steps_stay_convex_and_stop() -> None:
     flow, last = run(
         truth(32), lambda m: LearnedExplicit(Smoothed(0.01), m), steps=30, step_size=1.0
     )
@@ -162,7 +166,7 @@ def test_explicit_steps_stay_convex_and_stop():
     assert flow.step_sizes[-1] < 1e-3  # far below what was asked for
 
 
-def test_held_out_likelihood_rises_to_that_of_the_law():
+def test_held_out_likelihood_rises_to_that_of_the_law() -> None:
     law = truth(48)
     points = law.sample(3000, 5)
     flow, _ = run(

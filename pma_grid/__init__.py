@@ -41,6 +41,8 @@ _EXPORTS = {
     "Samples": "samples",
     "Status": "errors",
     "Transport": "transport",
+    "Model": "learning.model",
+    "fit": "learning.fitting",
     "load": "loading",
     "sinkhorn": "entropic.solving",
     "sinkhorn_flow": "entropic_flow",
@@ -48,8 +50,8 @@ _EXPORTS = {
     "warmup": "precompile",
 }
 _MODULES = (
-    "cases", "claims", "convergence", "observables", "oracles", "peers", "plotting", "schedules",
-    "theory",
+    "cases", "claims", "convergence", "learning", "observables", "oracles", "peers", "plotting",
+    "schedules", "theory",
 )  # fmt: skip
 __all__ = ["__version__", *sorted([*_EXPORTS, *_MODULES])]
 

@@ -11,17 +11,19 @@ from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow
 from pma_grid.lattice import Array
+from pma_grid.learning.model import Model
 from pma_grid.transport import Transport
 
-_KINDS: dict[str, Callable[[dict[str, Array], dict[str, Any]], Transport | Flow]] = {
+_KINDS: dict[str, Callable[[dict[str, Array], dict[str, Any]], Transport | Flow | Model]] = {
     "transport": Transport.from_stored,
     "entropic": EntropicTransport.from_stored,
     "flow": Flow.from_stored,
+    "model": Model.from_stored,
 }
 
 
-def load(path: str | os.PathLike[str]) -> Transport | Flow:
-    """The Transport, EntropicTransport or Flow that its ``save`` wrote.
+def load(path: str | os.PathLike[str]) -> Transport | Flow | Model:
+    """The Transport, EntropicTransport, Flow or Model that its ``save`` wrote.
 
     Raises
     ------
@@ -32,8 +34,7 @@ def load(path: str | os.PathLike[str]) -> Transport | Flow:
     read = _KINDS.get(str(meta.get("kind")))
     if read is None:
         raise InvalidInputError(
-            f"{path} holds no transport and no flow; give a file that Transport.save or Flow.save "
-            "wrote"
+            f"{path} holds no result; give a file that the save of a Transport, Flow or Model wrote"
         )
     try:
         return read(arrays, meta)

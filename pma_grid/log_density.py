@@ -60,6 +60,11 @@ class LogDensity:
         """
         return cls(log_centre_values(density.values), density.grid)
 
+    @classmethod
+    def of_logs(cls, logarithms: Array, grid: Grid) -> LogDensity:
+        """Of the logarithms of cell averages, up to a constant, finite."""
+        return cls(log_centre_values(np.exp(logarithms - logarithms.max())), grid)
+
     def __call__(self, points: ArrayLike) -> Array:
         """log of the density at points (m, d), 1/length^d; -inf outside the box."""
         x = self.grid.as_points(points, "points")

@@ -148,9 +148,10 @@ class Sampler:
                 f"given is {dict(given)!r}; it must hold values of some of the axes 0 to "
                 f"{grid.dim - 1}, and leave one: for example {{0: 1.5}}"
             )
-        rest = Grid(
-            *([side[axis] for axis in axes] for side in (grid.shape, grid.lower, grid.upper))
+        shape, lower, upper = (
+            tuple(side[axis] for axis in axes) for side in (grid.shape, grid.lower, grid.upper)
         )
+        rest = Grid(tuple(map(int, shape)), lower, upper)
         points = np.empty((rest.size, grid.dim))
         points[:, axes] = rest.coordinates().reshape(rest.dim, -1).T
         for axis, value in given.items():

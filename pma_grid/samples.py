@@ -134,7 +134,7 @@ def check_seed(seed: Any) -> np.random.Generator:
     InvalidInputError
         It is neither a whole number >= 0 nor a generator.
     """
-    whole = isinstance(seed, numbers.Integral) and not isinstance(seed, bool) and seed >= 0
+    whole = isinstance(seed, int | np.integer) and not isinstance(seed, bool) and seed >= 0
     if not (whole or isinstance(seed, np.random.Generator)):
         raise InvalidInputError(
             f"seed is {seed!r}; it must be an integer >= 0 or a NumPy Generator: for example 0"
@@ -206,21 +206,19 @@ def _grid(
 ) -> Grid:
     """The grid of a shape and a box, either from the points by default."""
     dim = points.shape[1]
-    if shape is None:
-        shape = CELLS[dim]
-    if isinstance(shape, numbers.Integral):
-        shape = (int(shape),) * dim
-    if len(shape) != dim:
+    cells = CELLS[dim] if shape is None else shape
+    counts = (cells,) * dim if isinstance(cells, int | np.integer) else tuple(cells)
+    if len(counts) != dim:
         raise InvalidInputError(
-            f"shape is {tuple(shape)} for points of {dim} coordinates; give one number of cells "
-            "for each, or one for all"
+            f"shape is {counts} for points of {dim} coordinates; give one number of cells for "
+            "each, or one for all"
         )
     if box is None:
         low, high = points.min(axis=0), points.max(axis=0)
         margin = PADDING * (high - low)
-        return Grid(tuple(shape), tuple(low - margin), tuple(high + margin))
+        return Grid(counts, tuple(low - margin), tuple(high + margin))
     if len(box) != dim or any(len(pair) != 2 for pair in box):
         raise InvalidInputError(
             f"box is {box!r} for points of {dim} coordinates; give one pair (lower, upper) for each"
         )
-    return Grid(tuple(shape), tuple(p[0] for p in box), tuple(p[1] for p in box))
+    return Grid(counts, tuple(p[0] for p in box), tuple(p[1] for p in box))

@@ -79,7 +79,7 @@ class AMG:
         if symmetric:
             scale = stencil.row_scale / np.mean(stencil.row_scale)
             matrix = _graph_laplacian(sparse.diags(scale) @ matrix, stencil.reaction * scale)
-        with _reproducible(), _silent():
+        with reproducible(), silent():
             return Cycle(self._hierarchy(matrix, symmetric, stencil.reaction > 0), scale)
 
     def _hierarchy(self, matrix: sparse.csr_matrix, symmetric: bool, regular: bool) -> Any:
@@ -114,7 +114,7 @@ def _graph_laplacian(matrix: sparse.csr_matrix, reaction: Array) -> sparse.csr_m
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
+def reproducible() -> Iterator[None]:
     """pyamg estimates spectral radii from NumPy's global generator: fix it, then give it back."""
     state = np.random.get_state()
     np.random.seed(20504)
@@ -125,7 +125,7 @@ def _reproducible() -> Iterator[None]:
 
 
 @contextmanager
-def _silent() -> Iterator[None]:
+def silent() -> Iterator[None]:
     """Nothing on the standard output: pyamg's compiled code prints there where a denominator is 0.
 
     It writes past `sys.stdout`, so that the file descriptor is what must look elsewhere; what C

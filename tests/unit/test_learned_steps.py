@@ -78,7 +78,13 @@ def run(
     )
     states = march(state, scheme, schedule, steps=steps, time=None, tol=None)
     flow = gather(
-        states, recorder, steps=steps, time=None, tol=None, progress=False, met=lambda s: s
+        states,
+        recorder,
+        steps=steps,
+        time=None,
+        tol=None,
+        progress=False,
+        met=lambda _: pma.Status.COMPLETED,
     )
     return flow, recorder.state
 

@@ -488,7 +488,7 @@ def test_nothing_that_compiled_code_prints_reaches_the_standard_output(
 
     libc = ctypes.CDLL(None)
     libc.printf(b"before\n")
-    with amg._silent():
+    with amg.silent():
         libc.printf(b"Inner denominator was zero.\n")
     libc.printf(b"after\n")
     libc.fflush(None)

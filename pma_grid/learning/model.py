@@ -1,0 +1,107 @@
+"""`Model`: a law learned from samples, as the push-forward of a base law by a Brenier map."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pma_grid import storage
+from pma_grid.density import Density
+from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.flow import Flow
+from pma_grid.grid import Grid
+from pma_grid.lattice import Array
+from pma_grid.sampler import Sampler
+from pma_grid.transport import Transport
+
+
+class Model:
+    """What `fit` returns.
+
+    Attributes
+    ----------
+    flow : Flow
+        The learned flow: mirror steps from the affine map to the learned law.
+    transport : Transport
+        Its end; the source is the learned law, the target the base law.
+    masses : ndarray, shape ``grid.shape``
+        Shares of the samples in the cells.
+    names : tuple of str
+        Of the coordinates.
+    stats : dict
+        method, estimator, strength, selection, seed, samples, held_out, seconds, ...
+    """
+
+    def __init__(
+        self, flow: Flow, transport: Transport, masses: Array, *, names: tuple[str, ...] = (),
+        stats: Mapping[str, Any] | None = None,
+    ) -> None:  # fmt: skip
+        self.flow, self.transport, self.masses = flow, transport, masses
+        self.names = names or tuple(f"x{axis}" for axis in range(transport.problem.dim))
+        self.stats: dict[str, Any] = dict(stats or {})
+
+    @property
+    def grid(self) -> Grid:
+        """The box of the data and its cells."""
+        return self.transport.problem.source.grid
+
+    @property
+    def converged(self) -> bool:
+        """Whether the flow ended where it was to: at the learned law, or at the best held-out."""
+        return self.flow.status.succeeded
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Draws, likelihoods and conditional laws; see `Sampler`."""
+        return Sampler(self.transport)
+
+    @property
+    def density(self) -> Density:
+        """The law of the model as cell averages on the grid of the data."""
+        return self.sampler.density
+
+    def sample(self, n: int, *, seed: int | np.random.Generator) -> Array:
+        """New points, (n, d): draws from the base law, moved by the inverse map."""
+        return self.sampler.sample(n, seed=seed)
+
+    def log_density(self, points: ArrayLike) -> Array:
+        """log-likelihood of points (m, d), nats; -inf outside the box; see `LogDensity`."""
+        return self.sampler.log_density(points)
+
+    def __repr__(self) -> str:
+        count, method = self.stats.get("samples", "?"), self.stats.get("method", "?")
+        shape = "x".join(map(str, self.grid.shape))
+        return f"<Model {shape}: {method} of {count} samples, {self.flow.status}>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything but the samples themselves to one .npz file that `load` reads back."""
+        parts = {"flow": self.flow.storable(), "transport": self.transport.storable()}
+        arrays = {f"{part}.{k}": v for part, (some, _) in parts.items() for k, v in some.items()}
+        meta: dict[str, Any] = {part: about for part, (_, about) in parts.items()}
+        meta |= {"kind": "model", "names": list(self.names), "stats": self.stats}
+        storage.save(path, arrays | {"masses": self.masses}, meta)
+
+    @classmethod
+    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Model:
+        """The model that `save` wrote, from the contents of its file."""
+        parts = {
+            part: {
+                name.removeprefix(f"{part}."): values
+                for name, values in arrays.items()
+                if name.startswith(f"{part}.")
+            }
+            for part in ("flow", "transport")
+        }
+        kind = EntropicTransport if meta["transport"]["kind"] == "entropic" else Transport
+        return cls(
+            Flow.from_stored(parts["flow"], meta["flow"]),
+            kind.from_stored(parts["transport"], meta["transport"]),
+            arrays["masses"],
+            names=tuple(meta["names"]),
+            stats=meta["stats"],
+        )

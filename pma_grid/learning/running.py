@@ -1,0 +1,186 @@
+"""`LearnedRun`: one learned flow, from the affine map to what is learned."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from pma_grid import schedules
+from pma_grid.beginning import begin
+from pma_grid.density import Density
+from pma_grid.equilibrium import stationary_phi
+from pma_grid.errors import Status
+from pma_grid.flow import Flow, State
+from pma_grid.lattice import Array
+from pma_grid.learning import observations
+from pma_grid.learning.estimators import Estimator
+from pma_grid.learning.steps import (
+    LearnedExplicit,
+    LearnedImplicit,
+    LearnedState,
+    begin_learned,
+    towards,
+)
+from pma_grid.marching import gather, march
+from pma_grid.observables import Observable, resolve
+from pma_grid.problem import Problem
+from pma_grid.recording import Recorder
+from pma_grid.samples import Samples
+from pma_grid.schedules import Schedule, StateSchedule
+
+# A flow towards one learned law ends where (sum mu hbar^2)^{1/2} is below this: KL of 1e-14.
+SETTLED = 1e-7
+# Step sizes of the default schedule over the product of the sides of the two boxes: small ones,
+# from which Newton's method starts well, up to those that are Newton's method themselves.
+FIRST, RATIO, LONGEST = 1e-2, 4.0, 1e3
+MOST_STEPS = 60
+# Steps that learn anew: their size, and how many may pass without a larger held-out likelihood.
+ANEW, PATIENCE = 0.3, 3
+# Of the observables that exact flows have too, what the no-regret sums need.
+SUMS = ("symmetrised_kl", "bregman", "forward_divergence", "backward_divergence")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A learned flow, the problem of the law it ended with, and whether it got there."""
+
+    flow: Flow
+    learned: Problem | None
+    settled: bool
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedRun:
+    """Everything of a learned flow but the points that it learns from; see `fit`."""
+
+    samples: Samples
+    estimator: Estimator
+    nu: Density
+    truth: Density | None = None
+    relearn: bool = False
+    explicit: bool = False
+    schedule: Schedule | StateSchedule | None = None
+    record: tuple[str | Observable, ...] = ()
+
+    def with_estimator(self, estimator: Estimator) -> LearnedRun:
+        """The same run with another estimator."""
+        return dataclasses.replace(self, estimator=estimator)
+
+    def start_masses(self) -> Array:
+        """rho_0: the cell masses of the base law, stretched from box to box."""
+        return self._start_state(
+            Density(np.ones(self.samples.grid.shape), self.samples.grid)
+        ).masses
+
+    def flow(
+        self,
+        masses: Array,
+        *,
+        held_out: Array | None = None,
+        steps: int | None = None,
+        progress: bool = False,
+    ) -> Ended:
+        """The flow learned from ``masses``; held-out points end it where they stop to gain."""
+        state = self._begin(masses)
+        anew = self.relearn or self.explicit
+        kind = LearnedExplicit if self.explicit else LearnedImplicit
+        scheme = kind(self.estimator, masses, relearn=anew)
+        schedule = self.schedule or self._default_schedule(anew)
+        recorder = Recorder(
+            state.operator.problem, scheme, repr(schedule), "source",
+            resolve(self._observables(masses, state, held_out)), (), stationary=stationary_phi,
+        )  # fmt: skip
+        most = MOST_STEPS if steps is None else int(steps)
+        states = march(state, scheme, schedule, steps=most, time=None, tol=None)
+        states = (
+            _until_no_gain(states, held_out) if held_out is not None else _until_settled(states)
+        )
+        flow = gather(
+            states,
+            recorder,
+            steps=most,
+            time=None,
+            tol=None,
+            progress=progress,
+            met=_settled_status,
+        )
+        last = recorder.state
+        settled = not anew and _is_settled(last)
+        if settled:
+            flow = dataclasses.replace(flow, status=Status.CONVERGED)
+        learned = last.learned if isinstance(last, LearnedState) else None
+        problem = None if learned is None else towards(learned, state.operator.problem)
+        return Ended(flow, problem, settled)
+
+    def _start_state(self, mu: Density) -> State:
+        """The affine map as the start of a flow of mu."""
+        return begin(Problem(mu, self.nu), None, "source", None)
+
+    def _begin(self, masses: Array) -> State:
+        """The start: compared with the truth, or with what is learned first."""
+        if self.truth is not None:
+            return self._start_state(self.truth)
+        grid = self.samples.grid
+        learned = self.estimator.learn(masses, self.start_masses(), grid)
+        flat = Problem(Density(np.ones(grid.shape), grid), self.nu)
+        return begin_learned(self._start_state(towards(learned, flat).source), learned)
+
+    def _default_schedule(self, anew: bool) -> Schedule:
+        """Steps in units of the product of the two boxes' sides, the unit of potentials."""
+        grids = (self.samples.grid, self.nu.grid)
+        unit = math.prod(grid.volume ** (1 / grid.dim) for grid in grids)
+        if anew:
+            return schedules.constant(ANEW * unit)
+        return schedules.geometric(FIRST * unit, RATIO, LONGEST * unit)
+
+    def _observables(
+        self, masses: Array, start: State, held_out: Array | None
+    ) -> list[str | Observable]:
+        """What is recorded: as asked for, with the no-regret sums where the truth is known."""
+        functions = list(self.record)
+        if self.truth is not None:
+            functions += [name for name in SUMS if name not in functions]
+            functions += [
+                observations.learned_error, observations.learned_bias,
+                observations.learned_bias_bound, observations.learned_regret,
+                observations.empirical_regret(masses),
+                observations.semidual_fall(masses, start.phi),
+            ]  # fmt: skip
+        if held_out is not None:
+            functions.append(observations.held_out(held_out))
+        return functions
+
+
+def _is_settled(state: State | None) -> bool:
+    """Whether the flow towards the law learned has come to rest."""
+    inner = state.inner if isinstance(state, LearnedState) else None
+    return inner is not None and inner.residual_norm <= SETTLED
+
+
+def _until_settled(states: Iterator[State]) -> Iterator[State]:
+    """States up to the first at rest."""
+    for state in states:
+        yield state
+        if _is_settled(state):
+            return
+
+
+def _until_no_gain(states: Iterator[State], held_out: Array) -> Iterator[State]:
+    """States until the likelihood of held-out points has not risen for PATIENCE steps."""
+    score, best, waited = observations.held_out(held_out), -math.inf, 0
+    for state in states:
+        yield state
+        value = score(state)
+        waited = 0 if value > best else waited + 1
+        best = max(best, value)
+        if waited >= PATIENCE:
+            return
+
+
+def _settled_status(_: State) -> Status:
+    """How a flow with a tolerance ends; learned flows have none of their own."""
+    return Status.CONVERGED

@@ -82,8 +82,9 @@ def fit(
     steps : int, optional
         Most steps to take.
     truth : Density, optional
-        mu itself on the grid of the samples, for what is recorded: series then compare with it, and
-        the series that `learned_regret` reads are recorded too.  It is not learned from.
+        mu itself on the grid of the samples, for what is recorded: series then compare with it (cut
+        10 nats below its maximum, as what is learned is), and those that `learned_regret` reads are
+        recorded too.  It is not learned from.
     record : sequence of str or callable
         See `evolve`.  Without ``truth`` mu in these is the first learned law.
     names : sequence of str, optional

@@ -52,8 +52,8 @@ class Model:
 
     @property
     def converged(self) -> bool:
-        """Whether the flow ended where it was to: at the learned law, or at the best held-out."""
-        return self.flow.status.succeeded
+        """Whether the transport stands for the learned law; the flow has a status of its own."""
+        return self.transport.status.succeeded
 
     @cached_property
     def sampler(self) -> Sampler:

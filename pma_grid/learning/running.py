@@ -13,11 +13,11 @@ from pma_grid import schedules
 from pma_grid.beginning import begin
 from pma_grid.density import Density
 from pma_grid.equilibrium import stationary_phi
-from pma_grid.errors import Status
+from pma_grid.errors import ConvergenceError, Status
 from pma_grid.flow import Flow, State
 from pma_grid.lattice import Array
 from pma_grid.learning import observations
-from pma_grid.learning.estimators import Estimator
+from pma_grid.learning.estimators import Estimator, limited
 from pma_grid.learning.steps import (
     LearnedExplicit,
     LearnedImplicit,
@@ -31,15 +31,21 @@ from pma_grid.problem import Problem
 from pma_grid.recording import Recorder
 from pma_grid.samples import Samples
 from pma_grid.schedules import Schedule, StateSchedule
+from pma_grid.stationary import solve
 
-# A flow towards one learned law ends where (sum mu hbar^2)^{1/2} is below this: KL of 1e-14.
-SETTLED = 1e-7
-# Step sizes of the default schedule over the product of the sides of the two boxes: small ones,
-# from which Newton's method starts well, up to those that are Newton's method themselves.
-FIRST, RATIO, LONGEST = 1e-2, 4.0, 1e3
+# A flow towards one learned law ends where (sum mu hbar^2)^{1/2} is below this: KL of 5e-9, far
+# below the error of what was learned.
+SETTLED = 1e-4
+# Step sizes of the default schedule over the product of the sides of the two boxes.
+FIRST, RATIO, LONGEST = 1e-2, 3.0, 3.0
 MOST_STEPS = 60
+# A flow whose steps must be halved more often than this is left to `solve`, which takes grids from
+# coarse to fine.
+HALVINGS = 2
 # Steps that learn anew: their size, and how many may pass without a larger held-out likelihood.
 ANEW, PATIENCE = 0.3, 3
+# Zeros have no logarithm.
+SMALLEST = 1e-300
 # Of the observables that exact flows have too, what the no-regret sums need.
 SUMS = ("symmetrised_kl", "bregman", "forward_divergence", "backward_divergence")
 
@@ -92,7 +98,7 @@ class LearnedRun:
         schedule = self.schedule or self._default_schedule(anew)
         recorder = Recorder(
             state.operator.problem, scheme, repr(schedule), "source",
-            resolve(self._observables(masses, state, held_out)), (), stationary=stationary_phi,
+            resolve(self._observables(masses, state, held_out)), (), stationary=_stationary,
         )  # fmt: skip
         most = MOST_STEPS if steps is None else int(steps)
         states = march(state, scheme, schedule, steps=most, time=None, tol=None)
@@ -112,6 +118,8 @@ class LearnedRun:
         settled = not anew and _is_settled(last)
         if settled:
             flow = dataclasses.replace(flow, status=Status.CONVERGED)
+        elif _is_hard(last):
+            flow = dataclasses.replace(flow, status=Status.STEP_FAILED)
         learned = last.learned if isinstance(last, LearnedState) else None
         problem = None if learned is None else towards(learned, state.operator.problem)
         return Ended(flow, problem, settled)
@@ -123,7 +131,8 @@ class LearnedRun:
     def _begin(self, masses: Array) -> State:
         """The start: compared with the truth, or with what is learned first."""
         if self.truth is not None:
-            return self._start_state(self.truth)
+            logs = limited(np.log(np.maximum(self.truth.values, SMALLEST)))
+            return self._start_state(Density(np.exp(logs), self.truth.grid))
         grid = self.samples.grid
         learned = self.estimator.learn(masses, self.start_masses(), grid)
         flat = Problem(Density(np.ones(grid.shape), grid), self.nu)
@@ -161,12 +170,26 @@ def _is_settled(state: State | None) -> bool:
     return inner is not None and inner.residual_norm <= SETTLED
 
 
+def _is_hard(state: State | None) -> bool:
+    """Whether the step to a learned state had to be halved too often."""
+    implicit = isinstance(state, LearnedState) and state.inner is not None
+    return implicit and state is not None and state.step.attempts > 1 + HALVINGS
+
+
 def _until_settled(states: Iterator[State]) -> Iterator[State]:
-    """States up to the first at rest."""
+    """States up to the first at rest, or the first step that was hard to solve."""
     for state in states:
         yield state
-        if _is_settled(state):
+        if _is_settled(state) or _is_hard(state):
             return
+
+
+def _stationary(state: State) -> Array:
+    """phi of the reference's solution: to rounding, or as sharp as `solve` has it."""
+    try:
+        return stationary_phi(state)
+    except ConvergenceError:
+        return solve(state.operator.problem, averaging=False).phi
 
 
 def _until_no_gain(states: Iterator[State], held_out: Array) -> Iterator[State]:

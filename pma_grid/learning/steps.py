@@ -14,6 +14,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from pma_grid.density import Density
+from pma_grid.errors import LostConvexityError
 from pma_grid.flow import State
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
@@ -152,7 +153,10 @@ class LearnedExplicit:
             grid = state.operator.problem.source.grid
             learned = self.estimator.learn(self.masses, state.masses, grid, start=learned)
         direction = log_masses(state) - (learned - logsumexp(learned))
-        new = Explicit(cap="convexity").along(state, direction, step_size)
+        try:
+            new = Explicit(cap="convexity").along(state, direction, step_size)
+        except LostConvexityError:  # the cap looks at centred differences: a shorter step, then
+            return None
         return _as_learned(
             new, direction=direction, error=direction - state.log_ratio, rho=state.masses,
             learned=learned,

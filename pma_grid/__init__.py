@@ -36,6 +36,7 @@ _EXPORTS = {
     "Multigrid": "linsolve",
     "PMAError": "errors",
     "Polygon": "domains",
+    "Posterior": "inference.posterior",
     "Problem": "problem",
     "Sampler": "sampler",
     "Samples": "samples",
@@ -43,6 +44,7 @@ _EXPORTS = {
     "Transport": "transport",
     "Model": "learning.model",
     "fit": "learning.fitting",
+    "infer": "inference.inferring",
     "load": "loading",
     "sinkhorn": "entropic.solving",
     "sinkhorn_flow": "entropic_flow",
@@ -50,8 +52,8 @@ _EXPORTS = {
     "warmup": "precompile",
 }
 _MODULES = (
-    "cases", "claims", "convergence", "learning", "observables", "oracles", "peers", "plotting",
-    "schedules", "theory",
+    "cases", "claims", "convergence", "inference", "learning", "observables", "oracles", "peers",
+    "plotting", "schedules", "theory",
 )  # fmt: skip
 __all__ = ["__version__", *sorted([*_EXPORTS, *_MODULES])]
 

@@ -10,20 +10,24 @@ from pma_grid import storage
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.errors import InvalidInputError
 from pma_grid.flow import Flow
+from pma_grid.inference.posterior import Posterior
 from pma_grid.lattice import Array
 from pma_grid.learning.model import Model
 from pma_grid.transport import Transport
 
-_KINDS: dict[str, Callable[[dict[str, Array], dict[str, Any]], Transport | Flow | Model]] = {
+Result = Transport | Flow | Model | Posterior
+
+_KINDS: dict[str, Callable[[dict[str, Array], dict[str, Any]], Result]] = {
     "transport": Transport.from_stored,
     "entropic": EntropicTransport.from_stored,
     "flow": Flow.from_stored,
     "model": Model.from_stored,
+    "posterior": Posterior.from_stored,
 }
 
 
-def load(path: str | os.PathLike[str]) -> Transport | Flow | Model:
-    """The Transport, EntropicTransport, Flow or Model that its ``save`` wrote.
+def load(path: str | os.PathLike[str]) -> Result:
+    """The Transport, EntropicTransport, Flow, Model or Posterior that its ``save`` wrote.
 
     Raises
     ------

@@ -19,6 +19,9 @@ from numpy.typing import NDArray
 
 from pma_grid.errors import InvalidInputError
 
+# What a result is in a file: arrays, and metadata that JSON can hold.
+Stored = tuple[dict[str, NDArray[Any]], dict[str, Any]]
+
 FORMAT = "pma_grid"
 SCHEMA = 1
 META = "__meta__"
@@ -112,6 +115,19 @@ def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[st
     except Exception as error:  # damaged archives raise almost anything
         raise _foreign(name, str(error) or type(error).__name__) from error
     return {key.removesuffix(".npy"): array for key, array in arrays.items()}, meta
+
+
+def packed(parts: Mapping[str, Stored]) -> Stored:
+    """Arrays and metadata of several results as those of one, by name."""
+    arrays = {f"{part}.{key}": v for part, (some, _) in parts.items() for key, v in some.items()}
+    return arrays, {part: about for part, (_, about) in parts.items()}
+
+
+def unpacked(part: str, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> Stored:
+    """One of the results that `packed` put together."""
+    start = f"{part}."
+    own = {key.removeprefix(start): v for key, v in arrays.items() if key.startswith(start)}
+    return own, meta[part]
 
 
 def is_stored(path: str | os.PathLike[str]) -> bool:

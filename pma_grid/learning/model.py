@@ -81,26 +81,17 @@ class Model:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything but the samples themselves to one .npz file that `load` reads back."""
         parts = {"flow": self.flow.storable(), "transport": self.transport.storable()}
-        arrays = {f"{part}.{k}": v for part, (some, _) in parts.items() for k, v in some.items()}
-        meta: dict[str, Any] = {part: about for part, (_, about) in parts.items()}
+        arrays, meta = storage.packed(parts)
         meta |= {"kind": "model", "names": list(self.names), "stats": self.stats}
         storage.save(path, arrays | {"masses": self.masses}, meta)
 
     @classmethod
     def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Model:
         """The model that `save` wrote, from the contents of its file."""
-        parts = {
-            part: {
-                name.removeprefix(f"{part}."): values
-                for name, values in arrays.items()
-                if name.startswith(f"{part}.")
-            }
-            for part in ("flow", "transport")
-        }
         kind = EntropicTransport if meta["transport"]["kind"] == "entropic" else Transport
         return cls(
-            Flow.from_stored(parts["flow"], meta["flow"]),
-            kind.from_stored(parts["transport"], meta["transport"]),
+            Flow.from_stored(*storage.unpacked("flow", arrays, meta)),
+            kind.from_stored(*storage.unpacked("transport", arrays, meta)),
             arrays["masses"],
             names=tuple(meta["names"]),
             stats=meta["stats"],

@@ -1,0 +1,199 @@
+"""The box of a posterior: where log f is within some nats of its maximum."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage, optimize
+
+from pma_grid.errors import InvalidInputError
+from pma_grid.grid import Grid
+from pma_grid.inference.counted import LogFunction
+from pma_grid.lattice import Array
+
+# The box holds all points so many nats below the maximum: second differences of the potential hold
+# no more, and of a Gaussian in the plane 3e-7 lies beyond.
+DEPTH = 15.0
+# Cells an axis of a scan, and the local maxima of it that are climbed.
+SCAN = {1: 1024, 2: 64, 3: 24}
+CLIMBED = 8
+# Scans at most; a box that shrinks by less than this factor is kept.
+MOST_SCANS, SHRINKS = 60, 0.9
+# Sides grow by this factor where the density has not fallen off at a face, and never beyond.
+GROWS, LARGEST = 2.0, 1e12
+# A law that fills less than this share of its box is not resolved by a grid on it.
+SLIVER = 2e-3
+
+Pair = tuple[float, float]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A box, and what is known of the density in it.
+
+    Attributes
+    ----------
+    lower, upper : ndarray, shape (d,)
+    top : float
+        Largest value of log f met.
+    modes : ndarray, shape (k, d)
+        Local maxima within `DEPTH` of it.
+    truncated : tuple of (axis, side)
+        Faces of the box given at which the density has not fallen off.
+    """
+
+    lower: Array
+    upper: Array
+    top: float
+    modes: Array
+    truncated: tuple[tuple[int, str], ...]
+
+
+def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found:
+    """The smallest box around {f >= max f - 15 nats}, by scans from coarse to fine.
+
+    Parameters
+    ----------
+    f : LogFunction
+    limits : ndarray, shape (2, d), optional
+        Lower and upper corners that the box stays in: the support, or a generous guess.
+    start : ndarray, shape (d,), optional
+        Where to climb from; the box then grows as long as it must.
+
+    Raises
+    ------
+    InvalidInputError
+        The density is zero wherever it was looked for, does not fall off, or is a sliver.
+    """
+    lower, upper = _first_box(f, start) if limits is None else (limits[0].copy(), limits[1].copy())
+    bounds = (np.full(lower.shape, -np.inf), np.full(lower.shape, np.inf))
+    if limits is not None:
+        bounds = (limits[0], limits[1])
+    modes = np.empty((0, lower.size)) if start is None else start[None]
+    for _ in range(MOST_SCANS):
+        scan = _Scan(f, lower, upper, modes, climb=len(modes) == 0 or start is not None)
+        modes, start = scan.modes, None
+        low, high = scan.bounding(bounds)
+        wide = (high - low) >= SHRINKS * (upper - lower)
+        grown = (low < lower) | (high > upper)
+        if (upper - lower).max() > LARGEST * (1 + np.abs(modes).max()):
+            break
+        if wide.all() and not grown.any():
+            if scan.share < SLIVER:
+                raise _sliver(scan.share)
+            return Found(lower, upper, scan.top, modes, _truncated(f, scan, bounds))
+        lower, upper = low, high
+    raise InvalidInputError(
+        f"log_density has not fallen by {DEPTH:g} nats in the box from {lower.tolist()} to "
+        f"{upper.tolist()}; a density that can be normalised must fall off: add a prior, or give "
+        "the box of its support"
+    )
+
+
+def _first_box(f: LogFunction, start: Array | None) -> tuple[Array, Array]:
+    """A small box around the point that Nelder and Mead's simplex climbs to."""
+    if start is None:
+        raise InvalidInputError(
+            "box and start are both None; give box=[(lower, upper), ...] around the density, or "
+            "a start to climb from"
+        )
+    if not np.isfinite(f.at(start[None])).all():
+        raise InvalidInputError(
+            f"start is {start.tolist()}, where the density is zero; climb from a point where it is "
+            "not"
+        )
+    peak = _climbed(f, start, np.full(start.shape, -np.inf), np.full(start.shape, np.inf))
+    reach = 1e-2 * (1 + np.abs(peak))
+    return peak - reach, peak + reach
+
+
+def _climbed(f: LogFunction, start: Array, lower: Array, upper: Array) -> Array:
+    """A local maximum in a box, by Nelder and Mead's simplex: no derivatives are asked for."""
+
+    def height(x: Array) -> float:
+        value = float(f.at(np.clip(x, lower, upper)[None])[0])
+        return -value if math.isfinite(value) else 1e300
+
+    found = optimize.minimize(
+        height, start, method="Nelder-Mead", options={"maxfev": 400 * start.size, "xatol": 1e-9}
+    )
+    return np.asarray(np.clip(found.x, lower, upper))
+
+
+class _Scan:
+    """log f at the cell centres of a coarse grid on a box, and at the modes known."""
+
+    def __init__(
+        self, f: LogFunction, lower: Array, upper: Array, modes: Array, *, climb: bool
+    ) -> None:
+        dim = lower.size
+        self.grid = Grid((SCAN[dim],) * dim, tuple(lower), tuple(upper))
+        self.values = f(*self.grid.coordinates())
+        if climb:
+            peaks = [_climbed(f, x, lower, upper) for x in self._peaks()]
+            modes = np.array([*modes, *peaks]).reshape(-1, dim)
+        inside = ((modes >= lower) & (modes <= upper)).all(axis=1)
+        heights = f.at(modes) if len(modes) else np.empty(0)
+        self.top = max(float(self.values.max()), float(heights.max(initial=-np.inf)))
+        if not math.isfinite(self.top):
+            raise InvalidInputError(
+                f"log_density is -inf wherever it was looked for, from {lower.tolist()} to "
+                f"{upper.tolist()}; the density must be positive somewhere: give a box around it, "
+                "or a start"
+            )
+        self.modes = modes[inside & (heights >= self.top - DEPTH)]
+        self.high = self.values >= self.top - DEPTH
+
+    def _peaks(self) -> Array:
+        """Cells that no neighbour exceeds, the highest first; also where all but a few are -inf."""
+        around = ndimage.maximum_filter(self.values, size=3, mode="nearest")
+        cells = np.argwhere((self.values >= around) & np.isfinite(self.values))
+        order = np.argsort(-self.values[tuple(cells.T)], kind="stable")[:CLIMBED]
+        axes = self.grid.axes
+        return np.array(
+            [[axes[i][k] for i, k in enumerate(cell)] for cell in cells[order]]
+        ).reshape(-1, self.grid.dim)
+
+    @property
+    def share(self) -> float:
+        """Of the cells within `DEPTH` of the maximum."""
+        return float(self.high.mean())
+
+    def bounding(self, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
+        """The box of all that is high, with a cell around it; beyond a face where that is high."""
+        low, high = np.array(self.grid.lower), np.array(self.grid.upper)
+        new_low, new_high = low.copy(), high.copy()
+        for axis, (x, h) in enumerate(zip(self.grid.axes, self.grid.spacing, strict=True)):
+            others = tuple(k for k in range(self.grid.dim) if k != axis)
+            reached = np.flatnonzero(self.high.any(axis=others))
+            places = [*x[reached], *self.modes[:, axis]]
+            new_low[axis], new_high[axis] = min(places) - 1.5 * h, max(places) + 1.5 * h
+            side = (high[axis] - low[axis]) * (GROWS - 1) / 2
+            if reached.size and reached[0] == 0:
+                new_low[axis] = low[axis] - side
+            if reached.size and reached[-1] == x.size - 1:
+                new_high[axis] = high[axis] + side
+        return np.maximum(new_low, bounds[0]), np.minimum(new_high, bounds[1])
+
+
+def _truncated(
+    f: LogFunction, scan: _Scan, bounds: tuple[Array, Array]
+) -> tuple[tuple[int, str], ...]:
+    """Faces of the box given that cut the density off."""
+    cut = []
+    for axis in range(scan.grid.dim):
+        for side, index, bound in (("lower", 0, bounds[0]), ("upper", -1, bounds[1])):
+            face = getattr(scan.grid, side)[axis]
+            if face == bound[axis] and np.take(scan.high, index, axis).any():
+                cut.append((axis, side))
+    return tuple(cut)
+
+
+def _sliver(share: float) -> InvalidInputError:
+    return InvalidInputError(
+        f"log_density is within {DEPTH:g} nats of its maximum in {100 * share:.2g} % of its box "
+        "only; a grid on the box does not resolve that: rotate or rescale the parameters (for "
+        "example by the Cholesky factor of their covariance), or treat the modes apart"
+    )

@@ -1,0 +1,118 @@
+"""`Evidence`: log Z, the bounds of it along the flow, and where its error comes from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from pma_grid.flow import State
+from pma_grid.lattice import Array
+from pma_grid.observables import Observable
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """log Z = log int exp(f), nats, with its error split.
+
+    Attributes
+    ----------
+    log_evidence : float
+        log of the mass in the box and of the tails beyond it.
+    limit : float
+        log of the sum of the cell masses, floors included: what the flow's bounds close in on.
+    lower, upper : float
+        Bounds at the end of the flow: the evidence lower bound (ELBO) of the law it ended with, and
+        its counterpart.
+    quadrature : float
+        Change of the mass in the box on a grid of half the spacing (or from one of twice it, where
+        that would take too many evaluations).
+    tail : float
+        What lies beyond the box, as log(1 + share): included in ``log_evidence``, unless it is the
+        bound that was given.
+    tail_error : float
+        How much of it is uncertain.
+    floor : float
+        log(1 + share) of the mass that raising the thinnest cells added to the flow's law.
+    gap : float
+        upper - lower, of the flow.
+    mass_constant : float
+        alpha of the last state: how well the grid resolves the flow; bounds are normalised by it.
+    truncated : tuple of (axis, side)
+        Faces of the box given that cut the density off.
+    """
+
+    log_evidence: float
+    limit: float
+    lower: float
+    upper: float
+    quadrature: float
+    tail: float
+    tail_error: float
+    floor: float
+    gap: float
+    mass_constant: float
+    truncated: tuple[tuple[int, str], ...] = ()
+
+    @property
+    def error(self) -> float:
+        """The sum of all parts of the error of ``log_evidence``."""
+        return self.quadrature + self.tail_error + self.floor + self.gap
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self) | {"error": self.error}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Evidence:
+        """From the output of `to_dict`."""
+        fields = {key: value for key, value in data.items() if key != "error"}
+        return cls(**fields | {"truncated": tuple(map(tuple, data["truncated"]))})
+
+
+def bounds(log_masses: Array) -> tuple[Observable, Observable]:
+    """The evidence sandwich at a state, from unnormalised log cell masses of the source.
+
+        evidence_lower = sum rho log(m / rho) <= log sum m <= sum mu log(m / rho) = evidence_upper
+
+    with mu = m / sum m: Jensen's inequality on the grid, for every rho.
+
+    References
+    ----------
+    Derived from du/dt = log(rho/mu): -du/dt plus a constant averages to either bound.
+    """
+
+    def log_ratio(state: State) -> Array:
+        """log(m / rho) at the cells."""
+        log_rho = np.log(state.operator.masses) + state.log_ratio
+        return np.asarray(log_masses - log_rho)
+
+    def evidence_lower(state: State) -> float:
+        """sum rho log(m / rho)."""
+        return float((state.masses * log_ratio(state)).sum())
+
+    def evidence_upper(state: State) -> float:
+        """sum mu log(m / rho)."""
+        return float((state.operator.masses * log_ratio(state)).sum())
+
+    return evidence_lower, evidence_upper
+
+
+def conjugate_bounds(limit: float) -> tuple[Observable, Observable]:
+    """The same for a flow on the base law's side, where the roles of rho and mu are exchanged.
+
+    log Z - KL of the pushed base law, in the normalised form: bounds close in on ``limit`` whether
+    the grid resolves the flow or not, which the mass constant says.
+    """
+
+    def evidence_lower(state: State) -> float:
+        """limit - KL(nu|rho)."""
+        return limit - float((state.operator.masses * (state.excess - state.log_ratio)).sum())
+
+    def evidence_upper(state: State) -> float:
+        """limit + KL(rho|nu)."""
+        x, excess = state.log_ratio, state.excess
+        return limit + float((state.operator.masses * (x + excess * (x - 1.0))).sum())
+
+    return evidence_lower, evidence_upper

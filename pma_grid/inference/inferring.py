@@ -1,0 +1,262 @@
+"""`infer`: a posterior from its unnormalised log-density, by the flow from a base law."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+
+from pma_grid import schedules
+from pma_grid.base_laws import base_law
+from pma_grid.density import Density
+from pma_grid.errors import ConvergenceError, InvalidInputError
+from pma_grid.evolution import evolve
+from pma_grid.flow import Flow
+from pma_grid.grid import Grid
+from pma_grid.inference.box import Found, find_box
+from pma_grid.inference.counted import LogFunction
+from pma_grid.inference.evidence import Evidence, bounds, conjugate_bounds
+from pma_grid.inference.integrals import Tail, log_cell_masses, tail
+from pma_grid.inference.posterior import Posterior
+from pma_grid.lattice import Array
+from pma_grid.observables import CHEAP
+from pma_grid.problem import Problem
+from pma_grid.schedules import Schedule, StateSchedule
+from pma_grid.stationary import solve
+from pma_grid.transport import Transport
+from pma_grid.validation import MAX_DIM, is_number
+
+CELLS = {1: 512, 2: 128, 3: 40}
+# Cells this many nats below the largest are raised to it for the flow.  det D2u is the ratio of the
+# posterior to the base law at the image: a Gaussian one, which falls off as well, allows for more.
+FLOOR = {"gaussian": 28.0}
+FLOOR_OTHERWISE = 14.0
+# The flow ends where the bounds of log Z are so close: the root of it is the residual.
+GAP = 1e-10
+# Steps of the default schedule over the product of the sides of the two boxes.
+FIRST, RATIO, LONGEST, MOST_STEPS = 1e-2, 3.0, 3.0, 60
+# The rule is doubled to see its error, or halved where doubling took more evaluations than this.
+MOST_EVALUATIONS = 3_000_000
+
+
+def infer(
+    log_density: Callable[..., Any],
+    box: Sequence[tuple[float, float]] | None = None,
+    *,
+    start: ArrayLike | None = None,
+    shape: int | Sequence[int] | None = None,
+    base: str | Density = "gaussian",
+    side: str = "source",
+    tail_bound: float | None = None,
+    schedule: Schedule | StateSchedule | None = None,
+    steps: int | None = None,
+    gap: float = GAP,
+    quadrature: int = 2,
+    names: Sequence[str] = (),
+    progress: bool = False,
+) -> Posterior:
+    """Posterior samples, moments and the evidence log Z of a density known up to a constant.
+
+    The flow du/dt = log(rho_u / mu) needs mu = exp(f) / Z up to Z alone; it brackets log Z on the
+    way, and its map takes a base law to the posterior.
+
+    Parameters
+    ----------
+    log_density : callable
+        ``f(*coordinates)`` with 1 to 3 arrays of one shape, by elements; -inf is density zero.
+    box : sequence of (lower, upper), optional
+        One pair an axis: the support, or any box that holds the law.  Within it the box
+        {f >= max f - 15 nats} is found and taken.
+    start : array_like, shape (d,), optional
+        Where to climb from if no box is given; the box then grows as long as the density has not
+        fallen off.
+    shape : int or sequence of int, optional
+        Cells an axis; default 512, 128 x 128, 40 x 40 x 40.
+    base : {"gaussian", "uniform"} or Density
+        The law that is drawn from.
+    side : {"source", "target"}
+        The grid that the flow is solved on: the posterior's, or the base law's.
+    tail_bound : float, optional
+        Bound of the mass beyond the box over that within; default: shells of boxes twice as large
+        each are integrated, as far as ``box`` goes.
+    schedule, steps
+        See `evolve`; by default growing steps until the bounds are within ``gap``.
+    gap : float
+        > 0, nats.
+    quadrature : int
+        Gauss points an axis in each cell: 2 makes log Z fourth order.
+    names : sequence of str, optional
+        Of the coordinates.
+    progress : bool
+        Show progress on standard error.
+
+    Returns
+    -------
+    Posterior
+        With ``evidence`` split into quadrature, tails, floors and the gap of the flow.
+
+    Raises
+    ------
+    InvalidInputError
+        The function gives NaN, +inf or a wrong shape, is -inf wherever it was looked for, does not
+        fall off, or fills a sliver of its box alone; or an argument is out of range.
+
+    Notes
+    -----
+    The limit of the bounds, the log of a sum over cells, is there before the flow: what the flow
+    adds is the law of the samples.  The bounds hold for the sum over cells; see `Evidence` for what
+    separates it from log Z.
+
+    Examples
+    --------
+    >>> import numpy as np, pma_grid as pma
+    >>> posterior = pma.infer(lambda x, y: -(x**2 + x * y + y**2), start=(1.0, 0.0), shape=64)
+    >>> bool(abs(posterior.log_evidence - np.log(2 * np.pi / np.sqrt(3))) < posterior.evidence.error)
+    True
+    >>> posterior.sample(1000, seed=0).shape
+    (1000, 2)
+    """
+    began = time.perf_counter()
+    f = LogFunction(log_density)
+    limits, origin = _checked_place(box, start)
+    _check_numbers(tail_bound, gap, side)
+    found = find_box(f, limits, origin)
+    grid = _grid(found, shape)
+    logs = log_cell_masses(f, grid, quadrature)
+    log_mass = float(logsumexp(logs))
+    beyond = tail(f, grid, log_mass, limits) if tail_bound is None else Tail(0.0, tail_bound)
+    nu = base_law(base, grid.shape)
+    depth = FLOOR.get(base, FLOOR_OTHERWISE) if isinstance(base, str) else FLOOR_OTHERWISE
+    raised = np.maximum(logs, logs.max() - depth)
+    limit = float(logsumexp(raised))
+    problem = Problem(Density(np.exp(raised - limit), grid), nu)
+    flow = _flow(problem, raised, limit, side, schedule, steps, gap, progress)
+    lower, upper = float(flow["evidence_lower"][-1]), float(flow["evidence_upper"][-1])
+    evidence = Evidence(
+        log_evidence=log_mass + math.log1p(beyond.share),
+        limit=limit,
+        lower=lower,
+        upper=upper,
+        quadrature=_quadrature_error(f, grid, log_mass, quadrature),
+        tail=math.log1p(beyond.share),
+        tail_error=math.log1p(beyond.error),
+        floor=max(0.0, limit - log_mass),
+        gap=upper - lower,
+        mass_constant=float(flow["mass_constant"][-1]),
+        truncated=found.truncated,
+    )
+    return Posterior(
+        flow, _transport(flow, problem), Density(np.exp(logs - log_mass), grid), evidence,
+        names=_checked_names(names, grid.dim), evaluations=f.evaluations, function=f,
+        stats={
+            "modes": found.modes.tolist(), "side": side, "base": nu.describe(),
+            "seconds": time.perf_counter() - began,
+        },
+    )  # fmt: skip
+
+
+def _flow(
+    problem: Problem, logs: Array, limit: float, side: str,
+    schedule: Schedule | StateSchedule | None, steps: int | None, gap: float, progress: bool,
+) -> Flow:  # fmt: skip
+    """The flow with its bounds of log Z."""
+    unit = math.prod(d.grid.volume ** (1 / d.dim) for d in (problem.source, problem.target))
+    return evolve(
+        problem,
+        schedule=schedule or schedules.geometric(FIRST * unit, RATIO, LONGEST * unit),
+        steps=MOST_STEPS if steps is None else steps,
+        tol=math.sqrt(gap) if steps is None else None,
+        record=(*CHEAP, *(bounds(logs) if side == "source" else conjugate_bounds(limit))),
+        side=side,  # type: ignore[arg-type]
+        progress=progress,
+    )
+
+
+def _transport(flow: Flow, problem: Problem) -> Transport:
+    """The flow's end, or what `solve` makes of it where the flow was stopped by a hard step."""
+    if flow.status.succeeded:
+        return flow.transport
+    try:
+        return solve(problem)
+    except ConvergenceError as error:
+        return error.result
+
+
+def _quadrature_error(f: LogFunction, grid: Grid, log_mass: float, quadrature: int) -> float:
+    """Change of log Z between the grid and one of half, or twice, its spacing."""
+    finer = tuple(2 * n for n in grid.shape)
+    if math.prod(finer) * quadrature**grid.dim > MOST_EVALUATIONS:
+        finer = tuple(max(1, n // 2) for n in grid.shape)
+    other = log_cell_masses(f, Grid(finer, grid.lower, grid.upper), quadrature)
+    return abs(float(logsumexp(other)) - log_mass)
+
+
+def _grid(found: Found, shape: int | Sequence[int] | None) -> Grid:
+    """Cells on the box found."""
+    dim = found.lower.size
+    cells = CELLS[dim] if shape is None else shape
+    counts = (cells,) * dim if isinstance(cells, int | np.integer) else tuple(cells)
+    if len(counts) != dim:
+        raise InvalidInputError(
+            f"shape is {counts} for {dim} coordinates; give one number of cells for each, or one "
+            "for all"
+        )
+    return Grid(counts, tuple(found.lower), tuple(found.upper))
+
+
+def _checked_place(
+    box: Sequence[tuple[float, float]] | None, start: ArrayLike | None
+) -> tuple[Array | None, Array | None]:
+    """Corners (2, d) and start (d,), either None."""
+    limits = origin = None
+    if box is not None:
+        try:
+            limits = np.array(box, float).T
+        except (TypeError, ValueError):
+            limits = np.empty(0)
+        valid = limits.ndim == 2 and limits.shape[0] == 2 and 1 <= limits.shape[1] <= MAX_DIM
+        if not (valid and np.isfinite(limits).all() and (limits[0] < limits[1]).all()):
+            raise InvalidInputError(
+                f"box is {box!r}; it must be a pair (lower, upper) of finite numbers for each of 1 "
+                f"to {MAX_DIM} coordinates: for example [(-5, 5), (0, 10)]"
+            )
+    if start is not None:
+        origin = np.atleast_1d(np.asarray(start, float))
+        wrong = origin.ndim != 1 or not 1 <= origin.size <= MAX_DIM
+        if wrong or not np.isfinite(origin).all():
+            raise InvalidInputError(
+                f"start is {start!r}; it must be a point of 1 to {MAX_DIM} finite coordinates"
+            )
+        if limits is not None and origin.size != limits.shape[1]:
+            raise InvalidInputError(
+                f"start has {origin.size} coordinates and box {limits.shape[1]}; they must agree"
+            )
+    return limits, origin
+
+
+def _check_numbers(tail_bound: object, gap: object, side: object) -> None:
+    """Ranges of the remaining arguments."""
+    if side not in ("source", "target"):
+        raise InvalidInputError(f"side is {side!r}; it must be 'source' or 'target'")
+    if not (is_number(gap) and 0 < float(gap) < math.inf):  # type: ignore[arg-type]
+        raise InvalidInputError(f"gap is {gap!r}; it must be a number of nats > 0: say 1e-8")
+    if tail_bound is not None and not (is_number(tail_bound) and 0 <= float(tail_bound) < math.inf):  # type: ignore[arg-type]
+        raise InvalidInputError(
+            f"tail_bound is {tail_bound!r}; it must be a share >= 0 of the mass in the box: 0 if "
+            "the density ends there"
+        )
+
+
+def _checked_names(names: Sequence[str], dim: int) -> tuple[str, ...]:
+    """One name a coordinate."""
+    given = tuple(str(name) for name in names)
+    if given and len(given) != dim:
+        raise InvalidInputError(
+            f"names has {len(given)} entries for {dim} coordinates; give one for each, or none"
+        )
+    return given or tuple(f"x{axis}" for axis in range(dim))

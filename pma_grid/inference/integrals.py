@@ -1,0 +1,101 @@
+"""Integrals of exp(f) by cells, in logarithms, and of its tails beyond a box."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from pma_grid.grid import Grid
+from pma_grid.inference.counted import LogFunction
+from pma_grid.lattice import Array
+
+# Cells an axis of a shell between two boxes, a quarter of them on either side.
+SHELL_CELLS = {1: 2048, 2: 128, 3: 32}
+# Shells are added until one holds less than this share of the mass, at most so many.
+NEGLIGIBLE, MOST_SHELLS = 1e-12, 40
+# Relative error that a shell on its coarse grid is granted.
+SHELL_ERROR = 0.25
+
+
+def log_cell_masses(f: LogFunction, grid: Grid, quadrature: int) -> Array:
+    """log of the integrals of exp(f) over the cells, by Gauss's rule of so many points an axis."""
+    nodes, weights = np.polynomial.legendre.leggauss(quadrature)
+    total = np.full(grid.shape, -np.inf)
+    for point in itertools.product(range(quadrature), repeat=grid.dim):
+        moved = [
+            x + 0.5 * nodes[k] * h for x, h, k in zip(grid.axes, grid.spacing, point, strict=True)
+        ]
+        values = f(*np.meshgrid(*moved, indexing="ij"))
+        np.logaddexp(total, values + np.log(np.prod(weights[list(point)] / 2)), out=total)
+    return total + math.log(grid.cell_volume)
+
+
+@dataclass(frozen=True)
+class Tail:
+    """The mass beyond a box over that within, and how much of it is uncertain."""
+
+    share: float
+    error: float
+
+
+def tail(f: LogFunction, grid: Grid, log_mass: float, limits: Array | None) -> Tail:
+    """Mass between the grid's box and ``limits``, in shells of boxes twice as large each.
+
+    Parameters
+    ----------
+    f : LogFunction
+    grid : Grid
+    log_mass : float
+        log of the mass in its box.
+    limits : ndarray, shape (2, d), optional
+        None: all of space.
+
+    Returns
+    -------
+    Tail
+        The error is a quarter of the shells, which are integrated coarsely, and the last shell once
+        more for what lies beyond it.
+    """
+    lower, upper = np.array(grid.lower), np.array(grid.upper)
+    total = last = 0.0
+    for _ in range(MOST_SHELLS):
+        half = 0.5 * (upper - lower)
+        low, high = lower - half, upper + half
+        if limits is not None:
+            low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
+        if not ((low < lower) | (high > upper)).any():
+            return Tail(total, SHELL_ERROR * total)
+        last = math.exp(_shell(f, (low, lower, upper, high)) - log_mass)
+        total += last
+        lower, upper = low, high
+        if last <= NEGLIGIBLE:
+            break
+    return Tail(total, SHELL_ERROR * total + last)
+
+
+def _shell(f: LogFunction, corners: tuple[Array, Array, Array, Array]) -> float:
+    """log of the mass between two boxes, one in the other, by midpoints."""
+    dim = corners[0].size
+    quarter = SHELL_CELLS[dim] // 4
+    centres, widths, inner = [], [], []
+    for axis in range(dim):
+        ends = [float(corner[axis]) for corner in corners]
+        parts = [
+            (np.linspace(a, b, count + 1), k == 1)
+            for k, (a, b, count) in enumerate(
+                zip(ends[:-1], ends[1:], (quarter, 2 * quarter, quarter), strict=True)
+            )
+            if b > a
+        ]
+        centres.append(np.concatenate([0.5 * (e[1:] + e[:-1]) for e, _ in parts]))
+        widths.append(np.concatenate([np.diff(e) for e, _ in parts]))
+        inner.append(np.concatenate([np.full(e.size - 1, middle) for e, middle in parts]))
+    outside = ~np.logical_and.reduce(np.meshgrid(*inner, indexing="ij"))
+    points = [c[outside] for c in np.meshgrid(*centres, indexing="ij")]
+    volumes = np.prod([w[outside] for w in np.meshgrid(*widths, indexing="ij")], axis=0)
+    values = f(*points)
+    return float(logsumexp(values, b=volumes)) if np.isfinite(values).any() else -math.inf

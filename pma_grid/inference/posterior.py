@@ -1,0 +1,252 @@
+"""`Posterior`: a law known up to a constant, as a density, a sampler and its evidence."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+
+from pma_grid import storage
+from pma_grid.density import Density
+from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.errors import InvalidInputError
+from pma_grid.flow import Flow
+from pma_grid.grid import Grid
+from pma_grid.inference.counted import LogFunction
+from pma_grid.inference.evidence import Evidence
+from pma_grid.lattice import Array
+from pma_grid.log_density import LogDensity
+from pma_grid.sampler import SMALLEST, Sampler
+from pma_grid.transport import Transport
+from pma_grid.validation import is_number
+
+
+@dataclass(frozen=True)
+class Importance:
+    """log Z from draws through the map and the user's function alone: a check, without the grid.
+
+    Attributes
+    ----------
+    log_evidence, standard_error : float
+        log of the mean weight, nats.
+    elbo, elbo_standard_error : float
+        Mean of the log-weights: a lower bound of log Z in the mean.
+    effective_sample_size : float
+        (sum w)^2 / sum w^2.
+    """
+
+    log_evidence: float
+    standard_error: float
+    elbo: float
+    elbo_standard_error: float
+    effective_sample_size: float
+
+
+class Posterior:
+    """What `infer` returns.
+
+    Attributes
+    ----------
+    flow : Flow
+        With the series "evidence_lower" and "evidence_upper".
+    transport : Transport
+        Its end: the source is the posterior, the target the base law.
+    density : Density
+        The posterior as cell averages, normalised.
+    evidence : Evidence
+    names : tuple of str
+        Of the coordinates.
+    evaluations : int
+        Points at which the log-density was asked for.
+    stats : dict
+    """
+
+    def __init__(
+        self, flow: Flow, transport: Transport, density: Density, evidence: Evidence, *,
+        names: tuple[str, ...], evaluations: int, stats: dict[str, Any] | None = None,
+        function: LogFunction | None = None,
+    ) -> None:  # fmt: skip
+        self.flow, self.transport, self.density = flow, transport, density
+        self.evidence, self.names, self.evaluations = evidence, names, evaluations
+        self.stats: dict[str, Any] = stats or {}
+        self._function = function
+
+    @property
+    def grid(self) -> Grid:
+        """The box that was found and its cells."""
+        return self.density.grid
+
+    @property
+    def log_evidence(self) -> float:
+        """log Z, nats; see ``evidence`` for its error."""
+        return self.evidence.log_evidence
+
+    @property
+    def converged(self) -> bool:
+        """Whether the transport stands for the posterior."""
+        return self.transport.status.succeeded
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Draws through the map, and what is known of them."""
+        return Sampler(self.transport)
+
+    def sample(self, n: int, *, seed: int | np.random.Generator) -> Array:
+        """n independent draws, (n, d)."""
+        return self.sampler.sample(n, seed=seed)
+
+    @cached_property
+    def _log_density(self) -> LogDensity:
+        lowest = SMALLEST / self.grid.volume
+        return LogDensity.of(Density(np.maximum(self.density.values, lowest), self.grid))
+
+    def log_density(self, points: ArrayLike) -> Array:
+        """log of the normalised posterior at points (m, d), by cubic interpolation on the grid."""
+        return self._log_density(points)
+
+    @property
+    def mean(self) -> Array:
+        """Posterior mean, (d,)."""
+        return self.density.mean()
+
+    @cached_property
+    def covariance(self) -> Array:
+        """Posterior covariance, (d, d), exact for the cell averages."""
+        masses = self.density.values * self.grid.cell_volume
+        x = self.grid.coordinates() - self.mean.reshape((-1,) + (1,) * self.grid.dim)
+        flat = x.reshape(self.grid.dim, -1)
+        within = np.diag(np.square(self.grid.spacing) / 12)
+        return np.asarray((flat * masses.ravel()) @ flat.T + within)
+
+    @property
+    def std(self) -> Array:
+        """Posterior standard deviations, (d,)."""
+        return np.asarray(np.sqrt(np.diag(self.covariance)))
+
+    def marginal(self, *axes: int) -> Density:
+        """The law of one or more coordinates, in the order of the axes.
+
+        Raises
+        ------
+        InvalidInputError
+            An axis does not exist, or occurs twice.
+        """
+        dim = self.grid.dim
+        if not axes or len(set(axes)) != len(axes) or any(a not in range(dim) for a in axes):
+            raise InvalidInputError(
+                f"axes are {axes!r}; they must be different axes among 0 to {dim - 1}: for example "
+                "marginal(0)"
+            )
+        kept = sorted(axes)
+        others = tuple(k for k in range(dim) if k not in axes)
+        values = self.density.values.sum(axis=others).transpose([kept.index(a) for a in axes])
+        sides = (self.grid.shape, self.grid.lower, self.grid.upper)
+        shape, lower, upper = (tuple(side[a] for a in axes) for side in sides)
+        return Density(values, Grid(tuple(map(int, shape)), lower, upper))
+
+    def quantile(self, p: float | Sequence[float], axis: int) -> Array:
+        """Quantiles of one coordinate's marginal, piecewise linear in the distribution function."""
+        levels = np.atleast_1d(np.asarray(p, float))
+        if not ((levels >= 0) & (levels <= 1)).all():
+            raise InvalidInputError(f"p is {p!r}; probabilities lie in [0, 1]: for example 0.5")
+        law = self.marginal(axis)
+        below = np.concatenate([[0.0], np.cumsum(law.values * law.grid.cell_volume)])
+        return np.interp(levels, below / below[-1], law.grid.faces[0])
+
+    def interval(self, axis: int, level: float = 0.95) -> tuple[float, float]:
+        """The central credible interval of one coordinate."""
+        if not (is_number(level) and 0 < level < 1):
+            raise InvalidInputError(
+                f"level is {level!r}; it must lie between 0 and 1, both excluded: for example 0.95"
+            )
+        low, high = self.quantile([0.5 - level / 2, 0.5 + level / 2], axis)
+        return float(low), float(high)
+
+    def importance(self, n: int, *, seed: int | np.random.Generator) -> Importance:
+        """Estimate log Z from draws through the map, weighted by exp(f) / rho.
+
+        Parameters
+        ----------
+        n : int
+            At least 2.
+        seed : int or numpy Generator
+
+        Notes
+        -----
+        rho at the draws is interpolated between cells, so that the estimate is biased by O(h^2)
+        besides its Monte-Carlo error.
+
+        Raises
+        ------
+        InvalidInputError
+            The posterior was loaded from a file, which does not hold the function.
+        """
+        if self._function is None:
+            raise InvalidInputError(
+                "this posterior has no log_density: files do not hold functions; call infer again"
+            )
+        if n < 2:
+            raise InvalidInputError(f"n is {n!r}; at least 2 draws are needed for an error")
+        x = self.sample(n, seed=seed)
+        logs = self._function.at(x) - self.sampler.log_density(x)
+        finite = logs[np.isfinite(logs)]
+        top = float(finite.max())
+        weights = np.exp(logs - top)
+        mean = float(weights.mean())
+        return Importance(
+            log_evidence=top + float(np.log(mean)),
+            standard_error=float(weights.std(ddof=1)) / mean / np.sqrt(n),
+            elbo=float(finite.mean()),
+            elbo_standard_error=float(finite.std(ddof=1) / np.sqrt(finite.size)),
+            effective_sample_size=float(np.exp(2 * logsumexp(logs) - logsumexp(2 * logs))),
+        )
+
+    def summary(self) -> dict[str, Any]:
+        """Moments, intervals and evidence, for a table or JSON."""
+        rows = {
+            name: {
+                "mean": float(self.mean[axis]), "std": float(self.std[axis]),
+                "median": float(self.quantile(0.5, axis)[0]), "interval": self.interval(axis),
+            }
+            for axis, name in enumerate(self.names)
+        }  # fmt: skip
+        return {
+            "parameters": rows, "evidence": self.evidence.to_dict(),
+            "evaluations": self.evaluations, "status": self.transport.status.name,
+            "flow": self.flow.status.name, "grid": self.grid.to_dict(), **self.stats,
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        rows = ", ".join(
+            f"{name} = {m:.4g} +- {s:.2g}"
+            for name, m, s in zip(self.names, self.mean, self.std, strict=True)
+        )
+        return f"<Posterior {rows}; log Z = {self.log_evidence:.6g} +- {self.evidence.error:.1g}>"
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything but the function to one .npz file that `load` reads back."""
+        parts = {"flow": self.flow.storable(), "transport": self.transport.storable()}
+        arrays, meta = storage.packed(parts)
+        meta |= {
+            "kind": "posterior", "names": list(self.names), "evaluations": self.evaluations,
+            "evidence": self.evidence.to_dict(), "grid": self.grid.to_dict(), "stats": self.stats,
+        }  # fmt: skip
+        storage.save(path, arrays | {"density": self.density.values}, meta)
+
+    @classmethod
+    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Posterior:
+        """The posterior that `save` wrote, from the contents of its file."""
+        kind = EntropicTransport if meta["transport"]["kind"] == "entropic" else Transport
+        return cls(
+            Flow.from_stored(*storage.unpacked("flow", arrays, meta)),
+            kind.from_stored(*storage.unpacked("transport", arrays, meta)),
+            Density(arrays["density"], Grid.from_dict(meta["grid"])),
+            Evidence.from_dict(meta["evidence"]),
+            names=tuple(meta["names"]), evaluations=meta["evaluations"], stats=meta["stats"],
+        )  # fmt: skip

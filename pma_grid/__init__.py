@@ -53,7 +53,7 @@ _EXPORTS = {
 }
 _MODULES = (
     "cases", "claims", "convergence", "inference", "learning", "observables", "oracles", "peers",
-    "plotting", "schedules", "theory",
+    "plotting", "quality", "schedules", "theory",
 )  # fmt: skip
 __all__ = ["__version__", *sorted([*_EXPORTS, *_MODULES])]
 

@@ -68,7 +68,7 @@ ROWS = (
     ("evolution", "entropic_flow"),
     # precompile: compiles the kernels, nothing else
     # comparison: a module named compare would hide the function
-    ("theory", "convergence", "comparison", "pairwise", "precompile"),
+    ("theory", "convergence", "comparison", "pairwise", "precompile", "quality"),
     # learning, inference: flows towards laws known through points or up to a constant
     ("learning", "inference"),
     # loading: reads every kind of result, so it knows them all

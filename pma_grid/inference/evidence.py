@@ -26,15 +26,16 @@ class Evidence:
         Bounds at the end of the flow: the evidence lower bound (ELBO) of the law it ended with, and
         its counterpart.
     quadrature : float
-        Change of the mass in the box on a grid of half the spacing (or from one of twice it, where
-        that would take too many evaluations).
+        Twice the change of the mass in the box on a grid of half the spacing (or from one of twice
+        it, where that would take too many evaluations).
     tail : float
         What lies beyond the box, as log(1 + share): included in ``log_evidence``, unless it is the
         bound that was given.
     tail_error : float
         How much of it is uncertain.
     floor : float
-        log(1 + share) of the mass that raising the thinnest cells added to the flow's law.
+        log(1 + share) of the mass that raising the thinnest cells added to the law of the flow and
+        its samples: ``limit`` less the log of the mass in the box.
     gap : float
         upper - lower, of the flow.
     mass_constant : float
@@ -57,8 +58,8 @@ class Evidence:
 
     @property
     def error(self) -> float:
-        """The sum of all parts of the error of ``log_evidence``."""
-        return self.quadrature + self.tail_error + self.floor + self.gap
+        """quadrature + tail_error + gap: of ``log_evidence``, which has no floors in it."""
+        return self.quadrature + self.tail_error + self.gap
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -157,7 +157,7 @@ class Posterior:
             raise InvalidInputError(f"p is {p!r}; probabilities lie in [0, 1]: for example 0.5")
         law = self.marginal(axis)
         below = np.concatenate([[0.0], np.cumsum(law.values * law.grid.cell_volume)])
-        return np.interp(levels, below / below[-1], law.grid.faces[0])
+        return np.asarray(np.interp(levels, below / below[-1], law.grid.faces[0]))
 
     def interval(self, axis: int, level: float = 0.95) -> tuple[float, float]:
         """The central credible interval of one coordinate."""

@@ -18,9 +18,9 @@ from pma_grid.learning.score import log_score, projected, score_field
 from pma_grid.validation import is_number
 
 # Learned log-densities are cut so many nats below their maximum.  det D2u is mu / nu(grad u): from
-# about 15 nats on second differences of u drown in rounding, and from 10 on implicit steps from the
-# affine map are hard to solve.  Where data leave most of their box empty it gets 1e-4 of the mass.
-DEPTH = 10.0
+# about 15 nats on second differences of u drown in rounding, and from 12 on implicit steps from the
+# affine map are hard to solve.  Where data leave most of their box empty it gets 4e-5 of the mass.
+DEPTH = 12.0
 
 
 class Estimator(Protocol):

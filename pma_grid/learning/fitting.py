@@ -18,7 +18,6 @@ from pma_grid.learning.running import Ended, LearnedRun
 from pma_grid.learning.selection import Selection, select
 from pma_grid.marching import check_ends
 from pma_grid.observables import CHEAP, Observable
-from pma_grid.problem import Problem
 from pma_grid.samples import Samples
 from pma_grid.schedules import Schedule, StateSchedule
 from pma_grid.stationary import solve
@@ -37,7 +36,7 @@ def fit(
     *,
     shape: int | Sequence[int] | None = None,
     box: Sequence[tuple[float, float]] | None = None,
-    base: str | Density = "uniform",
+    base: str | Density = "gaussian",
     held_out: float = 0.2,
     seed: int = 0,
     relearn: bool = False,
@@ -65,8 +64,8 @@ def fit(
         Cells an axis; default 512, 128 x 128, 32 x 32 x 32.
     box : sequence of (lower, upper), optional
         Default: the range of the samples, widened.
-    base : {"uniform", "gaussian"} or Density
-        What `Model.sample` draws from.
+    base : {"gaussian", "uniform"} or Density
+        What `Model.sample` draws from.  log mu is learned against the uniform law all the same.
     held_out : float in (0, 1)
         Share of the samples that chooses the strength of the regularisation (and when to stop, if
         ``relearn``).  All of them are then learned from with it.
@@ -83,7 +82,7 @@ def fit(
         Most steps to take.
     truth : Density, optional
         mu itself on the grid of the samples, for what is recorded: series then compare with it (cut
-        10 nats below its maximum, as what is learned is), and those that `learned_regret` reads are
+        12 nats below its maximum, as what is learned is), and those that `learned_regret` reads are
         recorded too.  It is not learned from.
     record : sequence of str or callable
         See `evolve`.  Without ``truth`` mu in these is the first learned law.
@@ -137,7 +136,7 @@ def fit(
     )  # fmt: skip
     chosen: Selection | None = None
     if estimator.strength is None:
-        chosen = select(estimator, samples, run.start_masses(), held_out=held_out, seed=seed)
+        chosen = select(estimator, samples, run.uniform(), held_out=held_out, seed=seed)
         run = run.with_estimator(chosen.estimator)
     boosts: dict[str, Any] = {}
     if relearn and not explicit:
@@ -179,11 +178,10 @@ def _transport(ended: Ended, steps: int | None) -> tuple[Transport, str]:
     the learned law to `solve`.
     """
     flow = ended.flow
-    wanted = steps is not None or ended.settled
-    if wanted or not isinstance(ended.learned, Problem):
+    if steps is not None or ended.settled:
         assert flow.potential is not None
-        problem = ended.learned or flow.oriented
-        return Transport(problem, flow.potential, status=flow.status, stats=flow.stats), "flow"
+        ot = Transport(ended.learned, flow.potential, status=flow.status, stats=flow.stats)
+        return ot, "flow"
     try:
         return solve(ended.learned, initial=flow.potential), "solve"
     except ConvergenceError as error:

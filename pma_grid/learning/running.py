@@ -22,7 +22,6 @@ from pma_grid.learning.steps import (
     LearnedExplicit,
     LearnedImplicit,
     LearnedState,
-    begin_learned,
     towards,
 )
 from pma_grid.marching import gather, march
@@ -55,7 +54,7 @@ class Ended:
     """A learned flow, the problem of the law it ended with, and whether it got there."""
 
     flow: Flow
-    learned: Problem | None
+    learned: Problem
     settled: bool
 
 
@@ -76,11 +75,10 @@ class LearnedRun:
         """The same run with another estimator."""
         return dataclasses.replace(self, estimator=estimator)
 
-    def start_masses(self) -> Array:
-        """rho_0: the cell masses of the base law, stretched from box to box."""
-        return self._start_state(
-            Density(np.ones(self.samples.grid.shape), self.samples.grid)
-        ).masses
+    def uniform(self) -> Array:
+        """The cell masses that log mu is learned against at first: none is empty, whatever nu."""
+        grid = self.samples.grid
+        return np.full(grid.shape, 1.0 / grid.size)
 
     def flow(
         self,
@@ -91,10 +89,14 @@ class LearnedRun:
         progress: bool = False,
     ) -> Ended:
         """The flow learned from ``masses``; held-out points end it where they stop to gain."""
-        state = self._begin(masses)
+        learned = self.estimator.learn(masses, self.uniform(), self.samples.grid)
+        state = self._begin(learned)
         anew = self.relearn or self.explicit
-        kind = LearnedExplicit if self.explicit else LearnedImplicit
-        scheme = kind(self.estimator, masses, relearn=anew)
+        scheme: LearnedImplicit | LearnedExplicit
+        if self.explicit:
+            scheme = LearnedExplicit(self.estimator, masses)
+        else:
+            scheme = LearnedImplicit(self.estimator, masses, relearn=anew, learned=learned)
         schedule = self.schedule or self._default_schedule(anew)
         recorder = Recorder(
             state.operator.problem, scheme, repr(schedule), "source",
@@ -102,17 +104,9 @@ class LearnedRun:
         )  # fmt: skip
         most = MOST_STEPS if steps is None else int(steps)
         states = march(state, scheme, schedule, steps=most, time=None, tol=None)
-        states = (
-            _until_no_gain(states, held_out) if held_out is not None else _until_settled(states)
-        )
+        ending = _until_settled(states) if held_out is None else _until_no_gain(states, held_out)
         flow = gather(
-            states,
-            recorder,
-            steps=most,
-            time=None,
-            tol=None,
-            progress=progress,
-            met=_settled_status,
+            ending, recorder, steps=most, time=None, tol=None, progress=progress, met=_as_it_ends
         )
         last = recorder.state
         settled = not anew and _is_settled(last)
@@ -120,23 +114,16 @@ class LearnedRun:
             flow = dataclasses.replace(flow, status=Status.CONVERGED)
         elif _is_hard(last):
             flow = dataclasses.replace(flow, status=Status.STEP_FAILED)
-        learned = last.learned if isinstance(last, LearnedState) else None
-        problem = None if learned is None else towards(learned, state.operator.problem)
-        return Ended(flow, problem, settled)
+        reached = last.learned if isinstance(last, LearnedState) else learned
+        return Ended(flow, towards(reached, state.operator.problem), settled)
 
-    def _start_state(self, mu: Density) -> State:
-        """The affine map as the start of a flow of mu."""
-        return begin(Problem(mu, self.nu), None, "source", None)
-
-    def _begin(self, masses: Array) -> State:
-        """The start: compared with the truth, or with what is learned first."""
+    def _begin(self, learned: Array) -> State:
+        """The affine map, compared with the truth or with what is learned first."""
+        logs = learned
         if self.truth is not None:
             logs = limited(np.log(np.maximum(self.truth.values, SMALLEST)))
-            return self._start_state(Density(np.exp(logs), self.truth.grid))
-        grid = self.samples.grid
-        learned = self.estimator.learn(masses, self.start_masses(), grid)
-        flat = Problem(Density(np.ones(grid.shape), grid), self.nu)
-        return begin_learned(self._start_state(towards(learned, flat).source), learned)
+        mu = Density(np.exp(logs), self.samples.grid)
+        return begin(Problem(mu, self.nu), None, "source", None)
 
     def _default_schedule(self, anew: bool) -> Schedule:
         """Steps in units of the product of the two boxes' sides, the unit of potentials."""
@@ -204,6 +191,6 @@ def _until_no_gain(states: Iterator[State], held_out: Array) -> Iterator[State]:
             return
 
 
-def _settled_status(_: State) -> Status:
-    """How a flow with a tolerance ends; learned flows have none of their own."""
-    return Status.CONVERGED
+def _as_it_ends(_: State) -> Status:
+    """What `gather` asks where a tolerance is met; learned flows look at their inner state."""
+    return Status.COMPLETED

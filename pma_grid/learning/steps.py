@@ -75,12 +75,15 @@ class LearnedImplicit:
     relearn : bool
         Learn again before every step, relative to the rho reached, or once, at the start.  Learning
         again is boosting: it overfits unless it is stopped.
+    learned : ndarray, optional
+        log mu_hat learned beforehand; None: learned against the rho of the first state.
     solver : ImplicitEuler
     """
 
     estimator: Learns
     masses: Array
     relearn: bool = False
+    learned: Array | None = None
     solver: ImplicitEuler = field(default_factory=ImplicitEuler)
 
     name = "learned_implicit"
@@ -115,7 +118,9 @@ class LearnedImplicit:
             return state.inner, state.learned
         grid = state.operator.problem.source.grid
         before = state.learned if isinstance(state, LearnedState) else None
-        learned = self.estimator.learn(self.masses, state.masses, grid, start=before)
+        learned = self.learned
+        if learned is None or self.relearn:
+            learned = self.estimator.learn(self.masses, state.masses, grid, start=before)
         operator = ParabolicOperator(towards(learned, state.operator.problem))
         operator.follow(parabolic(state))
         operator.work = state.operator.work  # one count for all flows of this one
@@ -175,11 +180,6 @@ def towards(learned: Array, problem: Problem) -> Problem:
 def log_masses(state: State) -> Array:
     """log rho at the cells, rho the masses of a state, without their underflow."""
     return np.asarray(np.log(state.operator.masses) + state.log_ratio)
-
-
-def begin_learned(state: State, learned: Array) -> LearnedState:
-    """The start of a flow whose reference is the very law learned there."""
-    return _as_learned(state, learned=learned, inner=state)
 
 
 def _as_learned(state: State, **learned: Any) -> LearnedState:

@@ -6,12 +6,14 @@ computed with it does not depend on the units of the data.
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 from scipy.sparse import linalg
+from threadpoolctl import threadpool_limits
 
 from pma_grid.lattice import Array
 from pma_grid.linsolve.amg import reproducible, silent
@@ -20,14 +22,28 @@ from pma_grid.linsolve.amg import reproducible, silent
 LOWEST_WEIGHT = 1e-9
 COARSEST = 50
 MOST_ITERATIONS = 200
+# The true residual may be this much above the one kept track of.
+DRIFT = 2.0
 
 
 @dataclass(frozen=True)
 class EllipticResult:
-    """A solution, of the right side's shape, and how it was reached."""
+    """A solution, of the right side's shape, and how it was reached.
+
+    Attributes
+    ----------
+    x : ndarray
+    iterations : int
+    residual : float
+        |b - A x| / |b| in the Euclidean norm, computed afresh.
+    converged : bool
+        Whether that residual is as small as asked for: the one that the iterations keep track of
+        goes on falling where rounding holds up the true one.
+    """
 
     x: Array
     iterations: int
+    residual: float
     converged: bool
 
 
@@ -125,7 +141,7 @@ def poisson(weighted: sparse.csr_array, rhs: Array, *, rtol: float = 1e-10) -> E
         return np.asarray(out - out.mean())
 
     found = conjugate_gradients(weighted, centred, precondition, rtol=rtol)
-    return EllipticResult(found.x - found.x.mean(), found.iterations, found.converged)
+    return dataclasses.replace(found, x=found.x - found.x.mean())
 
 
 def conjugate_gradients(
@@ -138,16 +154,27 @@ def conjugate_gradients(
         count[0] += 1
 
     operator = linalg.LinearOperator((n, n), matvec=precondition, dtype=float)
-    x, info = linalg.cg(
-        matrix, rhs, rtol=rtol, atol=0.0, M=operator, maxiter=MOST_ITERATIONS, callback=step
-    )
-    return EllipticResult(x, count[0], info == 0)
+    # BLAS threads wait for one another longer than such short vectors take
+    with threadpool_limits(1, user_api="blas"):
+        x, info = linalg.cg(
+            matrix, rhs, rtol=rtol, atol=0.0, M=operator, maxiter=MOST_ITERATIONS, callback=step
+        )
+    whole = float(np.linalg.norm(rhs))
+    residual = float(np.linalg.norm(rhs - matrix @ x)) / whole if whole > 0 else 0.0
+    return EllipticResult(x, count[0], residual, bool(info == 0 and residual <= DRIFT * rtol))
 
 
 def _v_cycle(matrix: sparse.csr_matrix) -> Any:
-    """One V-cycle of classical AMG, which needs no tuning for M-matrices."""
+    """One V-cycle of classical AMG.
+
+    The second pass of the coarsening sees to it that fine points which depend on each other share
+    a coarse one, as classical interpolation assumes.  Without it the iterations for weights that
+    jump from face to face grow with the grid: 16, 22, 33 at 32^2, 64^2, 128^2, with it 9, 10, 11.
+    """
     import pyamg
 
     with reproducible(), silent():
-        hierarchy = pyamg.ruge_stuben_solver(matrix, max_coarse=COARSEST, coarse_solver="pinv")
+        hierarchy = pyamg.ruge_stuben_solver(
+            matrix, CF=("RS", {"second_pass": True}), max_coarse=COARSEST, coarse_solver="pinv"
+        )
         return hierarchy.aspreconditioner(cycle="V")

@@ -213,7 +213,7 @@ def _points(points: ArrayLike, name: str) -> Array:
     good = array.dtype.kind in "biuf" and array.ndim == 2 and len(array) >= 2
     if not good or not np.isfinite(array).all():
         raise InvalidInputError(
-            f"{name} has shape {array.shape} and dtype {array.dtype}, or values that are not finite; "
+            f"{name} has shape {array.shape} and dtype {array.dtype}, or values not finite; "
             "at least two points of real coordinates are needed, one row each: drop bad rows"
         )
     return array.astype(float)

@@ -20,7 +20,8 @@ ROWS = (
     # lattice: index bookkeeping between kernels and everything that calls them
     # progress: a terminal line; knows no solver
     ("averaging", "lattice", "sums", "progress", "readers", "schedules", "storage", "validation"),
-    ("smoothing",),  # cosine transforms of fields
+    # smoothing: cosine transforms of fields; tables: points in files
+    ("smoothing", "tables"),
     ("grid",),  # takes the largest number of axes from validation
     # domains: convex sets cut the cells of a grid
     # samples: points of an unknown law on a grid

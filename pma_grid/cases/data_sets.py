@@ -190,7 +190,7 @@ def circles() -> DataSet:
         r = np.hypot(x, y)[None]
         around = radii.reshape((2,) + (1,) * (r.ndim - 1))
         bessel = ive(0, r * around / noise**2)  # scaled: without e^{r R / s^2}
-        return _normal((r - around) ** 2, noise**2, 2) + np.log(bessel)
+        return np.asarray(_normal((r - around) ** 2, noise**2, 2) + np.log(bessel))
 
     def draw(generator: np.random.Generator, labels: Array) -> Array:
         angle = 2 * math.pi * generator.random(len(labels))

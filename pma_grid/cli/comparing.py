@@ -160,14 +160,14 @@ def _nothing_to_solve(asked: Entropic, size: int | None, boxes: Any, floors: Any
 
 def _saved(files: tuple[str, ...]) -> tuple[list[str], list[Transport]]:
     """Results by the names of their files."""
-    from pma_grid.flow import Flow
     from pma_grid.loading import load
+    from pma_grid.transport import Transport
 
     twice = next((file for file in files if files.count(file) > 1), None)
     if twice is not None:
         raise InvalidInputError(f"{twice} is given twice; rows have the names of files: omit one")
     found = [load(file) for file in files]
-    return list(files), [r.transport if isinstance(r, Flow) else r for r in found]
+    return list(files), [r if isinstance(r, Transport) else r.transport for r in found]
 
 
 def _problem(

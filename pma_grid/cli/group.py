@@ -15,6 +15,8 @@ from pma_grid import __version__
 from pma_grid.cli.comparing import compare
 from pma_grid.cli.entropic import sinkhorn
 from pma_grid.cli.flows import evolve
+from pma_grid.cli.generating import fit, sample
+from pma_grid.cli.inferring import infer
 from pma_grid.cli.outcome import DONE
 from pma_grid.cli.results import info, plot
 from pma_grid.cli.solving import demo, solve
@@ -61,12 +63,18 @@ def cli() -> None:
     pma-grid evolve a.npy b.npy -o flow.npz    the parabolic flow to the same solution
     pma-grid sinkhorn a.npy b.npy -o sk.npz    entropic optimal transport
     pma-grid compare a.npy b.npy --eps 0.01    with Sinkhorn, and with other packages
+    pma-grid fit points.csv -o model.npz       learn the law of samples
+    pma-grid sample model.npz -n 9 -o new.csv  draw from what was learned, or solved
+    pma-grid infer f.py:log_f --box '-9,9' -o posterior.npz
+                                               samples and evidence of a log-density
     pma-grid plot ot.npz -o ot.png             a picture of a result
     pma-grid validate                          the claims of the theory, checked with numbers
     """
 
 
-for command in (demo, solve, evolve, sinkhorn, compare, study, validate, plot, info):
+for command in (
+    demo, solve, evolve, sinkhorn, compare, study, validate, fit, sample, infer, plot, info,
+):  # fmt: skip
     cli.add_command(command)
 
 

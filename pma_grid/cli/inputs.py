@@ -44,6 +44,18 @@ def _box(_: click.Context, parameter: click.Parameter, value: str | None) -> Any
     return pairs
 
 
+def point(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Parse "0.5,2" into coordinates."""
+    if value is None:
+        return None
+    try:
+        return [float(c) for c in value.split(",")]
+    except ValueError:
+        raise click.BadParameter(
+            f"{value!r} is no point; give its coordinates, as in '0.5,2'", param=parameter
+        ) from None
+
+
 def _corners(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Parse "0,0 1,0 0,1" into corners."""
     if value is None:
@@ -92,9 +104,13 @@ def floors(command: Command) -> Command:
 def boxes(command: Command) -> Command:
     """The options that say where two densities live."""
     for name in ("target", "source"):
-        command = click.option(f"--box-{name}", callback=_box, help=f"Box of the {name}, 'lo,hi' "
-                               "an axis.")(command)  # fmt: skip
+        command = box(f"--box-{name}", f"Box of the {name}, 'lo,hi' an axis.")(command)
     return command
+
+
+def box(name: str, text: str) -> Callable[[Command], Command]:
+    """An option for a box."""
+    return click.option(name, callback=_box, help=text, metavar="'LO,HI ...'")
 
 
 def check_inputs(inputs: Iterable[str], outputs: Iterable[str | None]) -> None:
@@ -122,7 +138,7 @@ def read_problem(
     from pma_grid.problem import Problem
 
     pair = [
-        _density(name, path, box, floor)
+        read_density(name, path, box, floor)
         for name, path, box, floor in zip(
             ("source", "target"), (source, target), boxes, floors, strict=True
         )
@@ -141,7 +157,7 @@ def read_problem(
         raise InvalidInputError(f"--target-polygon: {error}") from None
 
 
-def _density(name: str, path: str, box: Any, floor: float | None) -> Density:
+def read_density(name: str, path: str, box: Any, floor: float | None) -> Density:
     """A density from a file; errors name the file."""
     from pma_grid.density import Density
     from pma_grid.grid import Grid
@@ -159,13 +175,16 @@ def _density(name: str, path: str, box: Any, floor: float | None) -> Density:
 
 def read_initial(path: str) -> Transport | Flow | Array:
     """A saved result, or an array."""
+    from pma_grid.flow import Flow
     from pma_grid.loading import load
     from pma_grid.readers import read_array
+    from pma_grid.transport import Transport
 
     foreign: InvalidInputError | None = None
     if path.lower().endswith(".npz"):
         try:
-            return load(path)
+            found = load(path)
+            return found if isinstance(found, Transport | Flow) else found.transport
         except InvalidInputError as error:
             foreign = error
     try:

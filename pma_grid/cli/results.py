@@ -14,12 +14,15 @@ from pma_grid.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from pma_grid.flow import Flow
+    from pma_grid.inference.posterior import Posterior
+    from pma_grid.learning.model import Model
     from pma_grid.transport import Transport
 
 # What can be drawn; the first is the default.
 TRANSPORT_KINDS = ("poster", "map", "interpolation", "history")
 FLOW_KINDS = ("panel", "kl", "history", "animation")
-KINDS = tuple(dict.fromkeys(TRANSPORT_KINDS + FLOW_KINDS))
+LAW_KINDS = ("page", *TRANSPORT_KINDS)
+KINDS = tuple(dict.fromkeys(TRANSPORT_KINDS + FLOW_KINDS + LAW_KINDS))
 # Series drawn by the two kinds of history: those that fall to zero share a logarithmic axis.
 ENTROPIES = ("kl", "reverse_kl", "symmetrised_kl")
 FALLING = (*ENTROPIES, "tv", "chi2", "dissipation", "bregman")
@@ -29,10 +32,11 @@ FALLING = (*ENTROPIES, "tv", "chi2", "dissipation", "bregman")
 @click.argument("result")
 @click.option("-o", "--output", required=True, metavar="FILE", help="Picture or film to write.")
 @click.option("--kind", type=click.Choice(KINDS), help="What to draw: of a transport poster, map, "
-              "interpolation, history; of a flow panel, kl, history, animation.  [default: the "
-              "first; kl of a flow without snapshots; animation for .gif and .mp4]")  # fmt: skip
+              "interpolation, history; of a flow panel, kl, history, animation; of a model or "
+              "posterior page, or as of a transport.  [default: the first; kl of a flow without "
+              "snapshots; animation for .gif and .mp4]")  # fmt: skip
 def plot(result: str, output: str, kind: str | None) -> int:
-    """Draw a RESULT (.npz of `solve`, `demo`, `evolve` or `sinkhorn`) to a picture or film.
+    """Draw a RESULT to a picture or film: a .npz of any command that writes one.
 
     \b
     pma-grid plot ot.npz -o ot.png --kind interpolation
@@ -44,22 +48,32 @@ def plot(result: str, output: str, kind: str | None) -> int:
     inputs.check_inputs((result,), (drawn,))
     from pma_grid.flow import Flow
     from pma_grid.loading import load
+    from pma_grid.transport import Transport
 
     found = load(result)
     if kind is None and isinstance(found, Flow) and not (film or found.snapshots):
         kind = "kl"
-    chosen = _kind(kind, film, isinstance(found, Flow), result)
+    chosen = _kind(kind, film, _what(found), result)
     if isinstance(found, Flow):
         _draw_flow(found, chosen, drawn)
+    elif chosen == "page":
+        _draw_page(found, drawn)  # type: ignore[arg-type]
     else:
-        _draw_transport(found, chosen, drawn)
+        ot = found if isinstance(found, Transport) else found.transport
+        _draw_transport(ot, chosen, drawn)
     click.echo(drawn)
     return DONE
 
 
-def _kind(kind: str | None, film: bool, flow: bool, result: str) -> str:
+def _what(found: object) -> str:
+    """flow, model, posterior or transport."""
+    name = type(found).__name__.lower()
+    return name if name in ("flow", "model", "posterior") else "transport"
+
+
+def _kind(kind: str | None, film: bool, word: str, result: str) -> str:
     """What to draw, checked against what the file holds and the ending of the output."""
-    word, kinds = ("flow", FLOW_KINDS) if flow else ("transport", TRANSPORT_KINDS)
+    kinds = {"flow": FLOW_KINDS, "transport": TRANSPORT_KINDS}.get(word, LAW_KINDS)
     chosen = kind or ("animation" if film else kinds[0])
     if chosen not in kinds:
         what = "a film" if chosen == "animation" else f"--kind {chosen}"
@@ -71,6 +85,13 @@ def _kind(kind: str | None, film: bool, flow: bool, result: str) -> str:
         endings = inputs.FILMS if chosen == "animation" else inputs.PICTURES
         raise InvalidInputError(f"--kind {chosen} is written as {', '.join(endings)}; change -o")
     return chosen
+
+
+def _draw_page(law: Model | Posterior, path: str) -> None:
+    from pma_grid import plotting
+
+    page = plotting.model(law) if _what(law) == "model" else plotting.posterior(law)  # type: ignore[arg-type]
+    plotting.save(page, path)
 
 
 def _draw_transport(ot: Transport, kind: str, path: str) -> None:
@@ -113,14 +134,22 @@ def info(result: str, series: bool, as_json: bool) -> int:
     pma-grid info sk.npz
     """
     from pma_grid.assessment import assess
-    from pma_grid.cli import flow_report, transport_report
+    from pma_grid.cli import flow_report, generative_report, transport_report
     from pma_grid.flow import Flow
+    from pma_grid.inference.posterior import Posterior
+    from pma_grid.learning.model import Model
     from pma_grid.loading import load
 
     found = load(result)
     if isinstance(found, Flow):
         figures = flow_report.summary(found, series=series)
         text = flow_report.table(found, [])
+    elif isinstance(found, Model):
+        figures = generative_report.model_summary(found)
+        text = generative_report.model_table(found, [])
+    elif isinstance(found, Posterior):
+        figures = {"kind": "posterior"} | found.summary()
+        text = generative_report.posterior_table(found, [])
     else:
         if "assessment" not in found.stats:
             assess(found)

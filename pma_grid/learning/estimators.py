@@ -112,8 +112,8 @@ class Logistic(_OneStrength):
         _one_of("penalty", self.penalty, ("h2", "h1"))
 
     def strengths(self) -> Array:
-        """1e-11 ... 1 (H1: 1e-5 ... 10), by factors of 10^{1/2}."""
-        low, high = (-11.0, 0.0) if self.penalty == "h2" else (-5.0, 1.0)
+        """1e-11 ... 0.01 (H1: 1e-5 ... 1), by factors of 10^{1/2}."""
+        low, high = (-11.0, -2.0) if self.penalty == "h2" else (-5.0, 0.0)
         return np.logspace(low, high, round(2 * (high - low)) + 1)
 
     def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:

@@ -1,0 +1,91 @@
+"""What the command line says of models and posteriors."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pma_grid.inference.posterior import Posterior
+    from pma_grid.learning.model import Model
+
+
+def model_summary(model: Model) -> dict[str, Any]:
+    """A model for JSON."""
+    flow = model.flow
+    return {
+        "kind": "model", "converged": model.converged, "status": model.transport.status.name,
+        "flow": flow.status.name, "steps": len(flow), "grid": model.grid.to_dict(),
+        "names": list(model.names), "mass_constant": float(flow["mass_constant"][-1]),
+        "held_out_log_likelihood": _held_out(model), **model.stats,
+    }  # fmt: skip
+
+
+def model_table(model: Model, files: list[str]) -> str:
+    """A model as lines of text."""
+    stats, flow = model.stats, model.flow
+    likelihood = _held_out(model)
+    rows = [
+        ("status", str(model.transport.status)),
+        ("samples", f"{stats['samples']} in {model.grid.dim}-D, {stats['duplicates']} equal to "
+         "others"),
+        ("grid", _grid(model)),
+        ("method", f"{stats['method']}, strength {stats['strength']:.3g}" + _edge(stats)),
+        ("held-out", "-" if likelihood is None else f"{likelihood:.4f} nats a point, "
+         f"share {stats['held_out']:g}, seed {stats['seed']}"),
+        ("flow", f"{flow.status.name.lower().replace('_', ' ')} after {len(flow)} steps, mass "
+         f"constant {flow['mass_constant'][-1]:.1e}; map by {stats['transport']}"),
+        ("seconds", f"{stats['seconds']:.1f}"),
+    ]  # fmt: skip
+    return _lines(rows, files)
+
+
+def posterior_table(posterior: Posterior, files: list[str]) -> str:
+    """A posterior as lines of text."""
+    found, flow = posterior.evidence, posterior.flow
+    rows = [
+        (
+            name,
+            f"{posterior.mean[axis]:.6g} +- {posterior.std[axis]:.3g}, 95 % in "
+            "[{:.6g}, {:.6g}]".format(*posterior.interval(axis)),
+        )
+        for axis, name in enumerate(posterior.names)
+    ]
+    rows += [
+        ("log Z", f"{found.log_evidence:.9g} +- {found.error:.1e}"),
+        ("of which", f"quadrature {found.quadrature:.1e}, tails {found.tail_error:.1e} (tails hold "
+         f"{found.tail:.1e}), gap of the flow {found.gap:.1e}"),
+        ("bounds", f"{found.lower:.9g} to {found.upper:.9g}, of the law with floors of "
+         f"{found.floor:.1e}"),
+        ("flow", f"{flow.status.name.lower().replace('_', ' ')} after {len(flow)} steps, mass "
+         f"constant {found.mass_constant:.1e}"),
+        ("grid", _grid(posterior)),
+        ("evaluations", str(posterior.evaluations)),
+        ("seconds", f"{posterior.stats['seconds']:.1f}"),
+    ]  # fmt: skip
+    if found.truncated:
+        faces = ", ".join(f"{posterior.names[axis]} {side}" for axis, side in found.truncated)
+        rows.append(("cut off", f"the box ends where the density has not fallen off: {faces}"))
+    return _lines(rows, files)
+
+
+def _held_out(model: Model) -> float | None:
+    """The likelihood of held-out samples at the strength chosen."""
+    chosen = model.stats.get("selection")
+    return None if chosen is None else max(chosen["log_likelihoods"])
+
+
+def _edge(stats: dict[str, Any]) -> str:
+    """A remark where the best strength is the last that was tried."""
+    chosen = stats.get("selection")
+    return " (the last that is tried)" if chosen and chosen["at_edge"] else ""
+
+
+def _grid(law: Model | Posterior) -> str:
+    """Cells and box."""
+    return law.density.describe()
+
+
+def _lines(rows: list[tuple[str, str]], files: list[str]) -> str:
+    """Two columns, then the files."""
+    width = max(len(name) for name, _ in rows)
+    return "\n".join([f"{name:<{width}}  {text}" for name, text in rows] + files)

@@ -1,0 +1,322 @@
+"""Pictures of points: histograms, scatter plots, every pair of coordinates.
+
+Axis 0 runs to the right and axis 1 upwards, as coordinates do; the pictures of `density` lie as
+images are stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pma_grid.density import Density
+from pma_grid.errors import InvalidInputError
+from pma_grid.grid import Grid
+from pma_grid.lattice import Array
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    DENSITY_MAP,
+    FAINT,
+    INK,
+    given_or_new,
+    new_figure,
+    open_corner,
+)
+from pma_grid.samples import Samples
+from pma_grid.validation import MAX_DIM
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+# Contours enclose these shares of the mass: the smallest regions that do.
+SHARES = (0.95, 0.8, 0.5)
+# More points than this are counted on a raster: dots would hide one another.
+MOST_DOTS = 20_000
+# Bars of histograms, cells an axis of rasters, at most.
+MOST_BARS, MOST_CELLS = 60, 128
+# Inches of a panel among others.
+PANEL = 2.1
+
+
+def samples(
+    points: ArrayLike | Samples,
+    density: Density | None = None,
+    ax: Axes | None = None,
+    *,
+    grid: Grid | None = None,
+    coordinates: Sequence[int] | None = None,
+    names: Sequence[str] = (),
+    colour: str = COLOURS[0],
+) -> Axes:
+    """Points: a histogram of one coordinate, or dots of two, with the contours of a density.
+
+    Parameters
+    ----------
+    points : array_like, shape (n, d) or (n,), or Samples
+        More than 20000 are drawn as counts on a raster.
+    density : Density, optional
+        Drawn over the points, integrated over the coordinates that are left out: as a curve, or as
+        contours around the smallest regions that hold 50, 80 and 95 % of the mass.
+    ax : Axes, optional
+    grid : Grid, optional
+        Its box is the window; default that of the density, or of the points.
+    coordinates : sequence of one or two int, optional
+        Which to draw; default the only one, or the first two.  `corner` draws all pairs.
+    names : sequence of str, optional
+        Of all coordinates.
+    colour : colour, optional
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    InvalidInputError
+        Points of more than 3 coordinates or not finite, a density or a grid of other dimensions,
+        coordinates that do not exist.
+
+    Examples
+    --------
+    >>> points = np.random.default_rng(0).normal(size=(100, 2))
+    >>> samples(points, names=("a", "b")).get_ylabel()
+    'b'
+    """
+    array = as_points(points)
+    grid = grid or (density.grid if density is not None else None)
+    for name, owner in (("density", density), ("grid", grid)):
+        if owner is not None and owner.dim != array.shape[1]:
+            raise InvalidInputError(
+                f"{name} has {owner.dim} axes and points {array.shape[1]} coordinates; they must "
+                "agree: draw points of the law of the density"
+            )
+    chosen = _coordinates(coordinates, array.shape[1])
+    window = _window(array, grid)
+    ax = given_or_new(ax)
+    labels = names or default_names(array.shape[1])
+    if len(chosen) == 1:
+        histogram(ax, array[:, chosen[0]], window[chosen[0]], colour)
+        if density is not None:
+            curve(ax, density, chosen[0])
+    else:
+        scatter(ax, array[:, chosen], [window[k] for k in chosen], colour)
+        if density is not None:
+            contours(ax, density, chosen)
+    frame(ax, [window[k] for k in chosen], [labels[k] for k in chosen])
+    return ax
+
+
+def corner(
+    points: ArrayLike | Samples | None = None,
+    density: Density | None = None,
+    *,
+    names: Sequence[str] = (),
+    level: float = 0.95,
+    figure: Figure | SubFigure | None = None,
+) -> Figure | SubFigure:
+    """Every coordinate alone on the diagonal, every pair of them below.
+
+    Parameters
+    ----------
+    points : array_like, shape (n, d) or (n,), or Samples, optional
+        Histograms and dots; with a density the dots are left faint.
+    density : Density, optional
+        Its marginals, with the central interval that holds ``level`` of each shaded, and contours
+        of the pairs around 50, 80 and 95 % of the mass.  Points or a density must be given.
+    names : sequence of str, optional
+    level : float in (0, 1)
+    figure : Figure or SubFigure, optional
+        To draw in.
+
+    Returns
+    -------
+    Figure or SubFigure
+
+    Examples
+    --------
+    >>> points = np.random.default_rng(0).normal(size=(100, 3))
+    >>> len(corner(points).axes)
+    6
+    """
+    if points is None and density is None:
+        raise InvalidInputError("points and density are both missing; give one of them to draw")
+    array = None if points is None else as_points(points)
+    dim = array.shape[1] if array is not None else density.dim  # type: ignore[union-attr]
+    if array is not None and density is not None and density.dim != dim:
+        raise InvalidInputError(
+            f"density has {density.dim} axes and points {dim} coordinates; they must agree: draw "
+            "points of the law of the density"
+        )
+    window = _window(array, None if density is None else density.grid)
+    labels = names or default_names(dim)
+    side = PANEL * dim + 0.6 if dim > 1 else 4.0
+    page = new_figure(side, side) if figure is None else figure
+    panels = page.subplots(dim, dim, squeeze=False)
+    for row, column in np.ndindex(dim, dim):
+        ax: Any = panels[row, column]
+        if column > row:
+            ax.remove()
+            continue
+        if row == column:
+            _alone(ax, array, density, row, window[row], level)
+            frame(ax, [window[row]], [labels[row]])
+            ax.set_yticks([])
+            ax.set_ylabel("")
+            ax.spines["left"].set_visible(False)
+        else:
+            _pair(ax, array, density, (column, row), [window[column], window[row]])
+            frame(ax, [window[column], window[row]], [labels[column], labels[row]])
+        ax.label_outer()
+    return page
+
+
+def as_points(points: ArrayLike | Samples) -> Array:
+    """Finite points (n, d) of 1 to 3 coordinates."""
+    array = points.points if isinstance(points, Samples) else np.asarray(points, float)
+    array = array[:, None] if array.ndim == 1 else array
+    if array.ndim != 2 or not 1 <= array.shape[1] <= MAX_DIM or not np.isfinite(array).all():
+        raise InvalidInputError(
+            f"points has shape {array.shape} and {np.count_nonzero(~np.isfinite(array))} entries "
+            f"that are not finite; it must hold finite points of 1 to {MAX_DIM} coordinates, one "
+            "row each: choose columns, drop rows"
+        )
+    return array
+
+
+def default_names(dim: int) -> tuple[str, ...]:
+    """What coordinates without names are called."""
+    return tuple(f"x{axis}" for axis in range(dim))
+
+
+def marginal(density: Density, axes: Sequence[int]) -> Array:
+    """The density of some coordinates, integrated over the others; one or two axes, in order."""
+    others = tuple(k for k in range(density.dim) if k not in axes)
+    width = float(np.prod([density.grid.spacing[k] for k in others]))
+    return np.asarray(density.values.sum(axis=others) * width)
+
+
+def levels(values: Array, shares: Sequence[float] = SHARES) -> list[float]:
+    """Values v with the mass of {density >= v} as close above each of the shares as cells allow."""
+    ordered = np.sort(values, axis=None)[::-1]
+    held = np.cumsum(ordered) / ordered.sum()
+    found = [float(ordered[min(int(np.searchsorted(held, s)), held.size - 1)]) for s in shares]
+    return sorted(set(found))
+
+
+def interval(density: Density, axis: int, level: float) -> tuple[float, float]:
+    """The central interval that holds a share of the mass of one coordinate."""
+    masses = marginal(density, (axis,))
+    held = np.concatenate([[0.0], np.cumsum(masses)]) / masses.sum()
+    ends = np.interp([0.5 * (1 - level), 0.5 * (1 + level)], held, density.grid.faces[axis])
+    return float(ends[0]), float(ends[1])
+
+
+def histogram(ax: Axes, x: Array, window: tuple[float, float], colour: str) -> None:
+    """Bars of area 1."""
+    bars = int(np.clip(round(2 * len(x) ** (1 / 3)), 8, MOST_BARS))
+    ax.hist(x, bars, range=window, density=True, color=colour, alpha=0.35, lw=0)
+    ax.set_ylabel(f"density, {len(x)} points")
+
+
+def curve(ax: Axes, density: Density, axis: int, colour: str = INK) -> None:
+    """The density of one coordinate."""
+    ax.plot(density.grid.axes[axis], marginal(density, (axis,)), color=colour, lw=1.4)
+
+
+def scatter(
+    ax: Axes, xy: Array, window: Sequence[tuple[float, float]], colour: str, alpha: float = 1.0
+) -> None:
+    """Dots, smaller and paler the more there are; counts on a raster of very many."""
+    if len(xy) > MOST_DOTS:
+        cells = int(min(MOST_CELLS, np.sqrt(len(xy)) / 3))
+        counts, _, _ = np.histogram2d(xy[:, 0], xy[:, 1], cells, list(window))
+        image(ax, counts, window, "Greys")
+        return
+    size = float(np.clip(2500 / max(1, len(xy)), 1.0, 9.0))
+    opacity = alpha * float(np.clip(30 / np.sqrt(max(1, len(xy))), 0.25, 0.8))
+    ax.scatter(xy[:, 0], xy[:, 1], s=size, color=colour, alpha=opacity, lw=0, rasterized=True)
+
+
+def contours(ax: Axes, density: Density, axes: Sequence[int], colour: str = INK) -> None:
+    """Around the smallest regions that hold `SHARES` of the mass of two coordinates."""
+    values, heights = marginal(density, axes), levels(marginal(density, axes))
+    if np.ptp(values) == 0:  # a flat law has no levels
+        return
+    x, y = (density.grid.axes[k] for k in axes)
+    ax.contour(x, y, values.T, heights, colors=colour, linewidths=(0.6, 0.8, 1.0)[: len(heights)])
+
+
+def image(
+    ax: Axes, values: Array, window: Sequence[tuple[float, float]], cmap: str = DENSITY_MAP
+) -> Any:
+    """Values of two coordinates as colours."""
+    (left, right), (low, high) = window
+    return ax.imshow(values.T, extent=(left, right, low, high), origin="lower", cmap=cmap, vmin=0,
+                     aspect="auto")  # fmt: skip
+
+
+def frame(ax: Axes, window: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:
+    """Window, labels and quiet ticks."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.set_xlim(window[0])
+    ax.set_xlabel(labels[0])
+    ax.xaxis.set_major_locator(MaxNLocator(4))
+    if len(window) == 2:
+        ax.set_ylim(window[1])
+        ax.set_ylabel(labels[1])
+        ax.yaxis.set_major_locator(MaxNLocator(4))
+    else:
+        ax.set_ylim(bottom=0)
+    open_corner(ax)
+
+
+def _alone(
+    ax: Axes, points: Array | None, density: Density | None, axis: int,
+    window: tuple[float, float], level: float,
+) -> None:  # fmt: skip
+    """One coordinate of a corner."""
+    if points is not None:
+        histogram(ax, points[:, axis], window, COLOURS[0])
+    if density is None:
+        return
+    curve(ax, density, axis)
+    ends = interval(density, axis, level)
+    ax.axvspan(*ends, color=FAINT, alpha=0.15, lw=0)
+    ax.set_title(f"{100 * level:g} %: {ends[0]:.4g} to {ends[1]:.4g}", fontsize=8, color=INK)
+
+
+def _pair(
+    ax: Axes, points: Array | None, density: Density | None, axes: tuple[int, int],
+    window: Sequence[tuple[float, float]],
+) -> None:  # fmt: skip
+    """Two coordinates of a corner."""
+    if points is not None:
+        alpha = 1.0 if density is None else 0.6
+        scatter(ax, points[:, axes], window, COLOURS[0], alpha)
+    if density is not None:
+        contours(ax, density, axes)
+
+
+def _coordinates(chosen: Sequence[int] | None, dim: int) -> list[int]:
+    """One or two coordinates."""
+    found = list(range(min(dim, 2))) if chosen is None else [int(k) for k in chosen]
+    if len(found) not in (1, 2) or any(not 0 <= k < dim for k in found):
+        raise InvalidInputError(
+            f"coordinates is {chosen!r}; it must name one or two of the coordinates 0 to {dim - 1}"
+        )
+    return found
+
+
+def _window(points: Array | None, grid: Grid | None) -> list[tuple[float, float]]:
+    """The box of a grid, or of points with a margin."""
+    if grid is not None:
+        return list(zip(grid.lower, grid.upper, strict=True))
+    assert points is not None
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = np.where(high > low, 0.05 * (high - low), 0.5)
+    return [(float(a), float(b)) for a, b in zip(low - margin, high + margin, strict=True)]

@@ -1,0 +1,296 @@
+"""Pictures of learned laws: a fitted model on one page, and the regret of its learned steps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pma_grid.density import Density
+from pma_grid.errors import InvalidInputError
+from pma_grid.lattice import Array
+from pma_grid.learning.model import Model
+from pma_grid.learning.regret import LearnedRegret
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    FAINT,
+    INK,
+    given_or_new,
+    new_figure,
+    open_corner,
+    scientific,
+)
+from pma_grid.plotting.clouds import (
+    as_points,
+    contours,
+    curve,
+    frame,
+    histogram,
+    image,
+    marginal,
+    scatter,
+)
+from pma_grid.plotting.histories import history
+from pma_grid.sampler import Sampler
+from pma_grid.samples import Samples
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+# Points drawn where no data say how many.
+COUNT = 2000
+# Lines of the carried mesh, a direction, and points of each.
+LINES, NODES = 21, 161
+# Inches of a row of panels with their titles, of the row of curves, and of a panel's width.
+ROW, CURVES, PANEL = 2.85, 2.7, 2.75
+# The candidates shown: those within so many times the gain of the best over its neighbours.
+Window = list[tuple[float, float]]
+
+
+def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int = 0) -> Figure:
+    """A fitted model on one page.
+
+    Parameters
+    ----------
+    model : Model
+    points : array_like, shape (n, d), or Samples, optional
+        The data, or held-out points: drawn beside as many generated ones.
+    seed : int
+        Of the generated points.
+
+    Returns
+    -------
+    Figure
+        Above: the learned density with contours around 50, 80 and 95 % of its mass; the data;
+        generated points; and the grid lines of the base law, at equal steps of its marginals'
+        mass, carried to the data by the map.  In 1-D histograms, and the map itself.  In 3-D a row
+        for every pair of coordinates; the lines are those of the middle of the third.  Below: the
+        likelihood of held-out points for every strength that was tried, relative entropies along
+        the flow, and with boosting the likelihood of held-out points after each step.
+
+    Raises
+    ------
+    InvalidInputError
+        Points of another dimension than the model.
+
+    Examples
+    --------
+    >>> import pma_grid as pma
+    >>> data = np.random.default_rng(0).normal(size=(200, 1))
+    >>> len(model(pma.fit(data, "kde", shape=32), data).axes)
+    4
+    """
+    dim = model.grid.dim
+    data = None if points is None else as_points(points)
+    if data is not None and data.shape[1] != dim:
+        raise InvalidInputError(
+            f"points has {data.shape[1]} coordinates and the model {dim}; they must agree: give "
+            "data that the model was, or could have been, learned from"
+        )
+    drawn = model.sample(COUNT if data is None else len(data), seed=seed)
+    pairs: list[Any] = {1: [(0,)], 2: [(0, 1)], 3: [(0, 1), (0, 2), (1, 2)]}[dim]  # type: ignore[assignment]
+    columns = 3 if data is None or dim == 1 else 4
+    page = new_figure(PANEL * columns + 0.4, ROW * len(pairs) + CURVES)
+    upper, lower = page.subfigures(2, 1, squeeze=False, height_ratios=[ROW * len(pairs), CURVES])[
+        :, 0
+    ]
+    panels = upper.subplots(len(pairs), columns, squeeze=False)
+    for row, axes in zip(panels, pairs, strict=True):
+        if dim == 1:
+            _line(row, model, data, drawn)
+        else:
+            _plane(row, model, data, drawn, axes)
+    _below(lower, model)
+    page.supxlabel(_caption(model), fontsize=9, color=INK)
+    return page
+
+
+def carried_mesh(
+    sampler: Sampler, ax: Axes, axes: Sequence[int] = (0, 1), *, lines: int = LINES
+) -> None:
+    """Grid lines of the base law, at equal steps of its marginals' mass, carried to the data.
+
+    ``axes`` are the two coordinates drawn; a third is that of the middle of the base law's box.
+    Where the map spreads mass thinly the cells are wide: they all hold about as much.
+    """
+    from matplotlib.collections import LineCollection
+
+    base = sampler.base
+    middle = 0.5 * (np.array(base.grid.lower) + np.array(base.grid.upper))
+    for along, across in (axes, axes[::-1]):
+        places = _quantiles(base, across, lines)
+        nodes = _quantiles(base, along, NODES)
+        points = np.tile(middle, (lines, NODES, 1))
+        points[:, :, along] = nodes
+        points[:, :, across] = places[:, None]
+        images = sampler.decode(points.reshape(-1, base.dim)).reshape(lines, NODES, -1)
+        colour = COLOURS[0] if along == axes[0] else COLOURS[1]
+        ax.add_collection(LineCollection(list(images[:, :, list(axes)]), colors=colour, lw=0.6))
+
+
+def learned_regret(learned_regret: LearnedRegret, ax: Axes | None = None) -> Axes:
+    """Averages of the regret of learned steps, their bounds, and the floor set by the errors.
+
+    Parameters
+    ----------
+    learned_regret : LearnedRegret
+        See `pma_grid.learning.learned_regret`.
+    ax : Axes, optional
+
+    Returns
+    -------
+    Axes
+        Both axes are logarithmic; what is negative is not drawn.  The average regret of the exact
+        direction lies below the bound of exact steps plus the bias bound, the dashed line, and
+        need not fall below the floor, the average of osc(e) TV.
+    """
+    ax = given_or_new(ax, 5.6, 4.0)
+    found = learned_regret
+    curves = (
+        ("average", "regret S", COLOURS[0], "-", 1.8),
+        ("guarantee", "its bound: exact steps' + floor", COLOURS[0], "--", 1.2),
+        ("bound", "bound of exact steps", FAINT, "--", 1.2),
+        ("bias_bound", "floor: osc(e) TV", COLOURS[1], ":", 1.6),
+        ("bias", "|bias|", COLOURS[1], "-", 1.2),
+        ("empirical", "regret towards the points", COLOURS[2], "-", 1.4),
+        ("empirical_bound", "its bound", COLOURS[2], "--", 1.2),
+    )
+    marker = "o" if len(found.elapsed) == 1 else ""  # a single step is no line
+    for name, label, colour, style, width in curves:
+        values = np.asarray(getattr(found, name))
+        values = np.abs(values) if name == "bias" else values
+        if (values > 0).any():
+            ax.plot(found.elapsed, np.where(values > 0, values, np.nan), style, color=colour,
+                    lw=width, marker=marker, label=label)  # fmt: skip
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_xlabel("sum of the step sizes [length²]")
+    ax.set_ylabel("average over the steps [nats]")
+    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8,
+              labelcolor=INK)  # fmt: skip
+    open_corner(ax)
+    return ax
+
+
+def _line(row: Sequence[Axes], model: Model, data: Array | None, drawn: Array) -> None:
+    """The panels of one coordinate: data, generated points, the map."""
+    density, window = model.density, _window(model)
+    left, middle, right = row
+    if data is not None:
+        histogram(left, data[:, 0], window[0], FAINT)
+    curve(left, density, 0)
+    left.set_title("learned density" + (" and data" if data is not None else ""))
+    histogram(middle, drawn[:, 0], window[0], COLOURS[0])
+    curve(middle, density, 0)
+    middle.set_title("generated")
+    top = max(left.get_ylim()[1], middle.get_ylim()[1])
+    for ax in (left, middle):
+        frame(ax, window, model.names)
+        ax.set_ylim(0, top)
+    base = model.sampler.base
+    y = _quantiles(base, 0, 1001)
+    right.plot(y, model.sampler.decode(y[:, None])[:, 0], color=COLOURS[1], lw=1.6)
+    box = (base.grid.lower[0], base.grid.upper[0])
+    frame(right, [box, window[0]], ("base law y", model.names[0]))
+    right.set_title("sampler ∇u*")
+    for ax in row:
+        ax.title.set(fontsize=10, color=INK)
+
+
+def _plane(
+    row: Sequence[Axes], model: Model, data: Array | None, drawn: Array, axes: tuple[int, int]
+) -> None:
+    """The panels of two coordinates: density, data, generated points, the carried mesh."""
+    window = [_window(model)[k] for k in axes]
+    panels = list(row)
+    density = model.density
+    image(panels[0], marginal(density, axes), window)
+    contours(panels[0], density, axes, "white")
+    titles = ["learned density"]
+    for points, title, colour in ((data, "data", INK), (drawn, "generated", COLOURS[0])):
+        if points is not None:
+            scatter(panels[len(titles)], points[:, list(axes)], window, colour)
+            titles.append(f"{title}, {len(points)} points")
+    carried_mesh(model.sampler, panels[-1], axes)
+    titles.append("base grid carried by ∇u*")
+    for ax, title in zip(panels, titles, strict=True):
+        frame(ax, window, [model.names[k] for k in axes])
+        ax.set_title(title if axes == (0, 1) else "", fontsize=10, color=INK)
+        ax.set_box_aspect(1)
+        ax.label_outer() if len(model.names) == 2 else None
+    for ax in panels[1:]:
+        ax.set_ylabel("")
+        ax.tick_params(labelleft=False)
+
+
+def _below(figure: SubFigure, model: Model) -> None:
+    """Curves: the strengths tried, the flow, and with boosting its steps."""
+    chosen = model.stats.get("selection")
+    boosts = model.stats.get("held_out_log_likelihoods")
+    panels = list(
+        figure.subplots(1, 1 + bool(chosen) + (boosts is not None), squeeze=False)[0][::-1]
+    )
+    if chosen:
+        _strengths(panels.pop(), chosen, model.stats["strength"])
+    ax = panels.pop()
+    names = [name for name in ("kl", "reverse_kl") if name in model.flow.series]
+    history(model.flow, names or list(model.flow.series)[:1], ax)
+    ax.set_title("flow from the base law", fontsize=10, color=INK)
+    if boosts is not None:
+        _boosts(panels.pop(), boosts, int(model.stats["stopped_at"]))
+
+
+def _strengths(ax: Axes, chosen: dict[str, list[float]], strength: float) -> None:
+    """Likelihood of held-out points over the strength."""
+    tried, scores = np.array(chosen["strengths"]), np.array(chosen["log_likelihoods"])
+    ax.semilogx(tried, scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
+    best = int(np.argmax(scores))
+    ax.plot(tried[best], scores[best], "o", ms=6, color=COLOURS[1])
+    ax.set_xlabel("strength of the regularisation")
+    ax.set_ylabel("log-likelihood [nats a point]")
+    ax.set_title(f"held-out points choose {scientific(strength)}", fontsize=10, color=INK)
+    open_corner(ax)
+
+
+def _boosts(ax: Axes, scores: Sequence[float], stopped: int) -> None:
+    """Likelihood of held-out points after each step."""
+    from matplotlib.ticker import MaxNLocator
+
+    ax.plot(range(len(scores)), scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
+    ax.plot(stopped, scores[stopped], "o", ms=6, color=COLOURS[1])
+    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    ax.set_xlabel("step")
+    ax.set_ylabel("log-likelihood [nats a point]")
+    ax.set_title(f"held-out points stop at step {stopped}", fontsize=10, color=INK)
+    open_corner(ax)
+
+
+def _quantiles(law: Density, axis: int, count: int) -> Array:
+    """Places on an axis, ends included, with equal masses of the marginal between them."""
+    masses = marginal(law, (axis,))
+    # cells without mass keep a little: their faces are places too
+    held = np.concatenate([[0.0], np.cumsum(masses + 1e-9 * masses.max())])
+    return np.interp(np.linspace(0.0, held[-1], count), held, law.grid.faces[axis])
+
+
+def _window(model: Model) -> Window:
+    """The box of the data."""
+    return list(zip(model.grid.lower, model.grid.upper, strict=True))
+
+
+def _caption(model: Model) -> str:
+    """One line of figures."""
+    stats = model.stats
+    parts = [
+        f"{stats.get('method', 'law')} of {stats.get('samples', '?')} samples",
+        f"grid {' × '.join(map(str, model.grid.shape))}",
+    ]
+    if stats.get("strength") is not None:
+        parts.append(f"strength {scientific(stats['strength'])}")
+    parts.append(model.flow.status.name.lower().replace("_", " "))
+    if "seconds" in stats:
+        parts.append(f"{stats['seconds']:.1f} s")
+    return "      ".join(parts)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, Self
 
 import numpy as np
+from scipy.special import logsumexp
 
 from pma_grid.errors import InvalidInputError
 from pma_grid.grid import Grid
@@ -119,9 +120,9 @@ class Logistic(_OneStrength):
     def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:
         """log rho - h."""
         logs = np.log(rho)
-        begin = None if start is None else logs - start
-        if begin is not None:
-            begin -= float((rho * begin).sum())
+        # a law known up to a factor leaves its logit open by a constant, and one that is nats off
+        # costs Newton's method as many steps
+        begin = None if start is None else logs - (start - logsumexp(start))
         found = discriminate(rho, masses, self.chosen, penalty=self.penalty, start=begin)
         return limited(logs - found.logit)
 

@@ -14,10 +14,12 @@ likelihood method, Ann. Statist. 10, 795-810: penalties on the log-density.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from scipy import sparse
 from scipy.special import expit
 
 from pma_grid.lattice import Array
@@ -27,8 +29,9 @@ from pma_grid.linsolve.elliptic import Biharmonic, EllipticResult, Screened, lap
 DECREMENT = 1e-12
 MOST_STEPS = 50
 SLOPE, SMALLEST_STEP = 1e-4, 2.0**-20
-# Relative residual of the linear solves: Newton's steps need not be sharper.
-RTOL = 1e-3
+# Relative residuals of the linear solves: no smaller than Newton's steps make use of, the root of
+# the decrement between these two.
+LOOSE, SHARP = 0.1, 1e-3
 
 
 @dataclass(frozen=True)
@@ -75,54 +78,69 @@ def discriminate(
     Notes
     -----
     F is strictly convex; steps are found by conjugate gradients with pyamg and halved where F does
-    not fall enough.  A handful of steps, whatever the grid.
+    not fall enough.  The steps do not depend on the grid but on how far down the tails go: these
+    are exponentials, along which Newton's method moves by about one nat a step.
     """
-    shape = rho.shape
-    operator = laplacian(shape)
-    coefficient = strength / rho.size
-    rho, masses = rho.ravel(), masses.ravel()
+    objective = _Objective(rho.ravel(), masses.ravel(), strength, laplacian(rho.shape), penalty)
     h = np.zeros(rho.size) if start is None else np.array(start, float).ravel()
-    linear = 0
-
-    def bend(x: Array) -> Array:
-        """Derivative of the penalty, without its coefficient."""
-        once = operator @ x
-        return np.asarray(operator @ once if penalty == "h2" else once)
-
-    def value(x: Array) -> float:
-        """F."""
-        fit = (rho * np.logaddexp(0.0, -x)).sum() + (masses * np.logaddexp(0.0, x)).sum()
-        return float(fit + 0.5 * coefficient * (x * bend(x)).sum())
-
-    now = value(h)
+    now, linear, decrement = objective.value(h), 0, math.inf
     for count in range(MOST_STEPS + 1):
-        up, down = expit(h), expit(-h)
-        gradient = masses * up - rho * down + coefficient * bend(h)
-        solved = _newton_step(
-            gradient, (rho + masses) * up * down, rho * down, operator, coefficient, penalty
-        )
+        gradient = objective.gradient(h)
+        rtol = min(LOOSE, max(SHARP, math.sqrt(decrement)))
+        solved = objective.newton_step(h, gradient, rtol)
         step, linear = solved.x, linear + solved.iterations
-        slope = float((gradient * step).sum())
-        if -slope <= DECREMENT or count == MOST_STEPS:
-            return Discriminator(h.reshape(shape), count, linear, -slope <= DECREMENT)
+        decrement = -float((gradient * step).sum())
+        if decrement <= DECREMENT or count == MOST_STEPS:
+            return Discriminator(h.reshape(rho.shape), count, linear, decrement <= DECREMENT)
         size = 1.0
-        while (after := value(h + size * step)) > now + SLOPE * size * slope:
+        while (after := objective.value(h + size * step)) > now - SLOPE * size * decrement:
             size *= 0.5
             if size < SMALLEST_STEP:  # F is flat to rounding
-                return Discriminator(h.reshape(shape), count, linear, -slope <= np.sqrt(DECREMENT))
+                flat = decrement <= math.sqrt(DECREMENT)
+                return Discriminator(h.reshape(rho.shape), count, linear, flat)
         h, now = h + size * step, after
     raise AssertionError  # the loop returns
 
 
-def _newton_step(
-    gradient: Array, weights: Array, smooth: Array, operator: object, coefficient: float,
-    penalty: str,
-) -> EllipticResult:  # fmt: skip
-    """Minus the inverse Hessian times the gradient.
+@dataclass(frozen=True, eq=False)
+class _Objective:
+    """F and its derivatives, on flat arrays."""
 
-    The weights (rho + m) s (1 - s) are as noisy as the counts m; where m is as the logit expects
-    they are rho (1 - s), of which the preconditioner is made.
-    """
-    if penalty == "h2":
-        return Biharmonic(operator, weights, coefficient, smooth).solve(-gradient, rtol=RTOL)
-    return Screened(operator, weights, coefficient).solve(-gradient, rtol=RTOL)
+    rho: Array
+    masses: Array
+    strength: float
+    operator: sparse.csr_array  # K
+    penalty: str
+
+    @property
+    def coefficient(self) -> float:
+        """Of the quadratic form of the penalty."""
+        return self.strength / self.rho.size
+
+    def bend(self, h: Array) -> Array:
+        """K^2 h, or K h."""
+        once = self.operator @ h
+        return np.asarray(self.operator @ once if self.penalty == "h2" else once)
+
+    def value(self, h: Array) -> float:
+        """F."""
+        fit = (self.rho * np.logaddexp(0.0, -h)).sum() + (self.masses * np.logaddexp(0.0, h)).sum()
+        return float(fit + 0.5 * self.coefficient * (h * self.bend(h)).sum())
+
+    def gradient(self, h: Array) -> Array:
+        """dF/dh."""
+        fit = self.masses * expit(h) - self.rho * expit(-h)
+        return np.asarray(fit + self.coefficient * self.bend(h))
+
+    def newton_step(self, h: Array, gradient: Array, rtol: float) -> EllipticResult:
+        """Minus the inverse Hessian times the gradient.
+
+        The weights (rho + m) s (1 - s) are as noisy as the counts m; where m is as the logit
+        expects they are rho (1 - s), of which the preconditioner is made.
+        """
+        expected = self.rho * expit(-h)
+        weights = (self.rho + self.masses) * expit(h) * expit(-h)
+        if self.penalty == "h2":
+            solver = Biharmonic(self.operator, weights, self.coefficient, expected)
+            return solver.solve(-gradient, rtol=rtol)
+        return Screened(self.operator, weights, self.coefficient).solve(-gradient, rtol=rtol)

@@ -69,33 +69,50 @@ def select(
     -------
     Selection
     """
-    train, test = samples.split(held_out, seed)
-    masses, grid = train.masses(), samples.grid
+    search = _Search(estimator, *samples.split(held_out, seed), rho)
     candidates = estimator.strengths()
-    scores: dict[float, float] = {}
-    learned: Array | None = None
     falls = 0
     for strength in candidates[::-1]:  # from smooth to rough, each starts the next
-        learned = estimator.with_strength(strength).learn(masses, rho, grid, start=learned)
-        scores[float(strength)] = held_out_log_likelihood(learned, grid, test.points)
-        falls = falls + 1 if scores[float(strength)] < max(scores.values()) else 0
+        search.score(float(strength))
+        falls = 0 if search.best == strength else falls + 1
         if falls >= PATIENCE:
             break
     factor = float(candidates[1] / candidates[0]) if len(candidates) > 1 else 1.0
-    for _ in range(REFINEMENTS):
+    for _ in range(REFINEMENTS if factor > 1 else 0):
         factor = math.sqrt(factor)
-        best = max(scores, key=lambda s: scores[s])
-        for strength in (best / factor, best * factor):
-            learned = estimator.with_strength(strength).learn(masses, rho, grid, start=learned)
-            scores[strength] = held_out_log_likelihood(learned, grid, test.points)
-    best = max(scores, key=lambda s: scores[s])
-    order = sorted(scores)
+        best = search.best
+        for strength in (best * factor, best / factor):
+            search.score(strength)
+    order = sorted(search.scores)
     return Selection(
-        estimator.with_strength(best),
+        estimator.with_strength(search.best),
         np.array(order),
-        np.array([scores[s] for s in order]),
-        at_edge=bool(best <= candidates[0] or best >= candidates[-1]),
+        np.array([search.scores[s] for s in order]),
+        at_edge=bool(search.best <= candidates[0] or search.best >= candidates[-1]),
     )
+
+
+class _Search:
+    """Strengths tried on one division of the samples."""
+
+    def __init__(self, estimator: Estimator, train: Samples, test: Samples, rho: Array) -> None:
+        self.estimator, self.masses, self.test, self.rho = estimator, train.masses(), test, rho
+        self.scores: dict[float, float] = {}
+        self.learned: dict[float, Array] = {}
+
+    @property
+    def best(self) -> float:
+        """The strength of the largest likelihood so far."""
+        return max(self.scores, key=lambda s: self.scores[s])
+
+    def score(self, strength: float) -> None:
+        """Try a strength, from what was learned with the nearest one."""
+        near = min(self.learned, key=lambda s: abs(math.log(s / strength)), default=None)
+        start = None if near is None else self.learned[near]
+        estimator, grid = self.estimator.with_strength(strength), self.test.grid
+        learned = estimator.learn(self.masses, self.rho, grid, start=start)
+        self.learned[strength] = learned
+        self.scores[strength] = held_out_log_likelihood(learned, grid, self.test.points)
 
 
 def held_out_log_likelihood(learned: Array, grid: Grid, points: ArrayLike) -> float:

@@ -11,20 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from pma_grid import schedules
 from pma_grid.base_laws import base_law
 from pma_grid.density import Density
 from pma_grid.errors import ConvergenceError, InvalidInputError
-from pma_grid.evolution import evolve
 from pma_grid.flow import Flow
 from pma_grid.grid import Grid
+from pma_grid.inference.annealing import Annealing
 from pma_grid.inference.box import Found, find_box
 from pma_grid.inference.counted import LogFunction
-from pma_grid.inference.evidence import Evidence, bounds, conjugate_bounds
+from pma_grid.inference.evidence import Evidence
 from pma_grid.inference.integrals import Tail, log_cell_masses, tail
 from pma_grid.inference.posterior import Posterior
 from pma_grid.lattice import Array
-from pma_grid.observables import CHEAP
 from pma_grid.problem import Problem
 from pma_grid.schedules import Schedule, StateSchedule
 from pma_grid.stationary import solve
@@ -32,15 +30,8 @@ from pma_grid.transport import Transport
 from pma_grid.validation import MAX_DIM, is_number
 
 CELLS = {1: 512, 2: 128, 3: 40}
-# Cells this many nats below the largest are raised to it for the flow, whose steps are else hard to
-# solve.  det D2u is the ratio of the posterior to the base law at the image: a Gaussian one, which
-# falls off as well, allows for more.
-FLOOR = {"gaussian": 12.0}
-FLOOR_OTHERWISE = 9.0
 # The flow ends where the bounds of log Z are so close: the root of it is the residual.
 GAP = 1e-10
-# Steps of the default schedule over the product of the sides of the two boxes.
-FIRST, RATIO, LONGEST, MOST_STEPS = 1e-2, 3.0, 3.0, 60
 # The rule is doubled to see its error, or halved where doubling took more evaluations than this.
 MOST_EVALUATIONS = 3_000_000
 # The change is taken so many times: beside kinks and powers at a face the order is lower.
@@ -134,12 +125,11 @@ def infer(
     logs = log_cell_masses(f, grid, quadrature)
     log_mass = float(logsumexp(logs))
     beyond = tail(f, grid, log_mass, limits) if tail_bound is None else Tail(0.0, tail_bound)
-    nu = base_law(base, grid.shape)
-    depth = FLOOR.get(base, FLOOR_OTHERWISE) if isinstance(base, str) else FLOOR_OTHERWISE
-    raised = np.maximum(logs, logs.max() - depth)
-    limit = float(logsumexp(raised))
-    problem = Problem(Density(np.exp(raised - limit), grid), nu)
-    flow = _flow(problem, raised, limit, side, schedule, steps, gap, progress)
+    ended = Annealing(
+        logs, grid, base_law(base, grid.shape), side=side, schedule=schedule, steps=steps,
+        tol=math.sqrt(gap),
+    ).flow(progress)  # fmt: skip
+    flow, limit = ended.flow, ended.limit
     lower, upper = float(flow["evidence_lower"][-1]), float(flow["evidence_upper"][-1])
     evidence = Evidence(
         log_evidence=log_mass + math.log1p(beyond.share),
@@ -155,30 +145,14 @@ def infer(
         truncated=found.truncated,
     )
     return Posterior(
-        flow, _transport(flow, problem), Density(np.exp(logs - log_mass), grid), evidence,
+        flow, _transport(flow, ended.problem), Density(np.exp(logs - log_mass), grid), evidence,
         names=_checked_names(names, grid.dim), evaluations=f.evaluations, function=f,
         stats={
-            "modes": found.modes.tolist(), "side": side, "base": nu.describe(),
+            "modes": found.modes.tolist(), "side": side, "base": ended.problem.target.describe(),
+            "depth": ended.depth,
             "seconds": time.perf_counter() - began,
         },
     )  # fmt: skip
-
-
-def _flow(
-    problem: Problem, logs: Array, limit: float, side: str,
-    schedule: Schedule | StateSchedule | None, steps: int | None, gap: float, progress: bool,
-) -> Flow:  # fmt: skip
-    """The flow with its bounds of log Z."""
-    unit = math.prod(d.grid.volume ** (1 / d.dim) for d in (problem.source, problem.target))
-    return evolve(
-        problem,
-        schedule=schedule or schedules.geometric(FIRST * unit, RATIO, LONGEST * unit),
-        steps=MOST_STEPS if steps is None else steps,
-        tol=math.sqrt(gap) if steps is None else None,
-        record=(*CHEAP, *(bounds(logs) if side == "source" else conjugate_bounds(limit))),
-        side=side,  # type: ignore[arg-type]
-        progress=progress,
-    )
 
 
 def _transport(flow: Flow, problem: Problem) -> Transport:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from pma_grid.claims import (
     entropic,
+    generative,
     identities,
     limits,
     monotone,
@@ -185,6 +186,26 @@ _CLAIMS = (
         "sinkhorn-mirror",
         "A sweep is an explicit mirror step: EVI and regret identity to rounding, and KL falls.",
         entropic.mirror,
+    ),
+    Claim(
+        "generative-evidence",
+        "KL bounds bracket log Z all along the flow; the stated error of log Z holds the true one.",
+        generative.evidence,
+    ),
+    Claim(
+        "generative-bias",
+        "Learned steps come to rest at a floor: S = <e, mu - rho>, at most osc(e) TV.",
+        generative.bias,
+    ),
+    Claim(
+        "generative-regret",
+        "Learned directions have no regret, towards the truth and the points, on any schedule.",
+        generative.regret,
+    ),
+    Claim(
+        "generative-sampler",
+        "The Brenier map takes the base law to the data: draws cannot be told from the law's own.",
+        generative.sampler,
     ),
 )
 _BY_NAME = {claim.name: claim for claim in _CLAIMS}

@@ -216,6 +216,21 @@ def test_choices_repeat_and_depend_on_the_seed() -> None:
     assert not np.array_equal(runs[0].log_likelihoods, runs[2].log_likelihoods)
 
 
+def test_several_divisions_are_averaged() -> None:
+    samples = Samples(_points(300, 1), grid=Grid(48))
+    alone = [select(Kernel(), samples, _uniform((48,)), seed=s) for s in range(3)]
+    found = select(Kernel(), samples, _uniform((48,)), divisions=3)
+    tried = set(Kernel().strengths()).intersection(found.strengths, *(a.strengths for a in alone))
+    assert len(tried) > 5
+    for strength in tried:
+        means = [a.log_likelihoods[a.strengths == strength][0] for a in alone]
+        value = found.log_likelihoods[found.strengths == strength][0]
+        assert abs(value - np.mean(means)) < 1e-12
+    for wrong in (0, 1.5, True):
+        with pytest.raises(InvalidInputError, match="divisions is"):
+            select(Kernel(), samples, _uniform((48,)), divisions=wrong)  # type: ignore[arg-type]
+
+
 def test_likelihood_is_that_of_the_normalised_law() -> None:
     grid = Grid(200, -1.0, 3.0)
     slope = 0.7 * grid.axes[0]

@@ -8,6 +8,8 @@ units of the box's sides.  Without the penalty the minimiser is log(rho / m).
 References
 ----------
 Goodfellow et al. (2014), Generative Adversarial Nets, arXiv:1406.2661: the discriminator.
+Sugiyama, Suzuki, Kanamori (2012), Density Ratio Estimation in Machine Learning, Cambridge Univ.
+Press: log(rho / mu) by logistic regression.
 Silverman (1982), On the estimation of a probability density function by the maximum penalized
 likelihood method, Ann. Statist. 10, 795-810: penalties on the log-density.
 """

@@ -71,6 +71,20 @@ def march(
             raise _StalledError(Status.STALLED.value)
 
 
+def while_easy(states: Iterator[State], halvings: int) -> Iterator[State]:
+    """States up to the first step that had to be halved more often, where the flow gives up.
+
+    Raises
+    ------
+    ConvergenceError
+        After that state.
+    """
+    for state in states:
+        yield state
+        if state.step.attempts > 1 + halvings:
+            raise ConvergenceError(Status.STEP_FAILED.value)
+
+
 class _StalledError(ConvergenceError):
     """The residual or the time no longer moves."""
 

@@ -18,6 +18,8 @@ from pma_grid.operator import positive
 from pma_grid.samples import check_count, check_seed
 from pma_grid.transport import Transport
 
+# Share of the mass in cells without second differences that a density may have.
+MOST_LOST = 0.01
 # Cells without mass count with this share of the mean where a logarithm is taken.
 SMALLEST = 1e-12
 
@@ -70,23 +72,30 @@ class Sampler:
     def density(self) -> Density:
         """The law of the samples as cell averages on the grid of the data.
 
+        Cells at which second differences of the potential are not positive count with the source's
+        own mass.
+
         Raises
         ------
         InvalidInputError
-            The potential is not convex: there is no density.
+            These hold more than a hundredth of the mass: there is no density.
         """
         source = self.transport.problem.source
         if self.transport.status is Status.ENTROPIC:
             return source
         masses = positive(self.transport.problem)[0]
+        masses /= masses.sum()
         residual = self.transport.residual
-        lost = int(np.count_nonzero(~np.isfinite(residual)))
-        if lost:
+        lost = ~np.isfinite(residual)
+        if masses[lost].sum() > MOST_LOST:
             raise InvalidInputError(
-                f"transport has a potential that is not convex at {lost} cells; its map has no "
-                "density there: solve to convergence, or take transport.problem.source"
+                f"transport has a potential that is not convex at {np.count_nonzero(lost)} cells; "
+                "its map has no density there: solve to convergence, or take "
+                "transport.problem.source"
             )
-        return Density(normalised(masses / masses.sum(), residual)[0], source.grid)
+        # cells of no account, where the equation of `solve` holds without second differences
+        level = float((masses * np.where(lost, 0.0, residual)).sum())
+        return Density(normalised(masses, np.where(lost, level, residual))[0], source.grid)
 
     @cached_property
     def _log_density(self) -> LogDensity:

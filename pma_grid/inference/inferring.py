@@ -13,20 +13,16 @@ from scipy.special import logsumexp
 
 from pma_grid.base_laws import base_law
 from pma_grid.density import Density
-from pma_grid.errors import ConvergenceError, InvalidInputError
-from pma_grid.flow import Flow
+from pma_grid.errors import InvalidInputError
 from pma_grid.grid import Grid
-from pma_grid.inference.annealing import Annealing
 from pma_grid.inference.box import Found, find_box
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.evidence import Evidence
 from pma_grid.inference.integrals import Tail, log_cell_masses, tail
 from pma_grid.inference.posterior import Posterior
+from pma_grid.inference.running import run
 from pma_grid.lattice import Array
-from pma_grid.problem import Problem
 from pma_grid.schedules import Schedule, StateSchedule
-from pma_grid.stationary import solve
-from pma_grid.transport import Transport
 from pma_grid.validation import MAX_DIM, is_number
 
 CELLS = {1: 512, 2: 128, 3: 40}
@@ -125,10 +121,11 @@ def infer(
     logs = log_cell_masses(f, grid, quadrature)
     log_mass = float(logsumexp(logs))
     beyond = tail(f, grid, log_mass, limits) if tail_bound is None else Tail(0.0, tail_bound)
-    ended = Annealing(
-        logs, grid, base_law(base, grid.shape), side=side, schedule=schedule, steps=steps,
-        tol=math.sqrt(gap),
-    ).flow(progress)  # fmt: skip
+    nu = base_law(base, grid.shape)
+    ended = run(
+        logs, grid, nu, side=side, schedule=schedule, steps=steps, tol=math.sqrt(gap),
+        progress=progress,
+    )  # fmt: skip
     flow, limit = ended.flow, ended.limit
     lower, upper = float(flow["evidence_lower"][-1]), float(flow["evidence_upper"][-1])
     evidence = Evidence(
@@ -145,25 +142,13 @@ def infer(
         truncated=found.truncated,
     )
     return Posterior(
-        flow, _transport(flow, ended.problem), Density(np.exp(logs - log_mass), grid), evidence,
+        flow, ended.transport, Density(np.exp(logs - log_mass), grid), evidence,
         names=_checked_names(names, grid.dim), evaluations=f.evaluations, function=f,
         stats={
-            "modes": found.modes.tolist(), "side": side, "base": ended.problem.target.describe(),
-            "depth": ended.depth,
+            "modes": found.modes.tolist(), "side": side, "base": nu.describe(),
             "seconds": time.perf_counter() - began,
         },
     )  # fmt: skip
-
-
-def _transport(flow: Flow, problem: Problem) -> Transport:
-    """The flow's end, or what `solve` makes of it where the flow was stopped by a hard step."""
-    if flow.status.succeeded:
-        return flow.transport
-    try:
-        return solve(problem)
-    except ConvergenceError as error:
-        best: Transport = error.result
-        return best
 
 
 def _quadrature_error(f: LogFunction, grid: Grid, log_mass: float, quadrature: int) -> float:

@@ -18,7 +18,7 @@ SHELL_CELLS = {1: 2048, 2: 128, 3: 32}
 # Shells are added until one holds less than this share of the mass, at most so many.
 NEGLIGIBLE, MOST_SHELLS = 1e-12, 40
 # Relative error that a shell on its coarse grid is granted.
-SHELL_ERROR = 0.25
+SHELL_ERROR = 0.5
 
 
 def log_cell_masses(f: LogFunction, grid: Grid, quadrature: int) -> Array:
@@ -57,7 +57,7 @@ def tail(f: LogFunction, grid: Grid, log_mass: float, limits: Array | None) -> T
     Returns
     -------
     Tail
-        The error is a quarter of the shells, which are integrated coarsely, and the last shell once
+        The error is half of the shells, which are integrated coarsely, and the last shell once
         more for what lies beyond it.
     """
     lower, upper = np.array(grid.lower), np.array(grid.upper)
@@ -78,22 +78,27 @@ def tail(f: LogFunction, grid: Grid, log_mass: float, limits: Array | None) -> T
 
 
 def _shell(f: LogFunction, corners: tuple[Array, Array, Array, Array]) -> float:
-    """log of the mass between two boxes, one in the other, by midpoints."""
+    """log of the mass between two boxes, one in the other, by midpoints.
+
+    Cells grow with the square of their number from the inner box, where most of the mass is.
+    """
     dim = corners[0].size
     quarter = SHELL_CELLS[dim] // 4
     centres, widths, inner = [], [], []
     for axis in range(dim):
         ends = [float(corner[axis]) for corner in corners]
+        steps = np.linspace(0.0, 1.0, quarter + 1) ** 2
+        below = ends[1] - (ends[1] - ends[0]) * steps[::-1]
+        above = ends[2] + (ends[3] - ends[2]) * steps
+        middle = np.linspace(ends[1], ends[2], 2 * quarter + 1)
         parts = [
-            (np.linspace(a, b, count + 1), k == 1)
-            for k, (a, b, count) in enumerate(
-                zip(ends[:-1], ends[1:], (quarter, 2 * quarter, quarter), strict=True)
-            )
-            if b > a
+            (e, inside)
+            for e, inside in ((below, False), (middle, True), (above, False))
+            if e[-1] > e[0]
         ]
         centres.append(np.concatenate([0.5 * (e[1:] + e[:-1]) for e, _ in parts]))
         widths.append(np.concatenate([np.diff(e) for e, _ in parts]))
-        inner.append(np.concatenate([np.full(e.size - 1, middle) for e, middle in parts]))
+        inner.append(np.concatenate([np.full(e.size - 1, inside) for e, inside in parts]))
     outside = ~np.logical_and.reduce(np.meshgrid(*inner, indexing="ij"))
     points = [c[outside] for c in np.meshgrid(*centres, indexing="ij")]
     volumes = np.prod([w[outside] for w in np.meshgrid(*widths, indexing="ij")], axis=0)

@@ -24,7 +24,7 @@ from pma_grid.learning.steps import (
     LearnedState,
     towards,
 )
-from pma_grid.marching import gather, march
+from pma_grid.marching import gather, march, while_easy
 from pma_grid.observables import Observable, resolve
 from pma_grid.problem import Problem
 from pma_grid.recording import Recorder
@@ -104,6 +104,8 @@ class LearnedRun:
         )  # fmt: skip
         most = MOST_STEPS if steps is None else int(steps)
         states = march(state, scheme, schedule, steps=most, time=None, tol=None)
+        if not self.explicit:
+            states = while_easy(states, HALVINGS)
         ending = _until_settled(states) if held_out is None else _until_no_gain(states, held_out)
         flow = gather(
             ending, recorder, steps=most, time=None, tol=None, progress=progress, met=_as_it_ends
@@ -112,8 +114,6 @@ class LearnedRun:
         settled = not anew and _is_settled(last)
         if settled:
             flow = dataclasses.replace(flow, status=Status.CONVERGED)
-        elif _is_hard(last):
-            flow = dataclasses.replace(flow, status=Status.STEP_FAILED)
         reached = last.learned if isinstance(last, LearnedState) else learned
         return Ended(flow, towards(reached, state.operator.problem), settled)
 
@@ -157,17 +157,11 @@ def _is_settled(state: State | None) -> bool:
     return inner is not None and inner.residual_norm <= SETTLED
 
 
-def _is_hard(state: State | None) -> bool:
-    """Whether the step to a learned state had to be halved too often."""
-    implicit = isinstance(state, LearnedState) and state.inner is not None
-    return implicit and state is not None and state.step.attempts > 1 + HALVINGS
-
-
 def _until_settled(states: Iterator[State]) -> Iterator[State]:
-    """States up to the first at rest, or the first step that was hard to solve."""
+    """States up to the first at rest."""
     for state in states:
         yield state
-        if _is_settled(state) or _is_hard(state):
+        if _is_settled(state):
             return
 
 

@@ -1,0 +1,89 @@
+"""The flow of `infer`: from the affine map to the posterior, with the bounds of log Z."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.special import logsumexp
+
+from pma_grid import schedules
+from pma_grid.beginning import begin
+from pma_grid.density import Density
+from pma_grid.equilibrium import stationary_phi
+from pma_grid.errors import ConvergenceError, Status
+from pma_grid.flow import Flow, State
+from pma_grid.grid import Grid
+from pma_grid.inference.evidence import bounds, conjugate_bounds
+from pma_grid.lattice import Array
+from pma_grid.marching import gather, march, while_easy
+from pma_grid.observables import CHEAP, resolve
+from pma_grid.problem import Problem
+from pma_grid.recording import Recorder
+from pma_grid.schedules import Schedule, StateSchedule
+from pma_grid.stationary import solve
+from pma_grid.stepping import ImplicitEuler
+from pma_grid.transport import Transport
+
+# Cells of both laws this many nats below the largest are raised to it.  det D2u is their ratio, and
+# where one falls off and the other does not, steps are hard to solve.
+DEPTH = {1: 14.0, 2: 12.0, 3: 10.0}
+# Steps of the default schedule over the product of the sides of the two boxes.
+FIRST, RATIO, LONGEST, MOST_STEPS = 1e-2, 3.0, 3.0, 60
+# A flow whose steps must be halved more often is left to `solve`.
+HALVINGS = 2
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A flow and its transport, the log of the sum of the masses that it was towards."""
+
+    flow: Flow
+    transport: Transport
+    limit: float
+
+
+def run(
+    logs: Array, grid: Grid, nu: Density, *, side: str, schedule: Schedule | StateSchedule | None,
+    steps: int | None, tol: float, progress: bool,
+) -> Ended:  # fmt: skip
+    """The flow towards exp(logs), log cell masses, from the base law nu, thin cells raised."""
+    raised = np.maximum(logs, logs.max() - DEPTH[grid.dim])
+    limit = float(logsumexp(raised))
+    lowest = nu.values.max() * math.exp(-DEPTH[grid.dim])
+    problem = Problem(
+        Density(np.exp(raised - raised.max()), grid),
+        Density(np.maximum(nu.values, lowest), nu.grid),
+    )
+    unit = math.prod(d.grid.volume ** (1 / d.dim) for d in (problem.source, problem.target))
+    rule = schedule or schedules.geometric(FIRST * unit, RATIO, LONGEST * unit)
+    observables = bounds(raised) if side == "source" else conjugate_bounds(limit)
+    scheme = ImplicitEuler()
+    recorder = Recorder(
+        problem, scheme, repr(rule), side, resolve([*CHEAP, *observables]), (),
+        stationary=stationary_phi,
+    )  # fmt: skip
+    most, until = (MOST_STEPS, tol) if steps is None else (steps, None)
+    states = march(begin(problem, None, side, None), scheme, rule, steps=most, time=None, tol=until)
+    flow = gather(
+        while_easy(states, HALVINGS), recorder, steps=most, time=None, tol=until, progress=progress,
+        met=_converged,
+    )  # fmt: skip
+    return Ended(flow, _transport(flow, problem, steps), limit)
+
+
+def _converged(_: State) -> Status:
+    """How a flow ended that reached its tolerance."""
+    return Status.CONVERGED
+
+
+def _transport(flow: Flow, problem: Problem, steps: int | None) -> Transport:
+    """The flow's end, or what `solve` finds where the flow did not get there."""
+    if flow.status is Status.CONVERGED or steps is not None:
+        return flow.transport
+    try:
+        return solve(problem)
+    except ConvergenceError as error:
+        best: Transport = error.result
+        return best

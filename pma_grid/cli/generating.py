@@ -31,8 +31,8 @@ SEED_BITS = 32
               "differences  [default: h2]")  # fmt: skip
 @click.option("--strength", type=float, help="Of the regularisation  [default: chosen by held-out "
               "samples]")  # fmt: skip
-@click.option("--base", default="gaussian", show_default=True, metavar="LAW",
-              help="Law to draw from: gaussian, uniform, or a file of density values.")  # fmt: skip
+@click.option("--base", metavar="LAW", help="Law to draw from: gaussian, uniform, or a file of "
+              "density values  [default: gaussian; uniform where samples fill the box]")  # fmt: skip
 @inputs.box("--box", "Box of the data  [default: their range, widened]")
 @inputs.box("--base-box", "Box of --base, where that is a file.")
 @click.option("--size", type=click.IntRange(2), help="Cells an axis  [default: 512, 128 or 32 "
@@ -47,9 +47,9 @@ SEED_BITS = 32
 @inputs.as_json
 @inputs.quiet
 def fit(
-    samples: str, output: str, method: str, penalty: str | None, strength: float | None, base: str,
-    box: Any, base_box: Any, size: int | None, held_out: float, relearn: bool, seed: int,
-    picture: str | None, as_json: bool, quiet: bool,
+    samples: str, output: str, method: str, penalty: str | None, strength: float | None,
+    base: str | None, box: Any, base_box: Any, size: int | None, held_out: float, relearn: bool,
+    seed: int, picture: str | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Learn the law of SAMPLES and a map that draws from it.
 
@@ -101,11 +101,11 @@ def _estimator(method: str, penalty: str | None, strength: float | None) -> Esti
     return MADE[method](strength)
 
 
-def _base(name: str, box: Any) -> str | Density:
+def _base(name: str | None, box: Any) -> str | Density | None:
     """A named base law, or the density of a file."""
-    if name in ("gaussian", "uniform"):
+    if name in (None, "gaussian", "uniform"):
         if box is not None:
-            raise click.UsageError(f"--base-box is for a file, not for --base {name}; leave it out")
+            raise click.UsageError("--base-box is for a file given as --base; leave it out")
         return name
     return inputs.read_density("--base", name, box, None)
 

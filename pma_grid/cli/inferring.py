@@ -25,8 +25,8 @@ from pma_grid.errors import InvalidInputError
               "instead of --box.")  # fmt: skip
 @click.option("--size", type=click.IntRange(2), help="Cells an axis  [default: 512, 128 or 40 "
               "in 1, 2 or 3 dimensions]")  # fmt: skip
-@click.option("--base", type=click.Choice(("gaussian", "uniform")), default="gaussian",
-              show_default=True, help="Law to draw from.")  # fmt: skip
+@click.option("--base", type=click.Choice(("gaussian", "uniform")), help="Law to draw from  "
+              "[default: gaussian, or uniform where --box cuts the density off]")  # fmt: skip
 @click.option("--side", type=click.Choice(("source", "target")), default="source",
               show_default=True, help="Grid of the flow: posterior's or base's.")  # fmt: skip
 @click.option("--tail", type=float, help="Bound of the mass beyond the box over that within  "
@@ -35,7 +35,7 @@ from pma_grid.errors import InvalidInputError
 @inputs.as_json
 @inputs.quiet
 def infer(
-    function: str, output: str, box: Any, start: Any, size: int | None, base: str, side: str,
+    function: str, output: str, box: Any, start: Any, size: int | None, base: str | None, side: str,
     tail: float | None, picture: str | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Samples, moments and the evidence of a density known up to a constant.

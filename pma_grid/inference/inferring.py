@@ -40,7 +40,7 @@ def infer(
     *,
     start: ArrayLike | None = None,
     shape: int | Sequence[int] | None = None,
-    base: str | Density = "gaussian",
+    base: str | Density | None = None,
     side: str = "source",
     tail_bound: float | None = None,
     schedule: Schedule | StateSchedule | None = None,
@@ -67,8 +67,8 @@ def infer(
         fallen off.
     shape : int or sequence of int, optional
         Cells an axis; default 512, 128 x 128, 40 x 40 x 40.
-    base : {"gaussian", "uniform"} or Density
-        The law that is drawn from.
+    base : {"gaussian", "uniform"} or Density, optional
+        The law that is drawn from; default Gaussian, or uniform where ``box`` cuts the density off.
     side : {"source", "target"}
         The grid that the flow is solved on: the posterior's, or the base law's.
     tail_bound : float, optional
@@ -121,7 +121,7 @@ def infer(
     logs = log_cell_masses(f, grid, quadrature)
     log_mass = float(logsumexp(logs))
     beyond = tail(f, grid, log_mass, limits) if tail_bound is None else Tail(0.0, tail_bound)
-    nu = base_law(base, grid.shape)
+    nu = base_law(base or ("uniform" if found.truncated else "gaussian"), grid.shape)
     ended = run(
         logs, grid, nu, side=side, schedule=schedule, steps=steps, tol=math.sqrt(gap),
         progress=progress,

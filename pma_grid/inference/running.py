@@ -29,6 +29,8 @@ from pma_grid.transport import Transport
 # Cells of both laws this many nats below the largest are raised to it.  det D2u is their ratio, and
 # where one falls off and the other does not, steps are hard to solve.
 DEPTH = {1: 14.0, 2: 12.0, 3: 10.0}
+# The same where the base law does not fall off.
+DEPTH_FLAT = 9.0
 # Steps of the default schedule over the product of the sides of the two boxes.
 FIRST, RATIO, LONGEST, MOST_STEPS = 1e-2, 3.0, 3.0, 60
 # A flow whose steps must be halved more often is left to `solve`.
@@ -49,9 +51,11 @@ def run(
     steps: int | None, tol: float, progress: bool,
 ) -> Ended:  # fmt: skip
     """The flow towards exp(logs), log cell masses, from the base law nu, thin cells raised."""
-    raised = np.maximum(logs, logs.max() - DEPTH[grid.dim])
+    flat = nu.values.min() > nu.values.max() * math.exp(-DEPTH_FLAT)
+    depth = DEPTH_FLAT if flat else DEPTH[grid.dim]
+    raised = np.maximum(logs, logs.max() - depth)
     limit = float(logsumexp(raised))
-    lowest = nu.values.max() * math.exp(-DEPTH[grid.dim])
+    lowest = nu.values.max() * math.exp(-depth)
     problem = Problem(
         Density(np.exp(raised - raised.max()), grid),
         Density(np.maximum(nu.values, lowest), nu.grid),

@@ -28,6 +28,8 @@ METHODS: dict[str, type[Logistic | Score | Kernel | Histogram]] = {
 }  # fmt: skip
 # Boosting: a penalty so many times stronger, and at most so many steps.
 STRONGER, MOST_BOOSTS = 10.0, 30
+# Samples fill their box where the outermost cells hold this share of what a uniform law has there.
+FILLED = 0.2
 
 
 def fit(
@@ -36,7 +38,7 @@ def fit(
     *,
     shape: int | Sequence[int] | None = None,
     box: Sequence[tuple[float, float]] | None = None,
-    base: str | Density = "gaussian",
+    base: str | Density | None = None,
     held_out: float = 0.2,
     seed: int = 0,
     relearn: bool = False,
@@ -64,8 +66,9 @@ def fit(
         Cells an axis; default 512, 128 x 128, 32 x 32 x 32.
     box : sequence of (lower, upper), optional
         Default: the range of the samples, widened.
-    base : {"gaussian", "uniform"} or Density
-        What `Model.sample` draws from.  log mu is learned against the uniform law all the same.
+    base : {"gaussian", "uniform"} or Density, optional
+        What `Model.sample` draws from; default Gaussian, or uniform where the samples fill the box
+        up to its faces.  log mu is learned against the uniform law all the same.
     held_out : float in (0, 1)
         Share of the samples that chooses the strength of the regularisation (and when to stop, if
         ``relearn``).  All of them are then learned from with it.
@@ -130,7 +133,7 @@ def fit(
     check_ends(steps, None, None)
     estimator = _estimator(method)
     run = LearnedRun(
-        samples, estimator, base_law(base, samples.grid.shape),
+        samples, estimator, base_law(base or _suited(samples), samples.grid.shape),
         truth=_checked_truth(truth, samples), relearn=relearn, explicit=explicit,
         schedule=schedule, record=tuple(record),
     )  # fmt: skip
@@ -198,6 +201,15 @@ def _estimator(method: str | Estimator) -> Estimator:
             "example pma.learning.Logistic(penalty='h1')"
         )
     return method
+
+
+def _suited(samples: Samples) -> str:
+    """The base law whose tails are like those of the samples: an end, or none, at the faces."""
+    masses = samples.masses()
+    inner = tuple(slice(1, -1) if n > 2 else slice(None) for n in masses.shape)
+    at_faces = 1.0 - float(masses[inner].sum())
+    if_uniform = 1.0 - masses[inner].size / masses.size
+    return "uniform" if at_faces > FILLED * if_uniform else "gaussian"
 
 
 def _checked_truth(truth: object, samples: Samples) -> Density | None:

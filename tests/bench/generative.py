@@ -34,7 +34,7 @@ from pma_grid.learning import Histogram, Kernel, Logistic, Score
 TEST, GENERATED = 5000, 2000
 # Cross-validation of the bandwidth: candidates, folds, and points of which the folds are made; for
 # more points the bandwidth is scaled by n^{-1/6}.
-BANDWIDTHS, FOLDS, MOST_POINTS = np.geomspace(0.03, 0.6, 25), 5, 10_000
+BANDWIDTHS, FOLDS, MOST_POINTS = np.geomspace(0.03, 0.6, 20), 5, 4000
 COMPONENTS = (2, 4, 8, 16, 32)
 OURS: dict[str, Callable[[], Any]] = {
     "logistic": Logistic,

@@ -38,6 +38,8 @@ SHARES = (0.95, 0.8, 0.5)
 MOST_DOTS = 20_000
 # Bars of histograms, cells an axis of rasters, at most.
 MOST_BARS, MOST_CELLS = 60, 128
+# Share of the mass that the window of a corner holds: boxes reach far into the tails.
+NEARLY_ALL = 0.9995
 # Inches of a panel among others.
 PANEL = 2.1
 
@@ -126,7 +128,8 @@ def corner(
         Histograms and dots; with a density the dots are left faint.
     density : Density, optional
         Its marginals, with the central interval that holds ``level`` of each shaded, and contours
-        of the pairs around 50, 80 and 95 % of the mass.  Points or a density must be given.
+        of the pairs around 50, 80 and 95 % of the mass, in windows that hold 99.95 % of the mass of
+        each.  Points or a density must be given.
     names : sequence of str, optional
     level : float in (0, 1)
     figure : Figure or SubFigure, optional
@@ -151,7 +154,7 @@ def corner(
             f"density has {density.dim} axes and points {dim} coordinates; they must agree: draw "
             "points of the law of the density"
         )
-    window = _window(array, None if density is None else density.grid)
+    window = _window(array, None) if density is None else _held(density)
     labels = names or default_names(dim)
     side = PANEL * dim + 0.6 if dim > 1 else 4.0
     page = new_figure(side, side) if figure is None else figure
@@ -287,7 +290,8 @@ def _alone(
     curve(ax, density, axis)
     ends = interval(density, axis, level)
     ax.axvspan(*ends, color=FAINT, alpha=0.15, lw=0)
-    ax.set_title(f"{100 * level:g} %: {ends[0]:.4g} to {ends[1]:.4g}", fontsize=8, color=INK)
+    text = f"{100 * level:g} %: {ends[0]:.4g} to {ends[1]:.4g}".replace("-", "−")
+    ax.set_title(text, fontsize=8, color=INK)
 
 
 def _pair(
@@ -310,6 +314,16 @@ def _coordinates(chosen: Sequence[int] | None, dim: int) -> list[int]:
             f"coordinates is {chosen!r}; it must name one or two of the coordinates 0 to {dim - 1}"
         )
     return found
+
+
+def _held(density: Density) -> list[tuple[float, float]]:
+    """The part of the box that holds nearly all the mass of each coordinate, with a margin."""
+    windows = []
+    for axis, (lower, upper) in enumerate(zip(density.grid.lower, density.grid.upper, strict=True)):
+        low, high = interval(density, axis, NEARLY_ALL)
+        margin = 0.1 * (high - low)
+        windows.append((max(lower, low - margin), min(upper, high + margin)))
+    return windows
 
 
 def _window(points: Array | None, grid: Grid | None) -> list[tuple[float, float]]:

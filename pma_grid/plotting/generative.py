@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -46,8 +46,10 @@ COUNT = 2000
 LINES, NODES = 21, 161
 # Inches of a row of panels with their titles, of the row of curves, and of a panel's width.
 ROW, CURVES, PANEL = 2.85, 2.7, 2.75
-# The candidates shown: those within so many times the gain of the best over its neighbours.
-Window = list[tuple[float, float]]
+# A flow so many times as long as its first step has a logarithmic axis of time.
+LONG = 100.0
+# Coordinates that are drawn together.
+PAIRS = {1: [(0, 0)], 2: [(0, 1)], 3: [(0, 1), (0, 2), (1, 2)]}
 
 
 def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int = 0) -> Figure:
@@ -91,12 +93,11 @@ def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int 
             "data that the model was, or could have been, learned from"
         )
     drawn = model.sample(COUNT if data is None else len(data), seed=seed)
-    pairs: list[Any] = {1: [(0,)], 2: [(0, 1)], 3: [(0, 1), (0, 2), (1, 2)]}[dim]  # type: ignore[assignment]
+    pairs = PAIRS[dim]
     columns = 3 if data is None or dim == 1 else 4
     page = new_figure(PANEL * columns + 0.4, ROW * len(pairs) + CURVES)
-    upper, lower = page.subfigures(2, 1, squeeze=False, height_ratios=[ROW * len(pairs), CURVES])[
-        :, 0
-    ]
+    heights = [ROW * len(pairs), CURVES]
+    upper, lower = page.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
     panels = upper.subplots(len(pairs), columns, squeeze=False)
     for row, axes in zip(panels, pairs, strict=True):
         if dim == 1:
@@ -220,7 +221,6 @@ def _plane(
         frame(ax, window, [model.names[k] for k in axes])
         ax.set_title(title if axes == (0, 1) else "", fontsize=10, color=INK)
         ax.set_box_aspect(1)
-        ax.label_outer() if len(model.names) == 2 else None
     for ax in panels[1:]:
         ax.set_ylabel("")
         ax.tick_params(labelleft=False)
@@ -230,20 +230,25 @@ def _below(figure: SubFigure, model: Model) -> None:
     """Curves: the strengths tried, the flow, and with boosting its steps."""
     chosen = model.stats.get("selection")
     boosts = model.stats.get("held_out_log_likelihoods")
-    panels = list(
-        figure.subplots(1, 1 + bool(chosen) + (boosts is not None), squeeze=False)[0][::-1]
-    )
-    if chosen:
-        _strengths(panels.pop(), chosen, model.stats["strength"])
-    ax = panels.pop()
-    names = [name for name in ("kl", "reverse_kl") if name in model.flow.series]
-    history(model.flow, names or list(model.flow.series)[:1], ax)
+    count = 1 + (chosen is not None) + (boosts is not None)
+    panels = iter(figure.subplots(1, count, squeeze=False)[0])
+    if chosen is not None:
+        _strengths(next(panels), chosen)
+    ax, flow = next(panels), model.flow
+    names = [name for name in ("kl", "reverse_kl") if name in flow.series]
+    history(flow, names or list(flow.series)[:1], ax)
+    if len(flow) and flow.times[-1] > LONG * flow.step_sizes[0]:
+        unit = float(flow.step_sizes[0])
+        ax.set_xscale("symlog", linthresh=unit)
+        ax.set_xlim(-0.2 * unit, 1.5 * float(flow.times[-1]))
+        if legend := ax.get_legend():  # curves fall to the right
+            legend.set_loc("lower left")
     ax.set_title("flow from the base law", fontsize=10, color=INK)
     if boosts is not None:
-        _boosts(panels.pop(), boosts, int(model.stats["stopped_at"]))
+        _boosts(next(panels), boosts, int(model.stats["stopped_at"]))
 
 
-def _strengths(ax: Axes, chosen: dict[str, list[float]], strength: float) -> None:
+def _strengths(ax: Axes, chosen: dict[str, list[float]]) -> None:
     """Likelihood of held-out points over the strength."""
     tried, scores = np.array(chosen["strengths"]), np.array(chosen["log_likelihoods"])
     ax.semilogx(tried, scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
@@ -251,7 +256,7 @@ def _strengths(ax: Axes, chosen: dict[str, list[float]], strength: float) -> Non
     ax.plot(tried[best], scores[best], "o", ms=6, color=COLOURS[1])
     ax.set_xlabel("strength of the regularisation")
     ax.set_ylabel("log-likelihood [nats a point]")
-    ax.set_title(f"held-out points choose {scientific(strength)}", fontsize=10, color=INK)
+    ax.set_title(f"held-out points choose {scientific(tried[best])}", fontsize=10, color=INK)
     open_corner(ax)
 
 
@@ -276,7 +281,7 @@ def _quantiles(law: Density, axis: int, count: int) -> Array:
     return np.interp(np.linspace(0.0, held[-1], count), held, law.grid.faces[axis])
 
 
-def _window(model: Model) -> Window:
+def _window(model: Model) -> list[tuple[float, float]]:
     """The box of the data."""
     return list(zip(model.grid.lower, model.grid.upper, strict=True))
 

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pma_grid.inference.posterior import Posterior
-from pma_grid.plotting.canvas import COLOURS, FAINT, INK, given_or_new, new_figure, open_corner
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    INK,
+    given_or_new,
+    new_figure,
+    open_corner,
+    scientific,
+)
 from pma_grid.plotting.clouds import PANEL, corner
 
 if TYPE_CHECKING:
@@ -68,9 +75,10 @@ def evidence(posterior: Posterior, ax: Axes | None = None) -> Axes:
     ):
         ax.plot(times, flow[name], "o-", ms=3, lw=1.3, color=colour, label=label)
     ax.axhline(found.log_evidence, color=INK, lw=0.9, ls="--", label="log Z")
-    ax.set_title(f"log Z = {found.log_evidence:.6g} ± {found.error:.1g}", fontsize=10, color=INK)
+    value = f"{found.log_evidence:.8g} ± {scientific(found.error)}"
+    ax.set_title(f"log Z = {value}", fontsize=10, color=INK)
     ax.set_xscale("symlog", linthresh=max(float(times[1:2].sum()), 1e-12))
     ax.set_ylabel("bounds of log Z [nats]")
-    ax.legend(frameon=False, fontsize=8, labelcolor=FAINT)
+    ax.legend(frameon=False, fontsize=8, labelcolor=INK)
     open_corner(ax)
     return ax

@@ -250,3 +250,21 @@ def test_discriminators_beat_kernels_on_winding_arms() -> None:
         learned = chosen.learn(samples.masses(), rho, grid)
         scores.append(held_out_log_likelihood(learned, grid, test))
     assert scores[0] > scores[1] + 0.01 and scores[1] > scores[2] + 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dim, size", [(1, 128), (2, 32)])
+def test_divergence_falls_at_the_rate_of_two_derivatives(dim: int, size: int) -> None:
+    """KL(mu | learned) as n^{-4/(4 + d)}: -.8 on a line, -.67 in the plane."""
+    law, grid = gaussian_mixture(dim), gaussian_mixture(dim).grid(size)
+    truth = law.density(grid).values * grid.cell_volume
+    counts, rho = np.array([500, 4000, 32_000]), _uniform(grid.shape)
+    divergences = np.zeros(3)
+    for seed in range(2):
+        for k, n in enumerate(counts):
+            samples = Samples(law.sample(int(n), seed), grid=grid)
+            chosen = select(Logistic(), samples, rho, seed=seed).estimator
+            learned = np.exp(chosen.learn(samples.masses(), rho, grid))
+            divergences[k] += (truth * np.log(truth / (learned / learned.sum()))).sum() / 2
+    slope = np.polyfit(np.log(counts), np.log(divergences), 1)[0]
+    assert abs(slope + 4 / (4 + dim)) < 0.15, (slope, divergences)

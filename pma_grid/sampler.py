@@ -7,9 +7,11 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy import sparse
 
 from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError, Status
+from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.errors import InvalidInputError
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
 from pma_grid.log_density import LogDensity
@@ -30,8 +32,7 @@ class Sampler:
     Parameters
     ----------
     transport : Transport
-        Of any method, converged or not.  Where the map is torn `solve` gives an entropic plan; its
-        inverse is a conditional mean, and ``density`` is then the source itself.
+        Of any method, converged or not.
 
     Notes
     -----
@@ -40,6 +41,12 @@ class Sampler:
         rho(x) = nu(grad u(x)) det D2u(x) = mu(x) e^{h(x)},
 
     which on the grid is mu e^h with the discrete h, normalised: the very masses along a flow.
+
+    Of data with gaps or jumps `solve` may return an entropic plan (`EntropicTransport`).  Then
+    ``density`` is the source's own, `decode` and `encode` are the conditional means E[x | y] and
+    E[y | x], which cross gaps where the map is torn, and `sample` draws x from the plan's row of
+    y's cell instead, if the method keeps a plan (multiscale): nothing falls into the gaps.  Such
+    pairs (y, x) are those of the plan to a cell, and x is not exactly ``decode(y)``.
 
     References
     ----------
@@ -81,7 +88,7 @@ class Sampler:
             These hold more than a hundredth of the mass: there is no density.
         """
         source = self.transport.problem.source
-        if self.transport.status is Status.ENTROPIC:
+        if isinstance(self.transport, EntropicTransport):
             return source
         masses = positive(self.transport.problem)[0]
         masses /= masses.sum()
@@ -99,12 +106,18 @@ class Sampler:
 
     @cached_property
     def _log_density(self) -> LogDensity:
-        values = self.density.values
-        mean = 1.0 / self.density.grid.volume
-        return LogDensity.of(Density(np.maximum(values, SMALLEST * mean), self.density.grid))
+        values, grid = self.density.values, self.density.grid
+        if isinstance(self.transport, EntropicTransport):
+            # zeros at the solver's floor: splines ring beside deeper jumps
+            values = positive(self.transport.problem)[0]
+        return LogDensity.of(Density(np.maximum(values, SMALLEST / grid.volume), grid))
 
     def log_density(self, points: ArrayLike) -> Array:
-        """log rho at points (m, d), nats; -inf outside the box; cubic between cells."""
+        """log rho at points (m, d), nats; -inf outside the box; cubic between cells.
+
+        Normalised.  Beside jumps to exact zeros it is off by some tenths of a nat, within a few
+        cells: a cubic cannot follow them.
+        """
         return self._log_density(points)
 
     def decode(self, base_points: ArrayLike) -> Array:
@@ -123,10 +136,40 @@ class Sampler:
         """n pairs (y, x) of the optimal coupling of the base law and the data, each (n, d).
 
         y is drawn from the base law: a cell by its mass, then uniform in the cell.  Given either,
-        the other is known: `decode` and `encode` are the conditional laws.
+        the other is known: `decode` and `encode` are the conditional laws (of entropic plans:
+        their means).
         """
-        y = self.base.sample(check_count(n), check_seed(seed))
-        return y, self.decode(y)
+        generator = check_seed(seed)
+        y = self.base.sample(check_count(n), generator)
+        if self._plan is None:
+            return y, self.decode(y)
+        return y, self._from_plan(y, generator)
+
+    @cached_property
+    def _plan(self) -> tuple[sparse.csc_array, Array] | None:
+        """An entropic plan by base cells, and the masses of its entries summed up from 0."""
+        plan = getattr(self.transport, "plan", None)
+        if plan is None:
+            return None
+        columns = sparse.csc_array(plan)
+        return columns, np.concatenate([[0.0], np.cumsum(columns.data)])
+
+    def _from_plan(self, y: Array, generator: np.random.Generator) -> Array:
+        """x given y under the plan: a cell of the data by the row of y's cell, uniform in it."""
+        assert self._plan is not None
+        columns, total = self._plan
+        data, base = self.transport.problem.source.grid, self.base.grid
+        cells = np.ravel_multi_index(tuple(base.cell_index(y).T), base.shape)
+        first, last = columns.indptr[cells], columns.indptr[cells + 1]
+        level = total[first] + generator.random(len(y)) * (total[last] - total[first])
+        entry = np.clip(np.searchsorted(total, level, side="right") - 1, first, last - 1)
+        index = np.stack(np.unravel_index(columns.indices[entry], data.shape), axis=1)
+        inside = (index + generator.random(index.shape)) * data.spacing
+        x = np.minimum(data.lower + inside, data.upper)
+        lost = first == last  # a plan within its tolerance may leave a light cell without entries
+        if lost.any():
+            x[lost] = self.decode(y[lost])
+        return np.asarray(x)
 
     def conditional(self, given: Mapping[int, float]) -> Density:
         """The law of the other coordinates where some are known.

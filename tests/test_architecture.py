@@ -44,19 +44,14 @@ ROWS = (
     ("transport", "newton", "parabolic"),
     # cascade: nested iteration over grids, below everything that decides what to do with it
     # pushforward: what a map makes of the source, on bins; entropic transports are drawn with it
-    # sampler: draws through a transport, and what is known of them
-    (
-        "flow",
-        "pushforward",
-        "cascade",
-        "sampler",
-    ),  # a State carries a mirror operator, a Flow gives a Transport
+    ("flow", "pushforward", "cascade"),  # a State carries a mirror operator, a Flow a Transport
     # observables: functions of a State; oracles: flows in closed form, they return a Flow;
     # entropic: Sinkhorn's algorithm (a package named sinkhorn would hide the function)
     ("entropic", "stepping", "observables", "oracles"),
     # peers: other packages' plans as entropic transports
     # assessment: figures that any transport has, entropic ones included
-    ("assessment", "peers"),
+    # sampler: draws through any transport, entropic ones included, and their likelihoods
+    ("assessment", "peers", "sampler"),
     ("cases",),  # closed forms come from oracles
     # globalisation: the attempts of solve and the choice between them; it tries entropic plans
     ("globalisation",),

@@ -24,7 +24,7 @@ MOST_SCANS, SHRINKS = 60, 0.9
 # Sides grow by this factor where the density has not fallen off at a face, and never beyond.
 GROWS, LARGEST = 2.0, 1e12
 # A law that fills less than this share of its box is not resolved by a grid on it.
-SLIVER = 2e-3
+SLIVER = 2e-2
 
 Pair = tuple[float, float]
 

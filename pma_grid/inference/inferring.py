@@ -32,6 +32,8 @@ GAP = 1e-10
 MOST_EVALUATIONS = 3_000_000
 # The change is taken so many times: beside kinks and powers at a face the order is lower.
 SAFETY = 2.0
+# More than this says that the grid misses what there is.
+UNRESOLVED = 0.5
 
 
 def infer(
@@ -120,6 +122,13 @@ def infer(
     grid = _grid(found, shape)
     logs = log_cell_masses(f, grid, quadrature)
     log_mass = float(logsumexp(logs))
+    resolution = _quadrature_error(f, grid, log_mass, quadrature)
+    if resolution > UNRESOLVED:
+        raise InvalidInputError(
+            f"log_density is not resolved by {'x'.join(map(str, grid.shape))} cells: log Z changes "
+            f"by {resolution / SAFETY:.2g} nats with the spacing; it must vary little over a cell: "
+            "give a larger shape, or rotate or rescale the parameters"
+        )
     beyond = tail(f, grid, log_mass, limits) if tail_bound is None else Tail(0.0, tail_bound)
     nu = base_law(base or ("uniform" if found.truncated else "gaussian"), grid.shape)
     ended = run(
@@ -133,7 +142,7 @@ def infer(
         limit=limit,
         lower=lower,
         upper=upper,
-        quadrature=_quadrature_error(f, grid, log_mass, quadrature),
+        quadrature=resolution,
         tail=math.log1p(beyond.share),
         tail_error=math.log1p(beyond.error),
         floor=max(0.0, limit - log_mass),

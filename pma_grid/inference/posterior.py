@@ -117,12 +117,12 @@ class Posterior:
 
     @cached_property
     def covariance(self) -> Array:
-        """Posterior covariance, (d, d), exact for the cell averages."""
+        """Posterior covariance, (d, d): sums over cells less h^2 / 12, Sheppard's correction."""
         masses = self.density.values * self.grid.cell_volume
         x = self.grid.coordinates() - self.mean.reshape((-1,) + (1,) * self.grid.dim)
         flat = x.reshape(self.grid.dim, -1)
         within = np.diag(np.square(self.grid.spacing) / 12)
-        return np.asarray((flat * masses.ravel()) @ flat.T + within)
+        return np.asarray((flat * masses.ravel()) @ flat.T - within)
 
     @property
     def std(self) -> Array:

@@ -1,0 +1,208 @@
+"""Samples, samplers, data sets and tables of points."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pma_grid as pma
+from pma_grid.base_laws import base_law
+from pma_grid.log_density import LogDensity
+from pma_grid.tables import read_table, write_table
+
+POINTS = np.random.default_rng(0).normal(size=(50, 2))
+
+
+@pytest.mark.parametrize(
+    "points, options, message",
+    [
+        ([["a", "b"]] * 20, {}, "dtype"),
+        ([[1.0], [1.0, 2.0]], {}, "dtype"),
+        (np.ones((5, 2)), {}, "5 points; at least 10"),
+        (np.where(np.arange(40).reshape(20, 2) == 7, np.nan, POINTS[:20]), {}, "in row 3"),
+        (np.where(np.arange(40).reshape(20, 2) == 7, np.inf, POINTS[:20]), {}, "in row 3"),
+        (np.stack([np.arange(20.0), np.full(20, 3.0)], axis=1), {}, "constant along axis 1, at 3"),
+        (np.full(30, 2.0), {}, "all the same point"),
+        (np.zeros((20, 4)), {}, "1 to 3 coordinates"),
+        (POINTS, {"box": [(-1, 1), (-1, 1)]}, "outside the box"),
+        (POINTS, {"box": [(-5, 5)]}, "one pair"),
+        (POINTS, {"shape": (8, 8, 8)}, "one number of cells"),
+        (POINTS, {"grid": pma.Grid(8)}, "must agree"),
+        (POINTS, {"grid": pma.Grid((8, 8)), "shape": 8}, "beside shape"),
+    ],
+)
+def test_bad_samples_are_refused(points: Any, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(pma.InvalidInputError, match=message):
+        pma.Samples(points, **options)
+
+
+def test_samples_count_and_split() -> None:
+    points = np.concatenate([POINTS, POINTS[:5]])
+    samples = pma.Samples(points, shape=(16, 7))
+    assert (samples.n, samples.duplicates, samples.grid.shape) == (55, 5, (16, 7))
+    assert samples.masses().sum() == pytest.approx(1)
+    first, second = samples.split(0.2, 3)
+    assert (first.n, second.n) == (44, 11)
+    again = samples.split(0.2, 3)[1]
+    assert np.array_equal(second.points, again.points)
+    together = np.concatenate([first.points, second.points])
+    assert np.array_equal(np.sort(together, axis=0), np.sort(samples.points, axis=0))
+    assert not samples.points.flags.writeable
+    for bad in (0, 1, 1.5, "x"):
+        with pytest.raises(pma.InvalidInputError, match="held_out"):
+            samples.split(bad, 0)  # type: ignore[arg-type]
+    with pytest.raises(pma.InvalidInputError, match="seed"):
+        samples.split(0.5, -1)
+
+
+@pytest.mark.parametrize("name", [*pma.cases.DATA_SETS, "1", "3"])
+def test_data_sets_are_drawn_from_their_densities(name: str) -> None:
+    data = pma.cases.gaussian_mixture(int(name)) if name.isdigit() else pma.cases.data_set(name)
+    count = 20_000
+    points = data.sample(count, 11)
+    grid = data.grid({1: 64, 2: 24, 3: 10}[data.dim])
+    expected = data.density(grid, quadrature=8).values * grid.cell_volume * count
+    found = pma.Samples(points, grid=grid).masses() * count
+    many = expected > 5
+    chi2 = float((((found - expected) ** 2)[many] / expected[many]).sum())
+    assert abs(chi2 - many.sum()) < 4 * np.sqrt(2 * many.sum())
+    logs = data.log_density(*points.T)
+    assert abs(logs.mean() + data.entropy()) < 4 * logs.std() / np.sqrt(count) + 2e-3
+    shares = pma.quality.mode_masses(points, data.mode_of, data.modes)
+    assert np.abs(shares - data.mode_masses).max() < 4 * 0.5 / np.sqrt(count)
+    assert data.mode_masses.sum() == pytest.approx(1, abs=1e-6)
+
+
+def test_unknown_data_set() -> None:
+    with pytest.raises(pma.InvalidInputError, match="two_moons"):
+        pma.cases.data_set("three_moons")
+
+
+def test_log_density_is_normalised_and_of_fourth_order() -> None:
+    errors = []
+    for n in (16, 32, 64):
+        law = pma.Density.from_function(lambda x: 1 + 0.8 * np.cos(np.pi * x), pma.Grid(n))
+        log_density = LogDensity.of(law)
+        x = np.linspace(0, 1, 2001)[:, None]
+        values = np.exp(log_density(x))
+        assert np.trapezoid(values, x[:, 0]) == pytest.approx(1, abs=1e-5)
+        errors.append(np.abs(values - (1 + 0.8 * np.cos(np.pi * x[:, 0]))).max())
+    assert errors[2] < errors[1] / 8 < errors[0] / 64
+    assert log_density([[1.5]])[0] == -np.inf
+
+
+@pytest.mark.parametrize("base", ["uniform", "gaussian"])
+def test_sampler_density_is_the_law_solved_for(base: str) -> None:
+    data = pma.cases.gaussian_mixture(2)
+    law = data.density(data.grid(48))
+    sampler = pma.Sampler(pma.solve(pma.Problem(law, base_law(base, law.shape))))
+    assert np.abs(sampler.density.values - law.values).sum() * law.grid.cell_volume < 1e-3
+    points = data.sample(2000, 1)
+    gap = sampler.log_density(points) - data.log_density(*points.T)
+    assert abs(gap.mean()) < 2e-2
+    y, x = sampler.pairs(500, seed=4)
+    assert np.array_equal(x, sampler.sample(500, seed=4))
+    assert np.median(np.abs(sampler.encode(x) - y)) < 1e-8
+    assert np.array_equal(sampler.decode(y), x)
+
+
+def test_sampler_of_an_unconverged_flow_has_the_density_of_its_map() -> None:
+    """Change of variables: draws of a flow stopped early follow rho, not mu."""
+    data = pma.cases.gaussian_mixture(1)
+    law = data.density(data.grid(256))
+    flow = pma.evolve(
+        pma.Problem(law, np.ones(256)), schedule=pma.schedules.constant(0.05), steps=1
+    )
+    sampler = pma.Sampler(flow.transport)
+    points = sampler.sample(4000, seed=0)
+    counts = np.histogram(points[:, 0], law.grid.faces[0][::16])[0]
+    expected = 4000 * law.grid.cell_volume * sampler.density.values.reshape(16, 16).sum(axis=1)
+    chi2 = ((counts - expected) ** 2 / expected).sum()
+    assert abs(chi2 - 16) < 4 * np.sqrt(32)
+    of_mu = 4000 * law.grid.cell_volume * law.values.reshape(16, 16).sum(axis=1)
+    assert ((counts - of_mu) ** 2 / of_mu).sum() > 200
+
+
+def test_conditional_laws() -> None:
+    covariance = np.array([[1.0, 0.6], [0.6, 1.0]])
+    precision = np.linalg.inv(covariance)
+
+    def log_normal(x: Any, y: Any) -> Any:
+        quadratic = precision[0, 0] * x * x + 2 * precision[0, 1] * x * y + precision[1, 1] * y * y
+        return -0.5 * quadratic
+
+    law = pma.Density.from_log(log_normal, pma.Grid((96, 96), (-5, -5), (5, 5)))
+    sampler = pma.Sampler(pma.solve(pma.Problem(law, np.ones((96, 96)))))
+    rest = sampler.conditional({0: 1.0})
+    assert rest.mean()[0] == pytest.approx(0.6, abs=5e-3)
+    assert rest.second_moment(about=rest.mean()) == pytest.approx(0.64, abs=5e-3)
+    for bad in ({}, {0: 1.0, 1: 1.0}, {2: 0.0}):
+        with pytest.raises(pma.InvalidInputError, match="given"):
+            sampler.conditional(bad)
+    with pytest.raises(pma.InvalidInputError, match="outside"):
+        sampler.conditional({0: 7.0})
+
+
+def test_sampler_of_gaps_draws_little_into_them() -> None:
+    data = pma.cases.checkerboard()
+    law = data.density(data.grid(64))
+    sampler = pma.Sampler(pma.solve(pma.Problem(law, np.ones((64, 64)))))
+    points = sampler.sample(4000, seed=0)
+    cells = law.grid.cell_index(points)
+    assert (law.values[tuple(cells.T)] == 0).mean() < 0.1
+    assert sampler.density.values.min() >= 0
+
+
+def test_sampler_arguments() -> None:
+    with pytest.raises(pma.InvalidInputError, match="transport"):
+        pma.Sampler("ot")  # type: ignore[arg-type]
+    sampler = pma.Sampler(pma.solve(pma.Problem([1.0, 2.0, 1.0], [1.0, 1.0, 1.0])))
+    assert sampler.sample(0, seed=0).shape == (0, 1)
+    for bad in (-1, 1.5, True):
+        with pytest.raises(pma.InvalidInputError, match="n is"):
+            sampler.sample(bad, seed=0)  # type: ignore[arg-type]
+    with pytest.raises(pma.InvalidInputError, match="seed"):
+        sampler.sample(3, seed="x")  # type: ignore[arg-type]
+    with pytest.raises(pma.InvalidInputError, match="base"):
+        base_law("cauchy", (4,))
+    with pytest.raises(pma.InvalidInputError, match="axes"):
+        base_law(pma.Density([1.0, 1.0]), (4, 4))
+
+
+@pytest.mark.parametrize("ending", [".csv", ".npz", ".npy"])
+def test_tables_are_read_back(tmp_path: Path, ending: str) -> None:
+    path = tmp_path / f"a{ending}"
+    write_table(path, POINTS, ("a", "b"), {"seed": 7})
+    points, names = read_table(path)
+    assert np.array_equal(points, POINTS)
+    assert names == (() if ending == ".npy" else ("a", "b"))
+    if ending == ".csv":
+        assert path.read_text().startswith("# seed 7\na,b\n")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("", "empty"),
+        ("# nothing\n", "empty"),
+        ("a,b\n1,2\n3\n", "line 3"),
+        ("1,2\n3,x\n", "'x' in line 2"),
+        ("a,b\n1,2\nc,d\n", "'c' in line 3"),
+    ],
+)
+def test_bad_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text(text)
+    with pytest.raises(pma.InvalidInputError, match=message):
+        read_table(path)
+
+
+def test_missing_tables_and_endings(tmp_path: Path) -> None:
+    with pytest.raises(pma.InvalidInputError, match="does not exist"):
+        read_table(tmp_path / "no.csv")
+    with pytest.raises(pma.InvalidInputError, match="ending"):
+        write_table(tmp_path / "a.txt", POINTS, ("a", "b"), {})
+    pma.solve(pma.Problem([1.0, 2.0], [1.0, 1.0])).save(tmp_path / "ot.npz")
+    with pytest.raises(pma.InvalidInputError, match="no points"):
+        read_table(tmp_path / "ot.npz")

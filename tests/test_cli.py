@@ -17,7 +17,8 @@ import pma_grid as pma
 from pma_grid.cli import main
 
 COMMANDS = (
-    "demo", "solve", "evolve", "sinkhorn", "compare", "study", "validate", "plot", "info",
+    "demo", "solve", "evolve", "sinkhorn", "compare", "study", "validate", "fit", "sample", "infer",
+    "plot", "info",
 )  # fmt: skip
 PNG = b"\x89PNG\r\n\x1a\n"
 HELP_SECONDS = 5.0  # some 0.1 on an idle machine; importing the solvers takes over a second

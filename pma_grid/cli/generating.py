@@ -14,7 +14,6 @@ from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 from pma_grid.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from pma_grid.density import Density
     from pma_grid.learning.estimators import Estimator
 
 METHODS = ("logistic", "score", "kde", "histogram")
@@ -31,12 +30,9 @@ SEED_BITS = 32
               "differences  [default: h2]")  # fmt: skip
 @click.option("--strength", type=float, help="Of the regularisation  [default: chosen by held-out "
               "samples]")  # fmt: skip
-@click.option("--base", metavar="LAW", help="Law to draw from: gaussian, uniform, or a file of "
-              "density values  [default: gaussian; uniform where samples fill the box]")  # fmt: skip
+@inputs.base_law("if samples fill the box")
 @inputs.box("--box", "Box of the data  [default: their range, widened]")
-@inputs.box("--base-box", "Box of --base, where that is a file.")
-@click.option("--size", type=click.IntRange(2), help="Cells an axis  [default: 512, 128 or 32 "
-              "in 1, 2 or 3 dimensions]")  # fmt: skip
+@inputs.cells("512, 128 or 32")
 @click.option("--held-out", type=float, default=0.2, show_default=True, help="Share of the samples "
               "that chooses the strength.")  # fmt: skip
 @click.option("--relearn", is_flag=True, help="Learn again at every step, until held-out samples "
@@ -48,7 +44,7 @@ SEED_BITS = 32
 @inputs.quiet
 def fit(
     samples: str, output: str, method: str, penalty: str | None, strength: float | None,
-    base: str | None, box: Any, base_box: Any, size: int | None, held_out: float, relearn: bool,
+    base: str | None, box: Any, base_box: Any, size: Any, held_out: float, relearn: bool,
     seed: int, picture: str | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Learn the law of SAMPLES and a map that draws from it.
@@ -71,8 +67,8 @@ def fit(
     points, names = read_table(samples)
     data = Samples(points, shape=size, box=box, name=samples)
     model = run(
-        data, estimator, base=_base(base, base_box), held_out=held_out, seed=seed, relearn=relearn,
-        names=names, progress=sys.stderr.isatty() and not quiet,
+        data, estimator, base=inputs.read_base(base, base_box), held_out=held_out, seed=seed,
+        relearn=relearn, names=names, progress=sys.stderr.isatty() and not quiet,
     )  # fmt: skip
     model.save(written)
     if drawn is not None:
@@ -80,10 +76,12 @@ def fit(
 
         plotting.save(plotting.model(model, data), drawn)
     from pma_grid.cli import generative_report as report
+    from pma_grid.cli.transport_report import plain_numbers
 
     files = [written, *filter(None, (drawn,))]
     summary = report.model_summary(model) | {"files": files}
-    click.echo(json.dumps(summary) if as_json else report.model_table(model, files))
+    text = json.dumps(plain_numbers(summary)) if as_json else report.model_table(model, files)
+    click.echo(text)
     if not model.converged:
         say(f"did not converge: {model.transport.message} The model so far is in {written}.")
     return DONE if model.converged else NOT_CONVERGED
@@ -99,15 +97,6 @@ def _estimator(method: str, penalty: str | None, strength: float | None) -> Esti
     if method == "logistic":
         return Logistic(strength, penalty or "h2")  # type: ignore[arg-type]
     return MADE[method](strength)
-
-
-def _base(name: str | None, box: Any) -> str | Density | None:
-    """A named base law, or the density of a file."""
-    if name in (None, "gaussian", "uniform"):
-        if box is not None:
-            raise click.UsageError("--base-box is for a file given as --base; leave it out")
-        return name
-    return inputs.read_density("--base", name, box, None)
 
 
 @click.command()
@@ -151,7 +140,10 @@ def sample(
     used = secrets.randbits(SEED_BITS) if seed is None else seed
     sampler = Sampler(transport)
     points = sampler.sample(count, seed=used)
-    facts = {"pma_grid": __version__, "model": model, "count": count, "seed": used}
+    facts = {
+        "command": "pma-grid sample", "version": __version__, "model": model, "count": count,
+        "seed": used,
+    }  # fmt: skip
     write_table(written, points, names, facts)
     if drawn is not None:
         from pma_grid import plotting
@@ -159,7 +151,15 @@ def sample(
         plotting.save(plotting.corner(points, sampler.density, names=names), drawn)
     files = [written, *filter(None, (drawn,))]
     if as_json:
-        click.echo(json.dumps(facts | {"files": files}))
+        click.echo(json.dumps(facts | {"origin": _origin(found), "files": files}))
     else:
-        click.echo(f"{count} points, seed {used}\n" + "\n".join(files))
+        click.echo(f"{count} points {_origin(found)}, seed {used}\n" + "\n".join(files))
     return DONE
+
+
+def _origin(found: object) -> str:
+    """Where the points of a result come from."""
+    name = type(found).__name__.lower()
+    if name in ("model", "posterior"):
+        return f"of the {name}: draws from its base law, moved by the map"
+    return "of the source: draws from the target, moved by the inverse map"

@@ -23,10 +23,8 @@ from pma_grid.errors import InvalidInputError
 @inputs.box("--box", "Box that holds the law, or its support.")
 @click.option("--start", callback=inputs.point, metavar="POINT", help="Where to climb from, 'x,y', "
               "instead of --box.")  # fmt: skip
-@click.option("--size", type=click.IntRange(2), help="Cells an axis  [default: 512, 128 or 40 "
-              "in 1, 2 or 3 dimensions]")  # fmt: skip
-@click.option("--base", type=click.Choice(("gaussian", "uniform")), help="Law to draw from  "
-              "[default: gaussian, or uniform where --box cuts the density off]")  # fmt: skip
+@inputs.cells("512, 128 or 40")
+@inputs.base_law("if --box cuts the density off")
 @click.option("--side", type=click.Choice(("source", "target")), default="source",
               show_default=True, help="Grid of the flow: posterior's or base's.")  # fmt: skip
 @click.option("--tail", type=float, help="Bound of the mass beyond the box over that within  "
@@ -35,8 +33,8 @@ from pma_grid.errors import InvalidInputError
 @inputs.as_json
 @inputs.quiet
 def infer(
-    function: str, output: str, box: Any, start: Any, size: int | None, base: str | None, side: str,
-    tail: float | None, picture: str | None, as_json: bool, quiet: bool,
+    function: str, output: str, box: Any, start: Any, size: Any, base: str | None, base_box: Any,
+    side: str, tail: float | None, picture: str | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Samples, moments and the evidence of a density known up to a constant.
 
@@ -55,8 +53,9 @@ def infer(
 
     dim = len(box) if box is not None else len(start) if start is not None else 0
     posterior = run(
-        log_density, box, start=start, shape=size, base=base, side=side, tail_bound=tail,
-        names=_names(log_density, dim), progress=sys.stderr.isatty() and not quiet,
+        log_density, box, start=start, shape=size, base=inputs.read_base(base, base_box),
+        side=side, tail_bound=tail, names=_names(log_density, dim),
+        progress=sys.stderr.isatty() and not quiet,
     )  # fmt: skip
     posterior.save(written)
     if drawn is not None:
@@ -64,10 +63,12 @@ def infer(
 
         plotting.save(plotting.posterior(posterior), drawn)
     from pma_grid.cli.generative_report import posterior_table
+    from pma_grid.cli.transport_report import plain_numbers
 
     files = [written, *filter(None, (drawn,))]
     summary = {"kind": "posterior"} | posterior.summary() | {"files": files}
-    click.echo(json.dumps(summary) if as_json else posterior_table(posterior, files))
+    text = json.dumps(plain_numbers(summary)) if as_json else posterior_table(posterior, files)
+    click.echo(text)
     if not posterior.converged:
         say(f"did not converge: {posterior.transport.message} What there is is in {written}.")
     return DONE if posterior.converged else NOT_CONVERGED
@@ -83,14 +84,19 @@ def _function(text: str) -> tuple[str, Callable[..., Any]]:
         )
     if not Path(path).is_file():
         raise InvalidInputError(f"{path} does not exist; give a Python file with {name} in it")
+    before = list(sys.path)
     try:
+        # as `python FILE.py` does: modules beside the file are found
+        sys.path.insert(0, str(Path(path).resolve().parent))
         found = runpy.run_path(path)
-    except Exception as error:  # whatever the user's file does
+    except (Exception, SystemExit) as error:  # whatever the user's file does
         line = " ".join(str(error).split()) or "no reason given"
         raise InvalidInputError(
             f"{path} raises {type(error).__name__}: {line}; it must run without errors: try it "
             "with python alone"
         ) from None
+    finally:
+        sys.path[:] = before
     function = found.get(name)
     if not callable(function):
         known = ", ".join(k for k, v in found.items() if inspect.isfunction(v)) or "no function"

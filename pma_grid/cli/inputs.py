@@ -56,6 +56,48 @@ def point(_: click.Context, parameter: click.Parameter, value: str | None) -> An
         ) from None
 
 
+def _cells(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
+    """Parse "128" or "128,64" into cells an axis."""
+    if value is None:
+        return None
+    try:
+        counts = tuple(int(word) for word in value.split(","))
+    except ValueError:
+        counts = ()
+    if not counts or min(counts) < 2:
+        raise click.BadParameter(
+            f"{value!r} is no size; give cells an axis, at least 2, as in 128 or 128,64",
+            param=parameter,
+        )
+    return counts[0] if len(counts) == 1 else counts
+
+
+def cells(defaults: str) -> Callable[[Command], Command]:
+    """The option for the cells an axis."""
+    text = f"Cells, one number or one for each axis  [default: {defaults} in 1, 2 or 3 dimensions]"
+    return click.option("--size", callback=_cells, metavar="N[,N...]", help=text)
+
+
+def base_law(uniform: str) -> Callable[[Command], Command]:
+    """The options for the law that samplers draw from; see `read_base`."""
+    text = "Law to draw from: gaussian, uniform, or a file of density values  [default: gaussian; "
+
+    def add(command: Command) -> Command:
+        command = box("--base-box", "Box of --base, where that is a file.")(command)
+        return click.option("--base", metavar="LAW", help=f"{text}uniform {uniform}]")(command)
+
+    return add
+
+
+def read_base(name: str | None, box: Any) -> str | Density | None:
+    """A named base law, or the density of a file."""
+    if name not in (None, "gaussian", "uniform"):
+        return read_density("--base", str(name), box, None)
+    if box is not None:
+        raise click.UsageError("--base-box is for a file given as --base; leave it out")
+    return name
+
+
 def _corners(_: click.Context, parameter: click.Parameter, value: str | None) -> Any:
     """Parse "0,0 1,0 0,1" into corners."""
     if value is None:

@@ -135,6 +135,7 @@ def info(result: str, series: bool, as_json: bool) -> int:
     """
     from pma_grid.assessment import assess
     from pma_grid.cli import flow_report, generative_report, transport_report
+    from pma_grid.cli.transport_report import plain_numbers
     from pma_grid.flow import Flow
     from pma_grid.inference.posterior import Posterior
     from pma_grid.learning.model import Model
@@ -155,5 +156,5 @@ def info(result: str, series: bool, as_json: bool) -> int:
             assess(found)
         figures = transport_report.summary(found)
         text = transport_report.table(found, [])
-    click.echo(json.dumps(figures | {"files": []}) if as_json else text)
+    click.echo(json.dumps(plain_numbers(figures | {"files": []})) if as_json else text)
     return DONE

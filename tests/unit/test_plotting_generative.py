@@ -88,7 +88,9 @@ def test_a_density_over_points() -> None:
     held = [density.values[density.values >= v].sum() * cell for v in heights]
     np.testing.assert_allclose(held, clouds.SHARES, atol=0.02)
     line = plotting.samples(np.zeros(5) + 3.0, _marginal(density, 1)).lines[0]
-    np.testing.assert_allclose(line.get_ydata(), density.values.sum(axis=0) * grid.spacing[0])
+    np.testing.assert_allclose(
+        np.asarray(line.get_ydata()), density.values.sum(axis=0) * grid.spacing[0]
+    )
 
 
 def _marginal(density: pma.Density, axis: int) -> pma.Density:

@@ -17,6 +17,7 @@ from pma_grid.lattice import Array
 from pma_grid.problem import Problem
 from pma_grid.samples import check_seed
 from pma_grid.stationary import solve
+from pma_grid.validation import is_number
 
 # Rows of a matrix of distances held at a time.
 ROWS = 1024
@@ -41,7 +42,14 @@ def log_likelihood(log_density: Callable[[Array], Array], points: ArrayLike) -> 
         Points (m, d) to logs (m,): for example `Model.log_density`.
     points : array_like, shape (m, d)
     """
-    return _mean(np.asarray(log_density(_points(points, "points")), float))
+    x = _points(points, "points")
+    values = np.asarray(log_density(x), float)
+    if values.shape != (len(x),) or np.isnan(values).any() or np.isposinf(values).any():
+        raise InvalidInputError(
+            f"log_density gave shape {values.shape} for {len(x)} points, or NaN or +inf; it must "
+            "give one logarithm a point, -inf at most: check the callable"
+        )
+    return _mean(values)
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike) -> Mean:
@@ -63,7 +71,8 @@ def mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float | None = None) -> float:
     x : array_like, shape (m, d)
     y : array_like, shape (n, d)
     bandwidth : float, optional
-        Standard deviation of the kernel, length; default: the median distance within the two.
+        Standard deviation of the kernel, length; default: the median distance between points of
+        the two, 500 of each spread over them.
 
     Returns
     -------
@@ -77,10 +86,10 @@ def mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float | None = None) -> float:
     """
     x, y = _two(x, y)
     if bandwidth is None:
-        both = np.concatenate([x[: MEDIAN_OF // 2], y[: MEDIAN_OF // 2]])
+        both = np.concatenate([_spread(x, MEDIAN_OF // 2), _spread(y, MEDIAN_OF // 2)])
         distances = cdist(both, both)
         bandwidth = float(np.median(distances[np.triu_indices(len(both), 1)]))
-    if not (math.isfinite(bandwidth) and bandwidth > 0):
+    if not (is_number(bandwidth) and math.isfinite(bandwidth) and bandwidth > 0):
         raise InvalidInputError(
             f"bandwidth is {bandwidth!r}; it must be a length > 0, or None for the median distance"
         )
@@ -111,56 +120,93 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> float:
 
 
 def energy_threshold(
-    x: ArrayLike, y: ArrayLike, *, seed: int, permutations: int = 200, level: float = 0.01
+    x: ArrayLike, y: ArrayLike, *, seed: int, permutations: int | None = None, level: float = 1e-3
 ) -> float:
-    """The energy distance that samples of one law exceed with probability ``level``.
+    """The energy distance that two samples of one law exceed with probability ``level``.
 
     Parameters
     ----------
     x, y : array_like, shape (m, d) and (n, d)
     seed : int
-    permutations : int
-        Divisions of all points into two parts at random, whose distances are those of one law.
-    level : float
-        At least 1 / permutations.
+    permutations : int, optional
+        Divisions of all points into two parts at random, whose distances are those of one law; at
+        least, and by default, 1 / level - 1.
+    level : float in (0, 1)
+
+    Notes
+    -----
+    The k-th largest of B distances, k = floor(level (B + 1)): the observed distance is above it
+    with probability k / (B + 1) <= level if the law is one, whatever it is.
+    Time (m + n)^2 B: 4000 points and the default take some seconds.
+
+    References
+    ----------
+    Székely & Rizzo (2013), section 5, as for `energy_distance`.
     """
     x, y = _two(x, y)
-    if not level * permutations >= 1:
+    if not (is_number(level) and 0 < level < 1):
         raise InvalidInputError(
-            f"permutations is {permutations} for a level of {level:g}; at least 1 / level are "
+            f"level is {level!r}; it must lie between 0 and 1: for example 1e-3"
+        )
+    count = math.ceil(1 / level - 1e-9) - 1 if permutations is None else permutations
+    rank = math.floor(level * (count + 1) + 1e-9)
+    if rank < 1:
+        raise InvalidInputError(
+            f"permutations is {permutations} for a level of {level:g}; at least 1 / level - 1 are "
             "needed: raise either"
         )
     both, m = np.concatenate([x, y]), len(x)
-    n = len(both) - m
-    distances, generator = cdist(both, both), check_seed(seed)
-    whole = float(distances.sum())
-    values = []
-    for _ in range(permutations):
-        first = np.zeros(len(both))
-        first[generator.permutation(len(both))[:m]] = 1.0
-        rows = distances @ first
-        xx = float(first @ rows)
-        xy = float(rows.sum()) - xx
-        values.append(2 * xy / (m * n) - xx / m**2 - (whole - xx - 2 * xy) / n**2)
-    return float(np.quantile(values, 1 - level))
+    generator, first = check_seed(seed), np.zeros((len(both), count))
+    for column in first.T:
+        column[generator.permutation(len(both))[:m]] = 1.0
+    return float(np.sort(_divided(both, first, m))[-rank])
+
+
+def _divided(points: Array, first: Array, m: int) -> Array:
+    """Energy distances of divisions, (B,): ``first`` (N, B) marks the m points of the first part.
+
+    Distances are formed in blocks of rows: of 1e4 points they do not fit in memory.
+    """
+    n, whole = len(points) - m, 0.0
+    within, across = np.zeros(first.shape[1]), np.zeros(first.shape[1])
+    for k in range(0, len(points), ROWS):
+        block = cdist(points[k : k + ROWS], points)
+        rows = block @ first
+        whole += float(block.sum())
+        within += (first[k : k + ROWS] * rows).sum(axis=0)
+        across += rows.sum(axis=0)
+    across -= within
+    return np.asarray(2 * across / (m * n) - within / m**2 - (whole - within - 2 * across) / n**2)
 
 
 def w2(x: ArrayLike, y: ArrayLike, grid: Grid) -> float:
     """W2 between two samples as densities on a grid, by `solve`, length.
 
+    Parameters
+    ----------
+    x, y : array_like, shape (m, d) and (n, d)
+    grid : Grid
+        Its cells are the bins.
+
     Notes
     -----
-    Points are shared among the cells that hold them: the distance is right to about the spacing,
-    and two samples of n points of one law are n^{-1/2} (up to two dimensions) apart.
+    Points count as spread over the cells that hold them, which moves each law by less than the
+    diagonal of a cell, and the distance by far less where that is several cells.  It does not
+    vanish for two samples of one law: they are about n^{-1/4} apart where the law has gaps, which a
+    share n^{-1/2} of the points has to cross, and up to two dimensions n^{-1/2} where it has none;
+    compare with the distance between two parts of the data.
 
     Raises
     ------
     InvalidInputError
         A point lies outside the grid.
+    ConvergenceError
+        As `solve`.
     """
+    x, y = _two(x, y)
     pair = []
     for name, points in (("x", x), ("y", y)):
-        cells = grid.cell_index(grid.check_points(_points(points, name), name))
+        cells = grid.cell_index(grid.check_points(points, name))
         flat = np.ravel_multi_index(tuple(cells.T), grid.shape)
         pair.append(Density(np.bincount(flat, minlength=grid.size).reshape(grid.shape), grid))
     return solve(Problem(*pair)).w2
@@ -168,13 +214,26 @@ def w2(x: ArrayLike, y: ArrayLike, grid: Grid) -> float:
 
 def mode_masses(points: ArrayLike, mode_of: Callable[[Array], Array], modes: int) -> Array:
     """Shares of the points in the modes that ``mode_of`` tells apart, (modes,)."""
-    labels = np.asarray(mode_of(_points(points, "points")))
-    return np.asarray(np.bincount(labels, minlength=modes) / labels.size)
+    x = _points(points, "points")
+    labels = np.asarray(mode_of(x))
+    whole = labels.shape == (len(x),) and labels.dtype.kind in "iu"
+    if not whole or labels.min() < 0 or labels.max() >= modes:
+        raise InvalidInputError(
+            f"mode_of gave shape {labels.shape} and dtype {labels.dtype} for {len(x)} points; it "
+            f"must give one integer from 0 to {modes - 1} a point: check the callable and modes"
+        )
+    return np.asarray(np.bincount(labels, minlength=modes) / len(x))
 
 
-def coverage(masses: Array, true_masses: Array, *, share: float = 0.5) -> float:
+def coverage(masses: ArrayLike, true_masses: ArrayLike, *, share: float = 0.5) -> float:
     """Share of the modes that got at least ``share`` of their true mass."""
-    return float((np.asarray(masses) >= share * np.asarray(true_masses)).mean())
+    got, true = np.asarray(masses, float), np.asarray(true_masses, float)
+    if got.shape != true.shape or got.ndim != 1 or not got.size:
+        raise InvalidInputError(
+            f"masses has shape {got.shape} and true_masses {true.shape}; both must hold one mass "
+            "a mode: pass what mode_masses returned"
+        )
+    return float((got >= share * true).mean())
 
 
 def _same(distances: Array) -> Array:
@@ -186,6 +245,11 @@ def _total(x: Array, y: Array, function: Callable[[Array], Array], metric: str) 
     return sum(
         float(function(cdist(x[k : k + ROWS], y, metric)).sum()) for k in range(0, len(x), ROWS)
     )
+
+
+def _spread(points: Array, count: int) -> Array:
+    """At most so many of the points, evenly over the array, which may be sorted."""
+    return points[:: max(1, len(points) // count)][:count]
 
 
 def _mean(values: Array) -> Mean:

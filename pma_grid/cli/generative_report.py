@@ -16,6 +16,7 @@ def model_summary(model: Model) -> dict[str, Any]:
         "kind": "model", "converged": model.converged, "status": model.transport.status.name,
         "flow": flow.status.name, "steps": len(flow), "grid": model.grid.to_dict(),
         "names": list(model.names), "mass_constant": float(flow["mass_constant"][-1]),
+        "kl": float(flow["kl"][-1]),
         "held_out_log_likelihood": _held_out(model), **model.stats,
     }  # fmt: skip
 
@@ -32,8 +33,9 @@ def model_table(model: Model, files: list[str]) -> str:
         ("method", f"{stats['method']}, strength {stats['strength']:.3g}" + _edge(stats)),
         ("held-out", "-" if likelihood is None else f"{likelihood:.4f} nats a point, "
          f"share {stats['held_out']:g}, seed {stats['seed']}"),
-        ("flow", f"{flow.status.name.lower().replace('_', ' ')} after {len(flow)} steps, mass "
-         f"constant {flow['mass_constant'][-1]:.1e}; map by {stats['transport']}"),
+        ("flow", f"{flow.status.name.lower().replace('_', ' ')} after {len(flow)} steps, KL "
+         f"{flow['kl'][-1]:.1e}, mass constant {flow['mass_constant'][-1]:.1e}; map by "
+         f"{stats['transport']}"),
         ("seconds", f"{stats['seconds']:.1f}"),
     ]  # fmt: skip
     return _lines(rows, files)

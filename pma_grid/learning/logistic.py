@@ -85,8 +85,8 @@ def discriminate(
 
     With strengths that held-out points choose, KL(mu | learned) falls as n^{-4/(4 + d)}, the rate
     of densities with two derivatives (Stone 1982, Ann. Statist. 10, 1040-1053), in n points of d
-    coordinates: by -.82, -.65, -.55 for mixtures of normal laws in 1, 2, 3 dimensions, n from 10^3
-    to 10^5; slower where mu jumps, by -.42 for a checkerboard.
+    coordinates: mixtures of normal laws, n from 10^3 to 10^5, give the exponents -.784 +- .024 on a
+    line (24 seeds) and -.658 +- .016 in the plane (6 seeds).  It is slower where mu jumps.
     """
     objective = _Objective(rho.ravel(), masses.ravel(), strength, laplacian(rho.shape), penalty)
     h = np.zeros(rho.size) if start is None else np.array(start, float).ravel()

@@ -253,18 +253,22 @@ def test_discriminators_beat_kernels_on_winding_arms() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dim, size", [(1, 128), (2, 32)])
-def test_divergence_falls_at_the_rate_of_two_derivatives(dim: int, size: int) -> None:
-    """KL(mu | learned) as n^{-4/(4 + d)}: -.8 on a line, -.67 in the plane."""
+@pytest.mark.parametrize("dim, size, seeds", [(1, 128, 8), (2, 32, 3)])
+def test_divergence_falls_at_the_rate_of_two_derivatives(dim: int, size: int, seeds: int) -> None:
+    """KL(mu | learned) as n^{-4/(4 + d)}: -.8 on a line, -.67 in the plane.
+
+    One divergence on a line scatters by a third of itself, in the plane by a fifth: so many seeds
+    leave the slope a standard error of .04 and .03.
+    """
     law, grid = gaussian_mixture(dim), gaussian_mixture(dim).grid(size)
     truth = law.density(grid).values * grid.cell_volume
-    counts, rho = np.array([500, 4000, 32_000]), _uniform(grid.shape)
-    divergences = np.zeros(3)
-    for seed in range(2):
+    counts, rho = np.array([1000, 100_000]), _uniform(grid.shape)
+    divergences = np.zeros(2)
+    for seed in range(seeds):
         for k, n in enumerate(counts):
             samples = Samples(law.sample(int(n), seed), grid=grid)
             chosen = select(Logistic(), samples, rho, seed=seed).estimator
             learned = np.exp(chosen.learn(samples.masses(), rho, grid))
-            divergences[k] += (truth * np.log(truth / (learned / learned.sum()))).sum() / 2
-    slope = np.polyfit(np.log(counts), np.log(divergences), 1)[0]
+            divergences[k] += (truth * np.log(truth / (learned / learned.sum()))).sum() / seeds
+    slope = float(np.diff(np.log(divergences))[0] / np.diff(np.log(counts))[0])
     assert abs(slope + 4 / (4 + dim)) < 0.15, (slope, divergences)

@@ -75,7 +75,7 @@ def evidence(posterior: Posterior, ax: Axes | None = None) -> Axes:
     ):
         ax.plot(times, flow[name], "o-", ms=3, lw=1.3, color=colour, label=label)
     ax.axhline(found.log_evidence, color=INK, lw=0.9, ls="--", label="log Z")
-    value = f"{found.log_evidence:.8g} ± {scientific(found.error)}"
+    value = f"{found.log_evidence:.8g}".replace("-", "−") + f" ± {scientific(found.error)}"
     ax.set_title(f"log Z = {value}", fontsize=10, color=INK)
     ax.set_xscale("symlog", linthresh=max(float(times[1:2].sum()), 1e-12))
     ax.set_ylabel("bounds of log Z [nats]")

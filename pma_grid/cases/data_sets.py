@@ -21,9 +21,9 @@ from pma_grid.lattice import Array
 from pma_grid.samples import check_count, check_seed
 
 # Cells an axis for the mass in the box and that of the modes.
-FINE = {1: 1 << 14, 2: 768, 3: 96}
+FINE = {1: 1 << 14, 2: 384, 3: 96}
 # Nodes on a half circle, much closer than the noise about it is wide.
-NODES = 128
+NODES = 64
 
 Draw = Callable[[np.random.Generator, Array], Array]
 

@@ -94,6 +94,8 @@ def evidence(findings: Findings, quick: bool) -> None:
     away = abs(check.log_evidence - math.log(1.2 * math.pi)) / check.standard_error
     findings.below("draws through the map: |log Z - closed form| in standard errors", 4.0, away)
     _orders(findings)
+    span = np.array([min(c.x[0] for c in curves), max(c.x[-1] for c in curves)])
+    curves.append(Curve("asked for", span, np.full(2, 1e-6), "floor"))
     findings.panels.append(
         Panel("bounds of log Z close in", "time [length²]", "gap [nats]", tuple(curves))
     )
@@ -139,12 +141,12 @@ def bias(findings: Findings, quick: bool) -> None:
             f"{case.dim}-D: slope of the direction's error in the samples", -(4 - case.dim) / 8,
             slope, 0.1,
         )  # fmt: skip
+        x = np.array(counts, float)
+        law = errors[0] * (x / x[0]) ** (-(4 - case.dim) / 8)
+        curves = (Curve("learned", x, np.array(errors)), Curve("predicted", x, law, "predicted"))
         findings.panels.append(
-            Panel(
-                f"direction's rms error, {case.dim}-D", "samples", "error [nats]",
-                (Curve("learned", np.array(counts, float), np.array(errors)),),
-            )
-        )  # fmt: skip
+            Panel(f"direction's rms error, {case.dim}-D", "samples", "error [nats]", curves)
+        )
 
 
 def regret(findings: Findings, quick: bool) -> None:
@@ -205,11 +207,28 @@ def sampler(findings: Findings, quick: bool) -> None:
         back = drawn.encode(case.sample(POINTS, SEED + 2))
         _alike(findings, f"{case.name}: data to base", back,
                drawn.base.sample(POINTS, SEED + 3))  # fmt: skip
+        if case.dim == 1:
+            _distribution(findings, new, drawn)
         likelihood = quality.log_likelihood(drawn.log_density, case.sample(20000, SEED + 4))
         findings.below(
             f"{case.name}: |log-likelihood + entropy|, less 4 standard errors", 2e-2,
             abs(likelihood.value + case.entropy()) - 4 * likelihood.error,
         )  # fmt: skip
+
+
+def _distribution(findings: Findings, new: Array, drawn: Sampler) -> None:
+    """The distribution function of draws on a line, beside that of the law."""
+    x = np.sort(new[:, 0])
+    share = (np.arange(x.size) + 0.5) / x.size
+    law = drawn.transport.problem.source
+    below = np.cumsum(law.values) * law.grid.cell_volume
+    curves = (
+        Curve("draws", x, share),
+        Curve("law", law.grid.faces[0][1:], below, "predicted"),
+    )
+    findings.panels.append(
+        Panel("distribution of draws, 1-D", "x", "share below", curves, "linear", "linear")
+    )
 
 
 def _alike(findings: Findings, what: str, x: Array, y: Array) -> None:

@@ -14,11 +14,14 @@ from pma_grid.convergence import bias, limit
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.mirror import EntropicOperator
 from pma_grid.flow import State
+from pma_grid.inference import inferring, integrals
+from pma_grid.learning import steps
 from pma_grid.linsolve import Stencil
 from pma_grid.operator import MongeAmpere
 from pma_grid.oracles import GaussianPair, LaguerreScheme
 from pma_grid.parabolic import ParabolicOperator
 from pma_grid.problem import Problem
+from pma_grid.sampler import Sampler
 from pma_grid.stepping import TRBDF2, ImplicitEuler, implicit
 from pma_grid.stepping.stage import StageSolver
 
@@ -221,6 +224,38 @@ def roles_exchanged(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(bias, "sinkhorn", wrong)
 
 
+def heavy_cells(patch: pytest.MonkeyPatch) -> None:
+    """Cell masses of a log-density 1 % too large."""
+    right = inferring.log_cell_masses
+    patch.setattr(inferring, "log_cell_masses", lambda *args: right(*args) + 0.01)
+
+
+def tails_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """Nothing beyond the box, and no error of it."""
+    patch.setattr(inferring, "tail", lambda *args: integrals.Tail(0.0, 0.0))
+
+
+def roles_of_errors_kept(patch: pytest.MonkeyPatch) -> None:
+    """The errors of learned directions with the wrong sign."""
+    right = steps._as_learned
+    patch.setattr(
+        steps, "_as_learned",
+        lambda state, *, error, **rest: right(state, error=-error, **rest),
+    )  # fmt: skip
+
+
+def draws_moved(patch: pytest.MonkeyPatch) -> None:
+    """The sampler's map off by a little."""
+    right = Sampler.decode
+    patch.setattr(Sampler, "decode", lambda self, y: right(self, y) + 0.25)
+
+
+def likelihood_doubled(patch: pytest.MonkeyPatch) -> None:
+    """log rho off by a twentieth."""
+    right = Sampler.log_density
+    patch.setattr(Sampler, "log_density", lambda self, x: 1.05 * right(self, x))
+
+
 PLANTS: list[tuple[str, str, Plant]] = [
     ("order-in-time", "Crank-Nicolson for Euler", trapezoidal_stages),
     ("order-in-time", "gamma = 1/2", other_gamma),
@@ -306,6 +341,14 @@ PLANTS: list[tuple[str, str, Plant]] = [
         scaled(EntropicOperator, "conjugate_integral", -1.0),
     ),
     ("sinkhorn-mirror", "KL reversed", kl_reversed),
+    ("generative-evidence", "cells 1% heavy", heavy_cells),
+    ("generative-evidence", "tails left out", tails_forgotten),
+    ("generative-bias", "0.9 S", scaled_property(State, "symmetrised_kl", 0.9)),
+    ("generative-bias", "rho for mu in e", roles_of_errors_kept),
+    ("generative-regret", "1.05 D", scaled(ParabolicOperator, "divergence", 1.05)),
+    ("generative-regret", "steps 5% long", stage_length(1.05)),
+    ("generative-sampler", "draws moved", draws_moved),
+    ("generative-sampler", "1.05 log rho", likelihood_doubled),
 ]
 CENTRAL = (
     "evi", "regret", "monotone", "spectral-gap", "order-in-time", "order-in-space", "dissipation",

@@ -83,7 +83,7 @@ def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int 
     >>> import pma_grid as pma
     >>> data = np.random.default_rng(0).normal(size=(200, 1))
     >>> len(model(pma.fit(data, "kde", shape=32), data).axes)
-    4
+    5
     """
     dim = model.grid.dim
     data = None if points is None else as_points(points)

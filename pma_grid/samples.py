@@ -14,7 +14,7 @@ from pma_grid.grid import Grid
 from pma_grid.lattice import Array
 from pma_grid.validation import MAX_DIM, is_number
 
-# Fewer points say nothing about a density.
+# Fewer points, or fewer different ones, say nothing about a density.
 MIN = 10
 # Share of the range that a box found from the points is widened by at each end.
 PADDING = 0.15
@@ -28,7 +28,8 @@ class Samples:
     Parameters
     ----------
     points : array_like, shape (n, d) or (n,)
-        At least 10 finite points in 1 to 3 dimensions, not all the same along an axis; copied.
+        At least 10 different, finite points in 1 to 3 dimensions, not all the same along an axis;
+        copied.
     grid : Grid, optional
         The box and its cells; else ``shape`` and ``box``.
     shape : int or sequence of int, optional
@@ -49,8 +50,8 @@ class Samples:
     Raises
     ------
     InvalidInputError
-        Points that are not numbers, not finite, too few, more than three coordinates, constant
-        along an axis, or outside the box; the message names the first.
+        Points that are not numbers, not finite, too few, nearly all the same, of more than three
+        coordinates, constant along an axis, or outside the box; the message names the first.
 
     Examples
     --------
@@ -81,7 +82,13 @@ class Samples:
             )
         self.points = self.grid.check_points(self.points, name)
         self.points.setflags(write=False)
-        self.duplicates = self.n - len(np.unique(self.points, axis=0))
+        different = len(np.unique(self.points, axis=0))
+        if different < MIN:
+            raise InvalidInputError(
+                f"{name} has {self.n} points of which only {different} are different; at least "
+                f"{MIN} are needed to learn a density: count such data instead of fitting them"
+            )
+        self.duplicates = self.n - different
 
     @property
     def n(self) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,9 +26,9 @@ def read_table(path: str | os.PathLike[str]) -> tuple[Array, tuple[str, ...]]:
     Parameters
     ----------
     path : str or path
-        ``.csv`` of numbers with commas between them, after comments (lines that begin with #) and
-        a header line, if any; ``.npz`` that `write_table` wrote; ``.npy``, other ``.npz``, and
-        ``-`` for a .npy on standard input.
+        ``.csv`` of numbers with commas, else blanks between them, after comments (lines that begin
+        with #) and a header line, if any; ``.npz`` that `write_table` wrote; ``.npy``, other
+        ``.npz`` of one array, and ``-`` for a .npy on standard input.
 
     Returns
     -------
@@ -112,16 +111,14 @@ def _read_csv(file: Path) -> tuple[Array, tuple[str, ...]]:
         raise InvalidInputError(
             f"{file} cannot be read as text: {error}; a table of numbers is needed: check the file"
         ) from error
-    rows = [
-        (number, [field.strip() for field in row])
-        for number, row in enumerate(csv.reader(io.StringIO(text)), start=1)
-        if row and any(field.strip() for field in row) and not row[0].lstrip().startswith("#")
-    ]
+    rows, blanks = _fields(text)
     if not rows:
         raise InvalidInputError(f"{file} is empty; rows of numbers are needed: write it again")
     names: tuple[str, ...] = ()
     if not any(_is_number(field) for field in rows[0][1]):
         names, rows = tuple(rows[0][1]), rows[1:]
+        if blanks and rows and len(rows[0][1]) == 1:
+            names = (" ".join(names),)  # the only column's, which has blanks in its name
     width = len(rows[0][1]) if rows else len(names)
     for number, fields in rows:
         if len(fields) != width or (names and len(names) != width):
@@ -133,10 +130,25 @@ def _read_csv(file: Path) -> tuple[Array, tuple[str, ...]]:
         if bad is not None:
             raise InvalidInputError(
                 f"{file} has {bad!r} in line {number}, which is no number; rows hold numbers with "
-                "commas between them, after at most one header line: mend or drop that line"
+                "commas or blanks between them, after at most one header line: mend or drop that "
+                "line"
             )
     points = np.array([[float(field) for field in fields] for _, fields in rows], float)
     return points.reshape(len(rows), width), names
+
+
+def _fields(text: str) -> tuple[list[tuple[int, list[str]]], bool]:
+    """Numbers and fields of the lines that hold something; whether blanks part them, not commas."""
+    lines = [
+        (number, line)
+        for number, line in enumerate(text.splitlines(), start=1)
+        if line.strip() and not line.lstrip().startswith("#")
+    ]
+    if not any("," in line for _, line in lines):
+        return [(number, line.split()) for number, line in lines], True
+    parsed = csv.reader([line for _, line in lines])
+    pairs = zip(lines, parsed, strict=False)  # quoted line breaks would join lines
+    return [(number, [field.strip() for field in fields]) for (number, _), fields in pairs], False
 
 
 def _is_number(text: str) -> bool:

@@ -30,6 +30,13 @@ def test_log_likelihood_is_a_mean_with_its_standard_error() -> None:
     assert abs(found.value + entropy) < 4 * found.error
 
 
+def test_means_of_few_points_by_hand() -> None:
+    mean = quality.log_likelihood(lambda x: x[:, 0], [[1.0], [3.0]])
+    assert (mean.value, mean.error) == (2.0, 1.0)
+    gain = quality.paired_difference([1.0, 2.0, 3.0], [0.0, 1.0, 2.0])
+    assert (gain.value, gain.error) == (1.0, 0.0)
+
+
 def test_one_impossible_point_costs_everything() -> None:
     found = quality.log_likelihood(lambda p: np.where(p[:, 0] > 0, 0.0, -np.inf), [1.0, -1.0, 2.0])
     assert (found.value, found.error) == (-math.inf, math.inf)
@@ -97,6 +104,7 @@ def test_energy_distance_on_a_line_is_twice_the_distance_of_the_cdfs() -> None:
     exact = scipy.stats.energy_distance(x[:, 0], y[:, 0]) ** 2
     assert quality.energy_distance(x, y) == pytest.approx(exact, rel=1e-12)
     assert quality.energy_distance(x, x) == pytest.approx(0, abs=1e-14)
+    assert quality.energy_distance([0.0, 0.0], [3.0, 3.0]) == pytest.approx(6)
 
 
 def test_energy_distance_of_uniform_laws_a_shift_apart() -> None:

@@ -10,6 +10,9 @@ import numpy as np
 from pma_grid.errors import InvalidInputError
 from pma_grid.lattice import Array
 
+# Points that the function is asked for at a time: it may hold one row of data for each.
+PIECE = 1 << 14
+
 
 class LogFunction:
     """log of an unnormalised density, ``function(*coordinates)`` by elements.
@@ -37,20 +40,28 @@ class LogFunction:
         InvalidInputError
             The function raises, or gives NaN, +inf, numbers that are not real or another shape.
         """
+        shape, size = coordinates[0].shape, coordinates[0].size
+        self.evaluations += size
+        flat = [np.ascontiguousarray(c).reshape(-1) for c in coordinates]
+        pieces = [slice(k, k + PIECE) for k in range(0, max(size, 1), PIECE)]
+        out = np.concatenate([self._piece([c[piece] for c in flat]) for piece in pieces])
+        return out.reshape(shape)
+
+    def _piece(self, coordinates: list[Array]) -> Array:
+        """Checked values at some points, coordinates of shape (m,)."""
         shape = coordinates[0].shape
-        self.evaluations += coordinates[0].size
         try:
-            # zeros and overflows inside are told by the values
-            with np.errstate(all="ignore"):
-                values = np.asarray(self._function(*coordinates))
+            values = self._asked(coordinates)
         except Exception as error:
             raise InvalidInputError(
-                f"log_density raises {type(error).__name__}: {error}; it must take "
-                f"{len(coordinates)} arrays of one shape: use NumPy functions by elements"
+                f"log_density raises {type(error).__name__}: {error}{self._culprit(coordinates)}; "
+                f"it must take {len(coordinates)} arrays of one shape: use NumPy functions by "
+                "elements"
             ) from error
         if values.dtype.kind not in "biuf":
             raise InvalidInputError(
-                f"log_density returns dtype {values.dtype}; real numbers are needed: take np.real"
+                f"log_density returns dtype {values.dtype} at {_told(coordinates, 0)}; real "
+                "numbers are needed: take np.real"
             )
         if values.shape not in (shape, ()):
             raise InvalidInputError(
@@ -60,14 +71,48 @@ class LogFunction:
         out = np.broadcast_to(values, shape).astype(float)
         wrong = np.isnan(out) | (out == np.inf)
         if wrong.any():
-            where = tuple(int(i) for i in np.argwhere(wrong)[0])
-            point = [float(f"{c[where]:.6g}") for c in coordinates]
+            first = int(np.flatnonzero(wrong)[0])
             raise InvalidInputError(
-                f"log_density is {out[where]} at {point}; it must be finite, or -inf where the "
-                "density is zero: mend it there, or give a box without such points"
+                f"log_density is {out[first]} at {_told(coordinates, first)}; it must be finite, "
+                "or -inf where the density is zero: mend it there, or give a box without such "
+                "points"
             )
         return out
 
+    def _asked(self, coordinates: list[Array]) -> Array:
+        """What the function returns; zeros and overflows inside are told by the values."""
+        with np.errstate(all="ignore"):
+            return np.asarray(self._function(*coordinates))
+
+    def _culprit(self, coordinates: list[Array]) -> str:
+        """Where the function raises, by halving: at a point, or for all arrays of more than one."""
+
+        def raises(points: list[Array]) -> bool:
+            try:
+                self._asked(points)
+            except Exception:
+                return True
+            return False
+
+        first = [c[:1] for c in coordinates]
+        if raises(first):
+            return f" at {_told(coordinates, 0)}"
+        if raises([np.repeat(c, 2) for c in first]):
+            return ", for arrays of more than one point"
+        good, bad = 1, coordinates[0].size
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            if raises([c[:middle] for c in coordinates]):
+                bad = middle
+            else:
+                good = middle
+        return f" at {_told(coordinates, bad - 1)}"
+
     def at(self, points: Array) -> Array:
         """Values at points (m, d)."""
-        return self(*np.ascontiguousarray(points.T))
+        return self(*points.T)
+
+
+def _told(coordinates: list[Array], k: int) -> list[float]:
+    """The coordinates of a point, short."""
+    return [float(f"{c[k]:.6g}") for c in coordinates]

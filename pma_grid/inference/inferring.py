@@ -33,7 +33,7 @@ MOST_EVALUATIONS = 3_000_000
 # The change is taken so many times: beside kinks and powers at a face the order is lower.
 SAFETY = 2.0
 # More than this says that the grid misses what there is.
-UNRESOLVED = 0.5
+UNRESOLVED = 0.1
 
 
 def infer(
@@ -122,6 +122,7 @@ def infer(
     grid = _grid(found, shape)
     logs = log_cell_masses(f, grid, quadrature)
     log_mass = float(logsumexp(logs))
+    beyond = tail(f, grid, log_mass, limits) if tail_bound is None else Tail(0.0, tail_bound)
     resolution = _quadrature_error(f, grid, log_mass, quadrature)
     if resolution > UNRESOLVED:
         raise InvalidInputError(
@@ -129,7 +130,6 @@ def infer(
             f"by {resolution / SAFETY:.2g} nats with the spacing; it must vary little over a cell: "
             "give a larger shape, or rotate or rescale the parameters"
         )
-    beyond = tail(f, grid, log_mass, limits) if tail_bound is None else Tail(0.0, tail_bound)
     nu = base_law(base or ("uniform" if found.truncated else "gaussian"), grid.shape)
     ended = run(
         logs, grid, nu, side=side, schedule=schedule, steps=steps, tol=math.sqrt(gap),
@@ -146,7 +146,8 @@ def infer(
         tail=math.log1p(beyond.share),
         tail_error=math.log1p(beyond.error),
         floor=max(0.0, limit - log_mass),
-        gap=upper - lower,
+        # upper - lower as one sum: the bounds themselves are rounded to the digits of log Z
+        gap=float(flow["symmetrised_kl"][-1]),
         mass_constant=float(flow["mass_constant"][-1]),
         truncated=found.truncated,
     )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
+from pma_grid.errors import InvalidInputError
 from pma_grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
 from pma_grid.lattice import Array
@@ -17,6 +18,8 @@ from pma_grid.lattice import Array
 SHELL_CELLS = {1: 2048, 2: 128, 3: 32}
 # Shells are added until one holds less than this share of the mass, at most so many.
 NEGLIGIBLE, MOST_SHELLS = 1e-12, 40
+# Shells that fall more slowly than by this factor are those of no finite mass.
+SLOWEST = 0.95
 # Relative error that a shell on its coarse grid is granted.
 SHELL_ERROR = 0.5
 
@@ -57,11 +60,16 @@ def tail(f: LogFunction, grid: Grid, log_mass: float, limits: Array | None) -> T
     Returns
     -------
     Tail
-        The error is half of the shells, which are integrated coarsely, and the last shell once
-        more for what lies beyond it.
+        The error is half of the shells, which are integrated coarsely, and what lies beyond the
+        last, where the shells go on to fall as they did.
+
+    Raises
+    ------
+    InvalidInputError
+        They do not fall: the density cannot be normalised.
     """
     lower, upper = np.array(grid.lower), np.array(grid.upper)
-    total = last = 0.0
+    total = last = before = 0.0
     for _ in range(MOST_SHELLS):
         half = 0.5 * (upper - lower)
         low, high = lower - half, upper + half
@@ -69,12 +77,19 @@ def tail(f: LogFunction, grid: Grid, log_mass: float, limits: Array | None) -> T
             low, high = np.maximum(low, limits[0]), np.minimum(high, limits[1])
         if not ((low < lower) | (high > upper)).any():
             return Tail(total, SHELL_ERROR * total)
-        last = math.exp(_shell(f, (low, lower, upper, high)) - log_mass)
+        before, last = last, math.exp(_shell(f, (low, lower, upper, high)) - log_mass)
         total += last
         lower, upper = low, high
         if last <= NEGLIGIBLE:
-            break
-    return Tail(total, SHELL_ERROR * total + last)
+            return Tail(total, SHELL_ERROR * total + last)
+    ratio = last / before
+    if ratio > SLOWEST:
+        raise InvalidInputError(
+            f"log_density does not fall off: of boxes twice as large each, up to {high.tolist()}, "
+            f"every shell holds {ratio:.2g} of the mass of the one before; a density that can be "
+            "normalised must fall off: add a prior, or give the box of its support"
+        )
+    return Tail(total, SHELL_ERROR * total + last * ratio / (1 - ratio))
 
 
 def _shell(f: LogFunction, corners: tuple[Array, Array, Array, Array]) -> float:

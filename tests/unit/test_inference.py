@@ -130,7 +130,7 @@ def test_faces_that_cut_the_density_off_are_told() -> None:
         (lambda x, y: x + 1j, {"box": [(-1, 1)] * 2}, "complex"),
         (lambda x, y: -np.inf + 0 * x, {"box": [(-1, 1)] * 2}, "-inf wherever"),
         (lambda x: x, {"box": [(-1, 1)] * 2}, "raises TypeError"),
-        (lambda x, y: {}["a"], {"box": [(-1, 1)] * 2}, "raises KeyError"),
+        (lambda x, y: {"b": x}["a"], {"box": [(-1, 1)] * 2}, "raises KeyError"),
         (lambda x, y: 0 * x, {"start": (0.0, 0.0)}, "fall off"),
         (lambda x, y: -np.inf + 0 * x, {"start": (0.0, 0.0)}, "start is"),
         (

@@ -36,6 +36,23 @@ def reporter(
 
 
 @contextmanager
+def tally(progress: bool, unit: str) -> Iterator[Callable[[str], None]]:
+    """Yield the function that counts one more of something, and says what came of it."""
+    if not progress:
+        yield lambda text: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(file=sys.stderr, unit=f" {unit}", leave=False) as bar:
+
+        def one_more(text: str) -> None:
+            bar.set_postfix_str(text, refresh=False)
+            bar.update(1)
+
+        yield one_more
+
+
+@contextmanager
 def time_bar(
     progress: bool, steps: int | None, time: float | None, tol: float | None = None
 ) -> Iterator[Callable[[int, float, float], None]]:

@@ -107,7 +107,8 @@ def fit(
 
     Notes
     -----
-    Of order n^{-2/5} or so in h for densities with two derivatives; the grid adds its O(h^2).
+    The rms error of h falls like n^{-2/(4+d)} for log-densities with two derivatives; the grid adds
+    its O(h^2).
 
     References
     ----------
@@ -139,7 +140,9 @@ def fit(
     )  # fmt: skip
     chosen: Selection | None = None
     if estimator.strength is None:
-        chosen = select(estimator, samples, run.uniform(), held_out=held_out, seed=seed)
+        chosen = select(
+            estimator, samples, run.uniform(), held_out=held_out, seed=seed, progress=progress
+        )
         run = run.with_estimator(chosen.estimator)
     boosts: dict[str, Any] = {}
     if relearn and not explicit:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral
 from typing import Any
@@ -16,6 +16,7 @@ from pma_grid.grid import Grid
 from pma_grid.lattice import Array
 from pma_grid.learning.estimators import Estimator
 from pma_grid.log_density import LogDensity
+from pma_grid.progress import tally
 from pma_grid.samples import Samples
 
 # Weaker and weaker strengths are tried until the likelihood has fallen so many times in a row.
@@ -61,6 +62,7 @@ def select(
     held_out: float = 0.2,
     seed: int = 0,
     divisions: int = 1,
+    progress: bool = False,
 ) -> Selection:
     """The strength of an estimator that held-out points are likeliest under.
 
@@ -75,6 +77,8 @@ def select(
     seed : int
     divisions : int
         Held out so many times, each time anew, at so many times the cost; the mean decides.
+    progress : bool
+        Show the strengths tried on standard error.
 
     Returns
     -------
@@ -107,18 +111,9 @@ def select(
     parts += [samples.split(held_out, seed + k) for k in range(1, divisions)]
     search = _Search(estimator, parts, rho)
     candidates = estimator.strengths()
-    falls = 0
-    for strength in candidates[::-1]:  # from smooth to rough, each starts the next
-        search.score(float(strength))
-        falls = 0 if search.best == strength else falls + 1
-        if falls >= PATIENCE:
-            break
-    factor = float(candidates[1] / candidates[0]) if len(candidates) > 1 else 1.0
-    for _ in range(REFINEMENTS if factor > 1 else 0):
-        factor = math.sqrt(factor)
-        best = search.best
-        for strength in (best * factor, best / factor):
-            search.score(strength)
+    with tally(progress, "strengths") as tell:
+        _path(search, candidates, tell)
+        _refine(search, candidates, tell)
     order = sorted(search.scores)
     return Selection(
         estimator.with_strength(search.best),
@@ -126,6 +121,28 @@ def select(
         np.array([search.scores[s] for s in order]),
         at_edge=bool(search.best <= candidates[0] or search.best >= candidates[-1]),
     )
+
+
+def _path(search: _Search, candidates: Array, tell: Callable[[str], None]) -> None:
+    """From smooth to rough, each starts the next, until the likelihood falls again and again."""
+    falls = 0
+    for strength in candidates[::-1]:
+        search.score(float(strength))
+        tell(search.told())
+        falls = 0 if search.best == strength else falls + 1
+        if falls >= PATIENCE:
+            return
+
+
+def _refine(search: _Search, candidates: Array, tell: Callable[[str], None]) -> None:
+    """Between the best and its neighbours."""
+    factor = float(candidates[1] / candidates[0]) if len(candidates) > 1 else 1.0
+    for _ in range(REFINEMENTS if factor > 1 else 0):
+        factor = math.sqrt(factor)
+        best = search.best
+        for strength in (best * factor, best / factor):
+            search.score(strength)
+            tell(search.told())
 
 
 class _Search:
@@ -143,6 +160,10 @@ class _Search:
     def best(self) -> float:
         """The strength of the largest likelihood so far."""
         return max(self.scores, key=lambda s: self.scores[s])
+
+    def told(self) -> str:
+        """The best so far."""
+        return f"best {self.best:.2g}: {self.scores[self.best]:.4f} nats a point"
 
     def score(self, strength: float) -> None:
         """Try a strength."""

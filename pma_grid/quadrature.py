@@ -113,14 +113,36 @@ class Potential:
         """Points x with grad u(x) = y, and phi there, for points (m, d) of the target box."""
         cells = self.target.cell_index(y)
         positions = np.ascontiguousarray(self.starts()[(slice(None), *cells.T)].T, float)
-        values = np.empty(len(y))
+        begun, values = positions.copy(), np.empty(len(y))
         slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
-        invert(
+        failed = invert(
             self.padded.ravel(), self._shape, POINT_HALO, self.stretch * self.spacing**2, slopes,
             INVERSE_TOLERANCE, positions, values,
         )  # fmt: skip
+        x = self._points(positions)
+        if failed:
+            self._keep_best(x, self._points(begun), y, values)
+        return x, values
+
+    def _points(self, positions: Array) -> Array:
+        """Points of the source box from positions in cells."""
         x = np.array(self.source.lower) + (positions + 0.5) * self.spacing
-        return np.clip(x, self.source.lower, self.source.upper), values
+        return np.asarray(np.clip(x, self.source.lower, self.source.upper))
+
+    def _keep_best(self, x: Array, begun: Array, y: Array, values: Array) -> None:
+        """Put back points that Newton's method took further from grad u(x) = y, with phi there.
+
+        The start maximises <x, y> - u over the cell centres, so that it is right to about a cell.
+        """
+        ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, begun))
+        worse = ends > starts
+        x[worse] = begun[worse]
+        slopes = np.empty((int(worse.sum()), x.shape[1]))
+        again = np.empty(len(slopes))
+        gradient_at(
+            self.padded.ravel(), self._shape, POINT_HALO, self.positions(x[worse]), again, slopes
+        )
+        values[worse] = again
 
 
 def cell_integral(function: Array, masses: Array, whole: Array | None = None) -> float:

@@ -92,7 +92,7 @@ def test_bases_follow_the_faces() -> None:
 
 @pytest.mark.parametrize("scale, same", [((1e3, 1e3), 1e-6), ((1e3, 1e-3), 2e-3)])
 def test_units_do_not_matter(scale: tuple[float, float], same: float) -> None:
-    """Up to the path of the flow where the two axes have units of their own: its time mixes them."""
+    """Up to the path of the flow where both axes have units of their own: its time mixes them."""
     points = np.random.default_rng(0).normal(size=(400, 2))
     moved = points * scale + [5.0, 7.0]
     model, other = pma.fit(points, shape=24), pma.fit(moved, shape=24)

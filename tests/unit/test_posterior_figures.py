@@ -5,8 +5,11 @@ from typing import Any
 import numpy as np
 import pytest
 from scipy import stats
+from scipy.special import logsumexp
 
 import pma_grid as pma
+from pma_grid.inference.counted import LogFunction
+from pma_grid.inference.integrals import log_cell_masses
 from pma_grid.inference.proposal import log_push_forward
 
 CORRELATION = 0.6
@@ -75,3 +78,19 @@ def test_importance_needs_the_function_and_draws(posterior: pma.Posterior, tmp_p
         posterior.importance(1, seed=0)
     with pytest.raises(pma.InvalidInputError, match="n is 2.5"):
         posterior.importance(2.5, seed=0)
+
+
+@pytest.mark.parametrize("points, order", [(1, 2.0), (2, 4.0)])
+def test_evidence_is_of_second_order_and_better(points: int, order: float) -> None:
+    # cut at faces where it is not flat: in the middle of space any rule is exact
+    f = LogFunction(lambda x, y: -0.5 * (x * x + y * y) - x - 0.5 * y)
+    cdf = stats.norm.cdf
+    exact = sum(
+        0.5 * a * a + 0.5 * np.log(2 * np.pi) + np.log(cdf(2 + a) - cdf(a)) for a in (1.0, 0.5)
+    )
+    errors = [
+        abs(float(logsumexp(log_cell_masses(f, pma.Grid((n, n), 0.0, 2.0), points))) - exact)
+        for n in (8, 16, 32)
+    ]
+    slopes = -np.diff(np.log2(errors))
+    assert np.allclose(slopes, order, atol=0.15)

@@ -46,6 +46,12 @@ def base_law(base: str | Density, shape: tuple[int, ...]) -> Density:
                 f"base has {base.dim} axes and the data {len(shape)}; they must agree: give a "
                 f"density on a grid of {len(shape)} axes"
             )
+        empty = int(np.count_nonzero(base.values == 0))
+        if empty:
+            raise InvalidInputError(
+                f"base has {empty} cells without mass; a base law must be positive on its box: "
+                "give it a floor, or a smaller box"
+            )
         return base
     if base == "uniform":
         return Density(np.ones(shape))

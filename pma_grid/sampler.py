@@ -19,6 +19,7 @@ from pma_grid.mirrors import normalised
 from pma_grid.operator import positive
 from pma_grid.samples import check_count, check_seed
 from pma_grid.transport import Transport
+from pma_grid.validation import is_number
 
 # Share of the mass in cells without second differences that a density may have.
 MOST_LOST = 0.01
@@ -194,8 +195,13 @@ class Sampler:
         0.58
         """
         grid = self.density.grid
+        if not isinstance(given, Mapping):
+            raise InvalidInputError(
+                f"given is {given!r}; it must map axes to values: for example {{0: 1.5}}"
+            )
         axes = [axis for axis in range(grid.dim) if axis not in given]
-        if not axes or not given or any(axis not in range(grid.dim) for axis in given):
+        known = all(axis in range(grid.dim) and is_number(v) for axis, v in given.items())
+        if not axes or not given or not known:
             raise InvalidInputError(
                 f"given is {dict(given)!r}; it must hold values of some of the axes 0 to "
                 f"{grid.dim - 1}, and leave one: for example {{0: 1.5}}"

@@ -78,7 +78,7 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
         low, high = scan.bounding(bounds)
         wide = (high - low) >= SHRINKS * (upper - lower)
         grown = (low < lower) | (high > upper)
-        if (upper - lower).max() > LARGEST * (1 + np.abs(modes).max()):
+        if (upper - lower).max() > LARGEST * (1 + np.abs(modes).max(initial=0.0)):
             break
         if wide.all() and not grown.any():
             if scan.share < SLIVER:

@@ -26,8 +26,8 @@ class Evidence:
         Bounds at the end of the flow: the evidence lower bound (ELBO) of the law it ended with, and
         its counterpart.
     quadrature : float
-        Twice the change of the mass in the box on a grid of half the spacing (or from one of twice
-        it, where that would take too many evaluations).
+        Twice the change of the cells' masses with half the spacing, or a quarter of that with twice
+        the spacing, whichever is larger, over the mass; changes of both signs add up.
     tail : float
         What lies beyond the box, as log(1 + share): included in ``log_evidence``, unless it is the
         bound that was given.

@@ -34,6 +34,10 @@ from pma_grid.validation import is_number
 FINER = 16
 
 
+# Mass constant and gap, nats, above which samples are not those of the posterior.
+MOST_ALPHA, MOST_GAP = 0.1, 1e-2
+
+
 @dataclass(frozen=True)
 class Importance:
     """log Z from draws through the map and the user's function alone: a check, without the grid.
@@ -96,8 +100,10 @@ class Posterior:
 
     @property
     def converged(self) -> bool:
-        """Whether the transport stands for the posterior."""
-        return self.transport.status.succeeded
+        """Whether the transport stands for the posterior: solved, resolved, bounds closed."""
+        found = self.evidence
+        resolved = abs(found.mass_constant) <= MOST_ALPHA and found.gap <= MOST_GAP
+        return self.transport.status.succeeded and resolved
 
     @cached_property
     def sampler(self) -> Sampler:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from pma_grid.base_laws import base_law
 from pma_grid.density import Density
-from pma_grid.errors import ConvergenceError, InvalidInputError
+from pma_grid.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.learning.estimators import Estimator, Histogram, Kernel, Logistic, Score
 from pma_grid.learning.model import Model
 from pma_grid.learning.running import Ended, LearnedRun
@@ -145,9 +146,17 @@ def fit(
         )
         run = run.with_estimator(chosen.estimator)
     boosts: dict[str, Any] = {}
+    if relearn and estimator.name != "logistic":
+        raise InvalidInputError(
+            f"relearn is for the logistic estimator, not {estimator.name}, which does not look at "
+            "rho: leave it out"
+        )
     if relearn and not explicit:
         run, steps, boosts = _boosted(run, held_out, seed, steps, progress)
     ended = run.flow(samples.masses(), steps=steps, progress=progress)
+    if boosts and ended.flow.status is Status.COMPLETED:
+        # it went as far as held-out samples said
+        ended = replace(ended, flow=replace(ended.flow, status=Status.CONVERGED))
     transport, origin = _transport(ended, steps)
     stats = {
         "method": run.estimator.name, "estimator": repr(run.estimator),

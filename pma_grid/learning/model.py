@@ -19,6 +19,9 @@ from pma_grid.lattice import Array
 from pma_grid.sampler import Sampler
 from pma_grid.transport import Transport
 
+# Mass constant above which the grid does not resolve the two laws.
+MOST_ALPHA = 0.1
+
 
 class Model:
     """What `fit` returns.
@@ -53,7 +56,8 @@ class Model:
     @property
     def converged(self) -> bool:
         """Whether the transport stands for the learned law; the flow has a status of its own."""
-        return self.transport.status.succeeded
+        alpha = abs(float(self.transport.stats.get("mass_constant", 0.0)))
+        return self.transport.converged and alpha <= MOST_ALPHA
 
     @cached_property
     def sampler(self) -> Sampler:

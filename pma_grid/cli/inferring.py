@@ -70,7 +70,12 @@ def infer(
     text = json.dumps(plain_numbers(summary)) if as_json else posterior_table(posterior, files)
     click.echo(text)
     if not posterior.converged:
-        say(f"did not converge: {posterior.transport.message} What there is is in {written}.")
+        found = posterior.evidence
+        say(
+            f"did not converge: {posterior.transport.message} The gap is {found.gap:.1e} nats and the "
+            f"mass constant {found.mass_constant:.1e}; give another --size, --base or --side.  What "
+            f"there is is in {written}."
+        )
     return DONE if posterior.converged else NOT_CONVERGED
 
 

@@ -34,6 +34,10 @@ MOST_EVALUATIONS = 3_000_000
 SAFETY = 2.0
 # Changes from twice the spacing are divided by this: sixteen for smooth densities.
 SMOOTH = 4.0
+# Neighbours of a density that the grid resolves differ by less, but for the thinnest tails.
+JUMP = 2.0
+# Cells more an axis of other grids to compare with.
+OTHERS = (1, 3)
 # More than this says that the grid misses what there is.
 UNRESOLVED = 0.1
 
@@ -172,7 +176,7 @@ def _quadrature_error(f: LogFunction, logs: Array, grid: Grid, quadrature: int) 
 
     Against half the spacing, unless that takes too many evaluations, and against twice it, where a
     smooth density changes sixteen times as much: kinks and jumps that one of them misses by chance
-    the other sees.
+    the other sees, or grids of a few cells more, whose faces lie elsewhere.
     """
     finer = tuple(2 * n for n in grid.shape)
     coarser = tuple(n // 2 if n % 2 == 0 else n for n in grid.shape)
@@ -183,7 +187,24 @@ def _quadrature_error(f: LogFunction, logs: Array, grid: Grid, quadrature: int) 
     if coarser != grid.shape:
         coarse = log_cell_masses(f, Grid(coarser, grid.lower, grid.upper), quadrature)
         changes.append(_change(logs, coarse) / SMOOTH)
-    return max(changes, default=math.inf)
+    whole = logsumexp(logs)
+    for more in OTHERS:
+        other = Grid(tuple(n + more for n in grid.shape), grid.lower, grid.upper)
+        changes.append(SAFETY * abs(logsumexp(log_cell_masses(f, other, quadrature)) - whole))
+    return float(max(changes)) + _jumps(logs)
+
+
+def _jumps(logs: Array) -> float:
+    """Half the mass by which neighbours differ that are `JUMP` nats apart, over the mass.
+
+    Where a density ends or jumps within a cell, rules of all spacings may agree by chance.
+    """
+    masses, total = np.exp(logs - logs.max()), 0.0
+    with np.errstate(invalid="ignore"):  # neighbours that are both -inf are no jump
+        for axis in range(logs.ndim):
+            far = np.abs(np.diff(logs, axis=axis)) > JUMP
+            total += float(np.abs(np.diff(masses, axis=axis))[far].sum())
+    return 0.5 * total / float(masses.sum())
 
 
 def _change(fine: Array, coarse: Array) -> float:

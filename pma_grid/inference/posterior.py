@@ -35,7 +35,7 @@ FINER = 16
 
 
 # Mass constant and gap, nats, above which samples are not those of the posterior.
-MOST_ALPHA, MOST_GAP = 0.1, 1e-2
+MOST_ALPHA, MOST_GAP = 0.3, 1e-2
 
 
 @dataclass(frozen=True)

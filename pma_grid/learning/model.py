@@ -19,9 +19,6 @@ from pma_grid.lattice import Array
 from pma_grid.sampler import Sampler
 from pma_grid.transport import Transport
 
-# Mass constant above which the grid does not resolve the two laws.
-MOST_ALPHA = 0.1
-
 
 class Model:
     """What `fit` returns.
@@ -56,8 +53,7 @@ class Model:
     @property
     def converged(self) -> bool:
         """Whether the transport stands for the learned law; the flow has a status of its own."""
-        alpha = abs(float(self.transport.stats.get("mass_constant", 0.0)))
-        return self.transport.converged and alpha <= MOST_ALPHA
+        return self.transport.converged
 
     @cached_property
     def sampler(self) -> Sampler:

@@ -72,9 +72,9 @@ def infer(
     if not posterior.converged:
         found = posterior.evidence
         say(
-            f"did not converge: {posterior.transport.message} The gap is {found.gap:.1e} nats and the "
-            f"mass constant {found.mass_constant:.1e}; give another --size, --base or --side.  What "
-            f"there is is in {written}."
+            f"did not converge: {posterior.transport.message} The gap is {found.gap:.1e} nats, the "
+            f"mass constant {found.mass_constant:.1e}; give another --size, --base or --side.  "
+            f"What there is is in {written}."
         )
     return DONE if posterior.converged else NOT_CONVERGED
 

@@ -27,7 +27,8 @@ class Evidence:
         its counterpart.
     quadrature : float
         Twice the change of the cells' masses with half the spacing, or a quarter of that with twice
-        the spacing, whichever is larger, over the mass; changes of both signs add up.
+        the spacing, or that of log Z on grids with other faces, whichever is the largest, and half
+        of what neighbours more than 2 nats apart differ by; changes of both signs add up.
     tail : float
         What lies beyond the box, as log(1 + share): included in ``log_evidence``, unless it is the
         bound that was given.

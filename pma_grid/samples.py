@@ -162,6 +162,37 @@ def check_count(n: Any) -> int:
     return int(n)
 
 
+def cell_counts(
+    shape: int | Sequence[int] | None, dim: int, default: dict[int, int]
+) -> tuple[int, ...]:
+    """Cells an axis: as given, one number for all axes, or the default of the dimension."""
+    cells = default[dim] if shape is None else shape
+    counts = (cells,) * dim if isinstance(cells, int | np.integer) else tuple(cells)
+    if len(counts) != dim:
+        raise InvalidInputError(
+            f"shape is {counts} for {dim} coordinates; give one number of cells for each, or one "
+            "for all"
+        )
+    return counts
+
+
+def checked_names(names: Sequence[str], dim: int) -> tuple[str, ...]:
+    """One name a coordinate, all different, or none."""
+    given = tuple(str(name) for name in names)
+    if given and len(given) != dim:
+        raise InvalidInputError(
+            f"names has {len(given)} entries for {dim} coordinates; give one for each, or none"
+        )
+    if len(set(given)) != len(given):
+        raise InvalidInputError(f"names has {given}; every coordinate needs a name of its own")
+    return given
+
+
+def default_names(dim: int) -> tuple[str, ...]:
+    """What coordinates without names are called."""
+    return tuple(f"x{axis}" for axis in range(dim))
+
+
 def _checked(points: ArrayLike, name: str) -> Array:
     """A float64 copy, (n, d)."""
     try:
@@ -213,13 +244,7 @@ def _grid(
 ) -> Grid:
     """The grid of a shape and a box, either from the points by default."""
     dim = points.shape[1]
-    cells = CELLS[dim] if shape is None else shape
-    counts = (cells,) * dim if isinstance(cells, int | np.integer) else tuple(cells)
-    if len(counts) != dim:
-        raise InvalidInputError(
-            f"shape is {counts} for points of {dim} coordinates; give one number of cells for "
-            "each, or one for all"
-        )
+    counts = cell_counts(shape, dim, CELLS)
     if box is None:
         low, high = points.min(axis=0), points.max(axis=0)
         margin = PADDING * (high - low)

@@ -26,8 +26,6 @@ GROWS, LARGEST = 2.0, 1e12
 # A law that fills less than this share of its box is not resolved by a grid on it.
 SLIVER = 2e-2
 
-Pair = tuple[float, float]
-
 
 @dataclass(frozen=True)
 class Found:
@@ -83,7 +81,7 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
         if wide.all() and not grown.any():
             if scan.share < SLIVER:
                 raise _sliver(scan.share)
-            return Found(lower, upper, scan.top, modes, _truncated(f, scan, bounds))
+            return Found(lower, upper, scan.top, modes, _truncated(scan, bounds))
         lower, upper = low, high
     raise InvalidInputError(
         f"log_density has not fallen by {DEPTH:g} nats in the box from {lower.tolist()} to "
@@ -178,9 +176,7 @@ class _Scan:
         return np.maximum(new_low, bounds[0]), np.minimum(new_high, bounds[1])
 
 
-def _truncated(
-    f: LogFunction, scan: _Scan, bounds: tuple[Array, Array]
-) -> tuple[tuple[int, str], ...]:
+def _truncated(scan: _Scan, bounds: tuple[Array, Array]) -> tuple[tuple[int, str], ...]:
     """Faces of the box given that cut the density off."""
     cut = []
     for axis in range(scan.grid.dim):

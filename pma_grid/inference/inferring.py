@@ -22,6 +22,7 @@ from pma_grid.inference.integrals import Tail, log_cell_masses, tail
 from pma_grid.inference.posterior import Posterior
 from pma_grid.inference.running import run
 from pma_grid.lattice import Array
+from pma_grid.samples import cell_counts, checked_names, default_names
 from pma_grid.schedules import Schedule, StateSchedule
 from pma_grid.validation import MAX_DIM, is_number
 
@@ -163,7 +164,8 @@ def infer(
     )
     return Posterior(
         flow, ended.transport, Density(np.exp(logs - log_mass), grid), evidence,
-        names=_checked_names(names, grid.dim), evaluations=f.evaluations, function=f,
+        names=checked_names(names, grid.dim) or default_names(grid.dim),
+        evaluations=f.evaluations, function=f,
         stats={
             "modes": found.modes.tolist(), "side": side, "base": nu.describe(),
             "seconds": time.perf_counter() - began,
@@ -219,14 +221,7 @@ def _change(fine: Array, coarse: Array) -> float:
 
 def _grid(found: Found, shape: int | Sequence[int] | None) -> Grid:
     """Cells on the box found."""
-    dim = found.lower.size
-    cells = CELLS[dim] if shape is None else shape
-    counts = (cells,) * dim if isinstance(cells, int | np.integer) else tuple(cells)
-    if len(counts) != dim:
-        raise InvalidInputError(
-            f"shape is {counts} for {dim} coordinates; give one number of cells for each, or one "
-            "for all"
-        )
+    counts = cell_counts(shape, found.lower.size, CELLS)
     return Grid(counts, tuple(found.lower), tuple(found.upper))
 
 
@@ -271,15 +266,3 @@ def _check_numbers(tail_bound: object, gap: object, side: object) -> None:
             f"tail_bound is {tail_bound!r}; it must be a share >= 0 of the mass in the box: 0 if "
             "the density ends there"
         )
-
-
-def _checked_names(names: Sequence[str], dim: int) -> tuple[str, ...]:
-    """One name a coordinate."""
-    given = tuple(str(name) for name in names)
-    if given and len(given) != dim:
-        raise InvalidInputError(
-            f"names has {len(given)} entries for {dim} coordinates; give one for each, or none"
-        )
-    if len(set(given)) != len(given):
-        raise InvalidInputError(f"names has {given}; every coordinate needs a name of its own")
-    return given or tuple(f"x{axis}" for axis in range(dim))

@@ -19,7 +19,7 @@ from pma_grid.learning.running import Ended, LearnedRun
 from pma_grid.learning.selection import Selection, select
 from pma_grid.marching import check_ends
 from pma_grid.observables import CHEAP, Observable
-from pma_grid.samples import Samples
+from pma_grid.samples import Samples, checked_names
 from pma_grid.schedules import Schedule, StateSchedule
 from pma_grid.stationary import solve
 from pma_grid.transport import Transport
@@ -134,6 +134,11 @@ def fit(
         )
     check_ends(steps, None, None)
     estimator = _estimator(method)
+    if relearn and estimator.name != "logistic":
+        raise InvalidInputError(
+            f"relearn is for the logistic estimator, not {estimator.name}, which does not look at "
+            "rho: leave it out"
+        )
     run = LearnedRun(
         samples, estimator, base_law(base or _suited(samples), samples.grid.shape),
         truth=_checked_truth(truth, samples), relearn=relearn, explicit=explicit,
@@ -146,11 +151,6 @@ def fit(
         )
         run = run.with_estimator(chosen.estimator)
     boosts: dict[str, Any] = {}
-    if relearn and estimator.name != "logistic":
-        raise InvalidInputError(
-            f"relearn is for the logistic estimator, not {estimator.name}, which does not look at "
-            "rho: leave it out"
-        )
     if relearn and not explicit:
         run, steps, boosts = _boosted(run, held_out, seed, steps, progress)
     ended = run.flow(samples.masses(), steps=steps, progress=progress)
@@ -165,7 +165,7 @@ def fit(
         "relearn": relearn, "explicit": explicit, "transport": origin, **boosts,
         "seconds": time.perf_counter() - began,
     }  # fmt: skip
-    return Model(ended.flow, transport, samples.masses(), names=_checked_names(names, samples.dim),
+    return Model(ended.flow, transport, samples.masses(), names=checked_names(names, samples.dim),
                  stats=stats)  # fmt: skip
 
 
@@ -234,13 +234,3 @@ def _checked_truth(truth: object, samples: Samples) -> Density | None:
             f"{samples.grid!r}: make both on one Grid"
         )
     return truth
-
-
-def _checked_names(names: Sequence[str], dim: int) -> tuple[str, ...]:
-    """One name a coordinate, or none."""
-    given = tuple(str(name) for name in names)
-    if given and len(given) != dim:
-        raise InvalidInputError(
-            f"names has {len(given)} entries for {dim} coordinates; give one for each, or none"
-        )
-    return given

@@ -17,6 +17,7 @@ from pma_grid.flow import Flow
 from pma_grid.grid import Grid
 from pma_grid.lattice import Array
 from pma_grid.sampler import Sampler
+from pma_grid.samples import default_names
 from pma_grid.transport import Transport
 
 
@@ -42,7 +43,7 @@ class Model:
         stats: Mapping[str, Any] | None = None,
     ) -> None:  # fmt: skip
         self.flow, self.transport, self.masses = flow, transport, masses
-        self.names = names or tuple(f"x{axis}" for axis in range(transport.problem.dim))
+        self.names = names or default_names(transport.problem.dim)
         self.stats: dict[str, Any] = dict(stats or {})
 
     @property

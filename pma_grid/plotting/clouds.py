@@ -26,7 +26,7 @@ from pma_grid.plotting.canvas import (
     new_figure,
     open_corner,
 )
-from pma_grid.samples import Samples
+from pma_grid.samples import Samples, default_names
 from pma_grid.validation import MAX_DIM
 
 if TYPE_CHECKING:
@@ -191,11 +191,6 @@ def as_points(points: ArrayLike | Samples) -> Array:
             "row each: choose columns, drop rows"
         )
     return array
-
-
-def default_names(dim: int) -> tuple[str, ...]:
-    """What coordinates without names are called."""
-    return tuple(f"x{axis}" for axis in range(dim))
 
 
 def marginal(density: Density, axes: Sequence[int]) -> Array:

@@ -6,14 +6,14 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from pma_grid import storage
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow
+from pma_grid.flow.flow import Flow
 from pma_grid.inference.posterior import Posterior
-from pma_grid.lattice import Array
 from pma_grid.learning.model import Model
-from pma_grid.transport import Transport
+from pma_grid.runtime import storage
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.transport.transport import Transport
 
 Result = Transport | Flow | Model | Posterior
 
@@ -26,7 +26,7 @@ _KINDS: dict[str, Callable[[dict[str, Array], dict[str, Any]], Result]] = {
 }
 
 
-def load(path: str | os.PathLike[str]) -> Result:
+def load(path: str | os.PathLike[str]) -> Any:
     """The Transport, EntropicTransport, Flow, Model or Posterior that its ``save`` wrote.
 
     Raises

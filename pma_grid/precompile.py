@@ -6,15 +6,15 @@ import time
 
 import numpy as np
 
-from pma_grid.density import Density
-from pma_grid.domains import Ellipse
 from pma_grid.entropic.solving import sinkhorn
-from pma_grid.entropic_flow import sinkhorn_flow
-from pma_grid.evolution import evolve
-from pma_grid.grid import Grid
-from pma_grid.problem import Problem
-from pma_grid.schedules import constant
-from pma_grid.stationary import solve
+from pma_grid.flow.evolution import evolve
+from pma_grid.flow.schedules import constant
+from pma_grid.flow.sinkhorn import sinkhorn_flow
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.domains import Ellipse
+from pma_grid.problem.problem import Problem
+from pma_grid.stationary.solving import solve
 
 
 def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:

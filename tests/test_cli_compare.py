@@ -143,7 +143,7 @@ def test_refusals_of_results(cli: Any, folder: Path) -> None:
 def test_a_peer_that_is_missing_is_told_before_anything_is_solved(
     cli: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pma_grid.stationary
+    import pma_grid.stationary.solving
 
     find = importlib.import_module
 
@@ -174,7 +174,7 @@ def test_help_imports_no_numerics(cli: Any, tmp_path: Path) -> None:
 def test_a_peer_that_fails_has_no_row(
     cli: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pma_grid import peers
+    from pma_grid.entropic import peers
 
     def fails(*_: Any, **__: Any) -> Any:
         raise pma.ConvergenceError("its kernel underflows")

@@ -9,10 +9,10 @@ import pytest
 from PIL import Image
 
 import pma_grid as pma
-from pma_grid import observables, schedules
 from pma_grid.cli import ending, flows, scheduling
 from pma_grid.cli.group import spread
-from pma_grid.stepping import Explicit, ImplicitEuler, Scheme
+from pma_grid.flow import observables, schedules
+from pma_grid.flow.stepping import Explicit, ImplicitEuler, Scheme
 
 EVOLVE = ("evolve", "a.npy", "b.npy", "-o", "f.npz")
 CONSTANT = ("--schedule", "constant:0.01")
@@ -300,7 +300,7 @@ def test_an_interrupt_before_the_start(
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pma_grid.recording.Recorder.add", interrupt)
+    monkeypatch.setattr("pma_grid.flow.recording.Recorder.add", interrupt)
     done = cli.run(folder, *EVOLVE)
     assert (done.status, done.out, done.err.strip()) == (130, "", "")
     assert not (folder / "f.npz").exists()

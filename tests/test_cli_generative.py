@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.tables import read_table
+from pma_grid.problem.tables import read_table
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG_DENSITIES = '''

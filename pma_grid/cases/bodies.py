@@ -6,8 +6,8 @@ import itertools
 
 import numpy as np
 
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
+from pma_grid.grid.grid import Grid
+from pma_grid.runtime.arrays import Array
 
 # Lines through a cell along each axis but the last: chords of a cut cell are exact.
 LINES = {1: 1, 2: 32, 3: 12}

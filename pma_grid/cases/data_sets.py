@@ -14,11 +14,11 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ive, logsumexp
 
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
-from pma_grid.samples import check_count, check_seed
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import check_count, check_seed
+from pma_grid.runtime.errors import InvalidInputError
 
 # Cells an axis for the mass in the box and that of the modes.
 FINE = {1: 1 << 14, 2: 384, 3: 96}

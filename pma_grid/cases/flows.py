@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
+from pma_grid.cases.oracles import GaussianPair
 from pma_grid.cases.stationary import (
     Field,
     averaged_pair,
@@ -21,12 +22,11 @@ from pma_grid.cases.stationary import (
     cosine_hessian,
     cosine_product,
 )
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
-from pma_grid.oracles import GaussianPair
-from pma_grid.parabolic import Forcing
-from pma_grid.problem import Problem
+from pma_grid.flow.parabolic import Forcing
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 # Standard deviations from the mean within which Gaussians cut to a box are compared.
 TRUSTED = 2.0

@@ -25,10 +25,10 @@ from pma_grid.cases.laws import (
     squared_distance,
 )
 from pma_grid.cases.stationary import Case, Field, check_dim
-from pma_grid.density import Density
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
 
 Averages = Callable[[Grid], Array]
 

@@ -13,8 +13,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
+from pma_grid.grid.grid import Grid
+from pma_grid.runtime.arrays import Array
 
 
 class Law(Protocol):

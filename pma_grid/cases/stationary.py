@@ -10,11 +10,11 @@ from importlib import resources
 import numpy as np
 from scipy import special
 
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 Field = Callable[..., Array]
 
@@ -356,7 +356,7 @@ def concentrated() -> Case:
 
 def photograph(name: str, shape: tuple[int, ...], *, floor: float = 0.05) -> Density:
     """A bundled photograph ("camera", "cat") on a grid, plus ``floor`` of its maximum."""
-    with resources.as_file(resources.files("pma_grid") / "images" / f"{name}.png") as path:
+    with resources.as_file(resources.files("pma_grid.cases") / "images" / f"{name}.png") as path:
         density = Density.from_image(path).resampled(Grid(shape))
     return Density(density.values + floor * density.values.max(), density.grid)
 

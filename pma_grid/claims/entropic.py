@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid import theory
 from pma_grid.cases import gaussian_pair, gaussians, manufactured
+from pma_grid.cases.convergence import fixed_point_bias
+from pma_grid.cases.oracles import GaussianPair
 from pma_grid.claims.problems import bumps, order
 from pma_grid.claims.result import Curve, Findings, Panel
 from pma_grid.claims.small_eps import KERNELS
-from pma_grid.convergence import fixed_point_bias
-from pma_grid.entropic_flow import iterate_sinkhorn, sinkhorn_flow
-from pma_grid.flow import State
-from pma_grid.lattice import Array
-from pma_grid.oracles import GaussianPair
+from pma_grid.flow import theory
+from pma_grid.flow.sinkhorn import iterate_sinkhorn, sinkhorn_flow
+from pma_grid.flow.state import State
+from pma_grid.runtime.arrays import Array
 
 # Counts as rounding: of identities relative to what was paid, and of divergences to their start.
 ROUNDING = 1e-9

@@ -9,22 +9,23 @@ from typing import Any
 import numpy as np
 from scipy.special import gammaln, logsumexp
 
-from pma_grid import quality, schedules
 from pma_grid.cases import DataSet, circles, gaussian_mixture, two_moons
 from pma_grid.claims.problems import order
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.flow import Flow
-from pma_grid.grid import Grid
+from pma_grid.flow import schedules
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.schedules import Schedule
+from pma_grid.grid.grid import Grid
 from pma_grid.inference import infer
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.integrals import log_cell_masses
-from pma_grid.lattice import Array
 from pma_grid.learning import LearnedRegret, Logistic, fit, learned_regret
-from pma_grid.problem import Problem
-from pma_grid.sampler import Sampler
-from pma_grid.samples import Samples
-from pma_grid.schedules import Schedule
-from pma_grid.stationary import solve
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.samples import Samples
+from pma_grid.runtime.arrays import Array
+from pma_grid.sampling import quality
+from pma_grid.sampling.sampler import Sampler
+from pma_grid.stationary.solving import solve
 
 SEED = 20504
 # Points of an energy distance: its threshold is found from a matrix of all distances.

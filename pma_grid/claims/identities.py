@@ -6,16 +6,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pma_grid import observables, theory
+from pma_grid.cases.oracles import LaguerreScheme
 from pma_grid.claims.problems import SHARP, bumps, order, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.evolution import evolve, iterate
-from pma_grid.flow import Flow, State
-from pma_grid.oracles import LaguerreScheme
-from pma_grid.problem import Problem
-from pma_grid.schedules import constant
-from pma_grid.stepping import TRBDF2, Explicit, ImplicitEuler, Scheme
-from pma_grid.stepping.explicit import stability_limit
+from pma_grid.flow import observables, theory
+from pma_grid.flow.evolution import evolve, iterate
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.schedules import constant
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import TRBDF2, Explicit, ImplicitEuler, Scheme
+from pma_grid.flow.stepping.explicit import stability_limit
+from pma_grid.problem.problem import Problem
 
 # Identities are tested from here on: the first instants of a flow from the affine map are rough.
 WARM_TIME = 0.01

@@ -9,14 +9,14 @@ import numpy as np
 
 from pma_grid.claims.problems import bumps, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.errors import LostConvexityError
-from pma_grid.evolution import iterate
-from pma_grid.flow import State
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
-from pma_grid.schedules import constant
-from pma_grid.stepping import Explicit
-from pma_grid.stepping.explicit import convexity_limit, stability_limit
+from pma_grid.flow.evolution import iterate
+from pma_grid.flow.schedules import constant
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import Explicit
+from pma_grid.flow.stepping.explicit import convexity_limit, stability_limit
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import LostConvexityError
 
 STEPS = 1000
 NOISE = 1e-6

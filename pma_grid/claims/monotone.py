@@ -6,18 +6,19 @@ import math
 
 import numpy as np
 
-from pma_grid import observables, theory
 from pma_grid.cases import gaussian_pair, gaussians
 from pma_grid.claims.problems import SHARP, bumps, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.errors import Status
-from pma_grid.evolution import Side, evolve, iterate
-from pma_grid.flow import Flow, State
+from pma_grid.flow import observables, theory
+from pma_grid.flow.evolution import Side, evolve, iterate
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.observables import CHEAP
+from pma_grid.flow.schedules import adaptive, constant
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, linearised
 from pma_grid.linsolve import AMG, LinearSolver
-from pma_grid.observables import CHEAP
-from pma_grid.problem import Problem
-from pma_grid.schedules import adaptive, constant
-from pma_grid.stepping import TRBDF2, ImplicitEuler, linearised
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.errors import Status
 
 FALLING = ("kl", "reverse_kl", "tv", "chi2", "max_h")
 RISING = ("min_h",)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 
 from pma_grid.cases import manufactured
-from pma_grid.density import Density
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
+from pma_grid.flow.stepping import ImplicitEuler
+from pma_grid.flow.stepping.stage import default_linear_solver
+from pma_grid.grid.grid import Grid
 from pma_grid.linsolve import LinearSolver
-from pma_grid.problem import Problem
-from pma_grid.stationary import solve
-from pma_grid.stepping import ImplicitEuler
-from pma_grid.stepping.stage import default_linear_solver
-from pma_grid.transport import Transport
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.stationary.solving import solve
+from pma_grid.transport.transport import Transport
 
 # Steps solved far below everything that the claims compare.
 SHARP = {"rtol": 1e-9, "atol": 1e-13}

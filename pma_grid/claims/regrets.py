@@ -6,15 +6,15 @@ import math
 
 import numpy as np
 
-from pma_grid import schedules, theory
 from pma_grid.cases import gaussian_pair
 from pma_grid.claims.problems import bumps, settled, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.evolution import evolve
-from pma_grid.flow import Flow
-from pma_grid.lattice import Array
-from pma_grid.schedules import Schedule, StateSchedule
-from pma_grid.transport import Transport
+from pma_grid.flow import schedules, theory
+from pma_grid.flow.evolution import evolve
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.runtime.arrays import Array
+from pma_grid.transport.transport import Transport
 
 # Some bounds are sharp: an identity once D_K has vanished.
 ROUNDING = 1e-12

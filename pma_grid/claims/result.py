@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pma_grid.lattice import Array
+from pma_grid.runtime.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pma_grid.cases import gaussian_mixtures, manufactured
+from pma_grid.cases.convergence import SmallEps, reference, small_eps
+from pma_grid.cases.convergence.limit import Kernel
+from pma_grid.cases.convergence.references import FINER
 from pma_grid.claims.problems import bumps, gentle
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.convergence import SmallEps, reference, small_eps
-from pma_grid.convergence.limit import Kernel
-from pma_grid.convergence.references import FINER
-from pma_grid.problem import Problem
+from pma_grid.problem.problem import Problem
 
 KERNELS: tuple[Kernel, ...] = ("plain", "reflect")
 # While the flow still moves: KL(rho|mu) is down to 5 %, 3 % and 1 % of its start.

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid import observables, schedules, theory
 from pma_grid.claims.problems import bumps, order
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.evolution import evolve, iterate
-from pma_grid.flow import Flow
-from pma_grid.schedules import Schedule
-from pma_grid.stepping import Explicit
-from pma_grid.stepping.explicit import stability_limit
+from pma_grid.flow import observables, schedules, theory
+from pma_grid.flow.evolution import evolve, iterate
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.schedules import Schedule
+from pma_grid.flow.stepping import Explicit
+from pma_grid.flow.stepping.explicit import stability_limit
 
 # Length of the smoothing, a tenth of the box, and a step that it makes stable.
 LENGTH = 0.1

@@ -7,13 +7,10 @@ import numpy as np
 from pma_grid.cases import FlowCase, gaussians, manufactured_flow, poisson_kernel
 from pma_grid.claims.problems import SHARP, bumps, order, settled, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.evolution import evolve, iterate
-from pma_grid.flow import State
-from pma_grid.lattice import Array
-from pma_grid.observables import Observable
-from pma_grid.operator import split
-from pma_grid.parabolic import ParabolicOperator
-from pma_grid.schedules import (
+from pma_grid.flow.evolution import evolve, iterate
+from pma_grid.flow.observables import Observable
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.schedules import (
     Schedule,
     StateSchedule,
     adaptive,
@@ -21,7 +18,10 @@ from pma_grid.schedules import (
     polyak,
     residual_balanced,
 )
-from pma_grid.stepping import TRBDF2, Explicit, Scheme
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import TRBDF2, Explicit, Scheme
+from pma_grid.problem.frame import split
+from pma_grid.runtime.arrays import Array
 
 # Distance of two potentials that counts as none, length^2.  In 3-D the superbases that a walk finds
 # are local optima: solutions reached on different ways differ by a part of their grid's error.

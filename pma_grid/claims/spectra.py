@@ -7,17 +7,17 @@ import math
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from pma_grid import theory
 from pma_grid.cases import bimodal, gaussian_pair
 from pma_grid.claims.problems import SHARP, bumps, settled, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
-from pma_grid.density import Density
-from pma_grid.evolution import evolve
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
-from pma_grid.schedules import constant
-from pma_grid.stepping import TRBDF2, Scheme
+from pma_grid.flow import theory
+from pma_grid.flow.evolution import evolve
+from pma_grid.flow.schedules import constant
+from pma_grid.flow.stepping import TRBDF2, Scheme
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
 
 
 def spectral_gap(findings: Findings, quick: bool) -> None:

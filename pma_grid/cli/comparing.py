@@ -11,11 +11,11 @@ import click
 
 from pma_grid.cli import inputs
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
-from pma_grid.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 
 if TYPE_CHECKING:
-    from pma_grid.problem import Problem
-    from pma_grid.transport import Transport
+    from pma_grid.problem.problem import Problem
+    from pma_grid.transport.transport import Transport
 
 PEERS = ("pot", "ott", "geomloss")
 # The benchmark problems of the docs: the case and what it takes, and cells an axis by default.
@@ -133,7 +133,7 @@ def _check_options(asked: Entropic) -> None:
 
 def _are_results(files: tuple[str, ...]) -> bool:
     """Whether all files are results; some only is an error."""
-    from pma_grid import storage
+    from pma_grid.runtime import storage
 
     stored = [storage.is_stored(file) for file in files]
     if any(stored) and not all(stored):
@@ -161,7 +161,7 @@ def _nothing_to_solve(asked: Entropic, size: int | None, boxes: Any, floors: Any
 def _saved(files: tuple[str, ...]) -> tuple[list[str], list[Transport]]:
     """Results by the names of their files."""
     from pma_grid.loading import load
-    from pma_grid.transport import Transport
+    from pma_grid.transport.transport import Transport
 
     twice = next((file for file in files if files.count(file) > 1), None)
     if twice is not None:
@@ -198,8 +198,8 @@ def _solved(problem: Problem, asked: Entropic, progress: bool) -> tuple[list[Tra
 
     Peers that are not installed or cannot solve the problem are refused before anything is solved.
     """
-    from pma_grid import peers
-    from pma_grid.stationary import solve
+    from pma_grid.entropic import peers
+    from pma_grid.stationary.solving import solve
 
     for name in asked.peers:
         peers.check(name, problem)
@@ -243,7 +243,7 @@ def _report(
     transports: list[Transport], names: list[str] | None, picture: str | None, as_json: bool
 ) -> int:
     """Print the table; the exit status says whether every row converged."""
-    from pma_grid.comparison import compare as run
+    from pma_grid.transport.comparison import compare as run
 
     found = run(*transports, names=names)
     if picture is not None:

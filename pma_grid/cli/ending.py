@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from pma_grid.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
-from pma_grid.errors import EvolutionInterrupted, LostConvexityError, PMAError
+from pma_grid.runtime.errors import EvolutionInterrupted, LostConvexityError, PMAError
 
 if TYPE_CHECKING:
-    from pma_grid.flow import Flow
+    from pma_grid.flow.flow import Flow
 
 # Without any end given, the flow ends at this residual ...
 UNTIL = 1e-8

@@ -13,9 +13,9 @@ from pma_grid.cli.ending import Ending, Outputs, run_and_write
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 
 if TYPE_CHECKING:
-    from pma_grid.flow import Flow
-    from pma_grid.problem import Problem
-    from pma_grid.transport import Transport
+    from pma_grid.flow.flow import Flow
+    from pma_grid.problem.problem import Problem
+    from pma_grid.transport.transport import Transport
 
 # Options that say how the optimum is found, at the values that say nothing: a flow has no use for
 # others.
@@ -114,7 +114,7 @@ def _flow(problem: Problem, out: Outputs, ending: Ending, shared: dict[str, Any]
     shots = out.snapshots(ending, scheduling.time_unit(problem))
 
     def run() -> Flow:
-        from pma_grid.entropic_flow import sinkhorn_flow
+        from pma_grid.flow.sinkhorn import sinkhorn_flow
 
         return sinkhorn_flow(problem, time=ending.time, steps=ending.steps, keep=shots, **shared)
 

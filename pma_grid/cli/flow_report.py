@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from pma_grid.cli.transport_report import floors, plain_numbers
-from pma_grid.flow import Flow
-from pma_grid.lattice import Array
+from pma_grid.flow.flow import Flow
+from pma_grid.runtime.arrays import Array
 
 # Series of the table, in its order, as they are written there.
 SHOWN = {

@@ -11,7 +11,7 @@ from pma_grid.cli import inputs, scheduling
 from pma_grid.cli.ending import Ending, Outputs, run_and_write
 
 if TYPE_CHECKING:
-    from pma_grid.flow import Flow
+    from pma_grid.flow.flow import Flow
 
 # Names of pma_grid.observables (a test compares): --help must not import it.
 RECORDS = (
@@ -106,7 +106,7 @@ def evolve(
     shots = keep or keep_times or out.snapshots(ending, unit)
 
     def run() -> Flow:
-        from pma_grid.evolution import evolve as run_flow
+        from pma_grid.flow.evolution import evolve as run_flow
 
         return run_flow(
             problem, schedule=rule, scheme=method, steps=ending.most_steps, time=time,
@@ -141,7 +141,7 @@ def _outputs(
 
 def _names(record: tuple[str, ...], drawn: bool) -> tuple[str, ...]:
     """Names of series, each once, with those that a picture shows."""
-    from pma_grid.observables import CHEAP
+    from pma_grid.flow.observables import CHEAP
 
     chosen: list[str] = []
     for name in (*record, *(DRAWN if drawn else ())):

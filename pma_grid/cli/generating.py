@@ -11,7 +11,7 @@ import click
 
 from pma_grid.cli import inputs
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from pma_grid.learning.estimators import Estimator
@@ -61,8 +61,8 @@ def fit(
     inputs.check_inputs((samples,), (written, drawn))
     estimator = _estimator(method, penalty, strength)
     from pma_grid.learning.fitting import fit as run
-    from pma_grid.samples import Samples
-    from pma_grid.tables import read_table
+    from pma_grid.problem.samples import Samples
+    from pma_grid.problem.tables import read_table
 
     points, names = read_table(samples)
     data = Samples(points, shape=size, box=box, name=samples)
@@ -121,7 +121,7 @@ def sample(
     pma-grid sample model.npz -n 1000 -o new.csv --seed 7 --plot new.png
     """
     from pma_grid import __version__
-    from pma_grid.tables import WRITTEN, write_table
+    from pma_grid.problem.tables import WRITTEN, write_table
 
     written = inputs.check_output(output)
     if not written.lower().endswith(WRITTEN):
@@ -131,8 +131,8 @@ def sample(
     drawn = inputs.check_picture(picture) if picture else None
     inputs.check_inputs((model,), (written, drawn))
     from pma_grid.loading import load
-    from pma_grid.sampler import Sampler
-    from pma_grid.transport import Transport
+    from pma_grid.sampling.sampler import Sampler
+    from pma_grid.transport.transport import Transport
 
     found = load(model)
     transport = found if isinstance(found, Transport) else found.transport

@@ -14,7 +14,7 @@ import click
 
 from pma_grid.cli import inputs
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 
 @click.command()

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from pma_grid.density import Density
-    from pma_grid.flow import Flow
-    from pma_grid.lattice import Array
-    from pma_grid.problem import Problem
-    from pma_grid.transport import Transport
+    from pma_grid.flow.flow import Flow
+    from pma_grid.problem.density import Density
+    from pma_grid.problem.problem import Problem
+    from pma_grid.runtime.arrays import Array
+    from pma_grid.transport.transport import Transport
 
 SOLVERS = ("auto", "multigrid", "amg", "direct")
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
@@ -177,7 +177,7 @@ def read_problem(
     polygon: Any = None,
 ) -> Problem:
     """The problem of two files, the target cut to a polygon if there is one."""
-    from pma_grid.problem import Problem
+    from pma_grid.problem.problem import Problem
 
     pair = [
         read_density(name, path, box, floor)
@@ -187,8 +187,8 @@ def read_problem(
     ]
     if polygon is None:
         return Problem(*pair)
-    from pma_grid.density import Density
-    from pma_grid.domains import Polygon
+    from pma_grid.problem.density import Density
+    from pma_grid.problem.domains import Polygon
 
     try:
         domain = Polygon(polygon)
@@ -201,9 +201,9 @@ def read_problem(
 
 def read_density(name: str, path: str, box: Any, floor: float | None) -> Density:
     """A density from a file; errors name the file."""
-    from pma_grid.density import Density
-    from pma_grid.grid import Grid
-    from pma_grid.readers import read_array
+    from pma_grid.grid.grid import Grid
+    from pma_grid.problem.density import Density
+    from pma_grid.problem.readers import read_array
 
     values = read_array(path)
     try:
@@ -217,10 +217,10 @@ def read_density(name: str, path: str, box: Any, floor: float | None) -> Density
 
 def read_initial(path: str) -> Transport | Flow | Array:
     """A saved result, or an array."""
-    from pma_grid.flow import Flow
+    from pma_grid.flow.flow import Flow
     from pma_grid.loading import load
-    from pma_grid.readers import read_array
-    from pma_grid.transport import Transport
+    from pma_grid.problem.readers import read_array
+    from pma_grid.transport.transport import Transport
 
     foreign: InvalidInputError | None = None
     if path.lower().endswith(".npz"):
@@ -237,7 +237,7 @@ def read_initial(path: str) -> Transport | Flow | Array:
 
 def check_picture(path: str, endings: tuple[str, ...] = PICTURES) -> str:
     """A writable path with an ending that can be drawn to; asked before a long computation."""
-    from pma_grid import storage
+    from pma_grid.runtime import storage
 
     ending = Path(path).suffix.lower()
     if ending not in endings:
@@ -251,6 +251,6 @@ def check_picture(path: str, endings: tuple[str, ...] = PICTURES) -> str:
 
 def check_output(path: str) -> str:
     """A writable path for a result."""
-    from pma_grid import storage
+    from pma_grid.runtime import storage
 
     return str(storage.check_writable(path))

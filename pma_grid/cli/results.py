@@ -10,13 +10,13 @@ import click
 
 from pma_grid.cli import inputs
 from pma_grid.cli.outcome import DONE
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
-    from pma_grid.flow import Flow
+    from pma_grid.flow.flow import Flow
     from pma_grid.inference.posterior import Posterior
     from pma_grid.learning.model import Model
-    from pma_grid.transport import Transport
+    from pma_grid.transport.transport import Transport
 
 # What can be drawn; the first is the default.
 TRANSPORT_KINDS = ("poster", "map", "interpolation", "history")
@@ -46,9 +46,9 @@ def plot(result: str, output: str, kind: str | None) -> int:
     drawn = inputs.check_picture(output, inputs.PICTURES + inputs.FILMS)
     film = Path(drawn).suffix.lower() in inputs.FILMS
     inputs.check_inputs((result,), (drawn,))
-    from pma_grid.flow import Flow
+    from pma_grid.flow.flow import Flow
     from pma_grid.loading import load
-    from pma_grid.transport import Transport
+    from pma_grid.transport.transport import Transport
 
     found = load(result)
     if kind is None and isinstance(found, Flow) and not (film or found.snapshots):
@@ -133,13 +133,13 @@ def info(result: str, series: bool, as_json: bool) -> int:
     pma-grid info ot.npz --json
     pma-grid info sk.npz
     """
-    from pma_grid.assessment import assess
     from pma_grid.cli import flow_report, generative_report, transport_report
     from pma_grid.cli.transport_report import plain_numbers
-    from pma_grid.flow import Flow
+    from pma_grid.flow.flow import Flow
     from pma_grid.inference.posterior import Posterior
     from pma_grid.learning.model import Model
     from pma_grid.loading import load
+    from pma_grid.transport.assessment import assess
 
     found = load(result)
     if isinstance(found, Flow):

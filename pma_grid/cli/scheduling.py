@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from pma_grid.flow.stepping import Scheme
     from pma_grid.linsolve import LinearSolver
-    from pma_grid.problem import Problem
-    from pma_grid.stepping import Scheme
+    from pma_grid.problem.problem import Problem
 
 SCHEDULES = (
     "constant", "inverse_sqrt", "inverse", "geometric", "horizon", "residual_balanced", "polyak",
@@ -30,8 +30,8 @@ def parse(_: click.Context, parameter: click.Parameter, text: str | None) -> Any
     """The schedule that a text names; None for the default."""
     if text is None:
         return None
-    from pma_grid import schedules
-    from pma_grid.errors import InvalidInputError
+    from pma_grid.flow import schedules
+    from pma_grid.runtime.errors import InvalidInputError
 
     name, _colon, rest = text.partition(":")
     name = name.strip().replace("-", "_")
@@ -64,7 +64,7 @@ def parse(_: click.Context, parameter: click.Parameter, text: str | None) -> Any
 
 def _signatures(names: Iterable[str]) -> str:
     """The ways to write schedules, as in geometric:FIRST,RATIO[,LARGEST]."""
-    from pma_grid import schedules
+    from pma_grid.flow import schedules
 
     texts = []
     for name in names:
@@ -89,8 +89,8 @@ def default(scheme: str, unit: float, start: object) -> Any:
 
     One that goes on from a flow grows from the flow's last step, not from step 0 of the rule.
     """
-    from pma_grid import schedules
-    from pma_grid.flow import Flow
+    from pma_grid.flow import schedules
+    from pma_grid.flow.flow import Flow
 
     if scheme == "explicit":
         # larger than any stable step: the cap sets the steps
@@ -112,7 +112,7 @@ def make_scheme(
     click.UsageError
         An option of another scheme.
     """
-    from pma_grid import stepping
+    from pma_grid.flow import stepping
 
     if name == "explicit":
         for option, value in (("--linear-solver", linear_solver), ("--rtol", rtol)):

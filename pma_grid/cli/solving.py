@@ -11,11 +11,11 @@ import click
 
 from pma_grid.cli import inputs
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
-from pma_grid.errors import ConvergenceError
+from pma_grid.runtime.errors import ConvergenceError
 
 if TYPE_CHECKING:
     from pma_grid.linsolve import LinearSolver
-    from pma_grid.problem import Problem
+    from pma_grid.problem.problem import Problem
 
 
 @click.command()
@@ -106,9 +106,9 @@ def _solve_and_write(
     options: dict[str, Any],
 ) -> int:  # fmt: skip
     """Solve, write what there is, report; the exit status says whether it converged."""
-    from pma_grid.assessment import assess
     from pma_grid.cli import transport_report
-    from pma_grid.stationary import solve as run
+    from pma_grid.stationary.solving import solve as run
+    from pma_grid.transport.assessment import assess
 
     try:
         ot = run(problem, progress=sys.stderr.isatty() and not quiet, **options)

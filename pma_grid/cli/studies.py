@@ -9,7 +9,7 @@ import click
 
 from pma_grid.cli import inputs
 from pma_grid.cli.outcome import DONE
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 STUDIES = (
     "manufactured", "anisotropic", "affine-gaussian", "separable", "quantile", "radial",
@@ -58,7 +58,8 @@ def study(
     drawn = inputs.check_picture(output) if output else None
     if name in ENTROPIC:
         return _entropic(name, dim or 2, sizes, drawn, kernel, as_json)
-    from pma_grid import cases, convergence
+    from pma_grid import cases
+    from pma_grid.cases import convergence
 
     allowed = (1, 2, 3) if name in ANY_AXES else AXES.get(name, (2,))
     if dim is not None and dim not in allowed:
@@ -78,7 +79,8 @@ def _entropic(
     name: str, dim: int, sizes: tuple[int, ...], drawn: str | None, kernel: str, as_json: bool
 ) -> int:
     """A study of Sinkhorn's algorithm on the manufactured case."""
-    from pma_grid import cases, convergence
+    from pma_grid import cases
+    from pma_grid.cases import convergence
 
     if dim not in ENTROPIC[name]:
         raise InvalidInputError(f"--dim is {dim}; {name} exists for --dim (1, 2): omit it")

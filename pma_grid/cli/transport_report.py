@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.transport import Transport
+from pma_grid.transport.transport import Transport
 
 # Statistics that are printed as they are, in this order.
 KEYS = (

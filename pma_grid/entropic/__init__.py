@@ -1,1 +1,5 @@
-"""Entropic optimal transport on grids: Sinkhorn's algorithm, dense and multiscale."""
+"""Entropic optimal transport on grids: Sinkhorn's algorithm, dense and multiscale, and peers."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

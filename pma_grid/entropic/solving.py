@@ -16,16 +16,15 @@ from pma_grid.entropic.dense.outcome import DenseOutcome
 from pma_grid.entropic.dense.stages import Settings, solve_dense
 from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale.descent import DEFAULT_EPS, solve_multiscale
-from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow
-from pma_grid.kernels import CompileClock
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
-from pma_grid.progress import reporter
-from pma_grid.transport import Transport
-from pma_grid.validation import is_number
+from pma_grid.kernels.compilation import CompileClock
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Reduced, Return
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.progress import reporter
+from pma_grid.transport.transport import HasTransport, Transport
 
 METHODS = ("dense", "multiscale")
 KERNELS = ("plain", "reflect")
@@ -46,7 +45,7 @@ def sinkhorn(
     *,
     tol: float | None = None,
     max_iterations: int | None = None,
-    initial: Transport | Flow | Array | None = None,
+    initial: Transport | HasTransport | Array | None = None,
     method: Literal["dense", "multiscale"] = "dense",
     kernel: Literal["plain", "reflect"] = "plain",
     map: Literal["barycentric", "debiased"] = "barycentric",
@@ -233,9 +232,9 @@ def _versions() -> dict[str, str]:
     }
 
 
-def _start(problem: Problem, initial: Transport | Flow | Array) -> Transport:
+def _start(problem: Problem, initial: Transport | HasTransport | Array) -> Transport:
     """A transport to start from, on a source grid of the problem's shape."""
-    given = initial.transport if isinstance(initial, Flow) else initial
+    given = initial.transport if isinstance(initial, HasTransport) else initial
     values = given.potential if isinstance(given, Transport) else given
     try:
         checked = Transport.from_potential(problem, values)

@@ -11,14 +11,15 @@ from scipy import sparse
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import binary_dilation
 
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError, Status
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
-from pma_grid.pushforward import Raster
-from pma_grid.quadrature import dual_value, interpolated_grid
-from pma_grid.transport import Transport, discrete_hessian, storable_pair, stored_pair
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.transport.duality import dual_value
+from pma_grid.transport.interpolation import interpolated_grid
+from pma_grid.transport.pushforward import Raster
+from pma_grid.transport.transport import Transport, discrete_hessian, storable_pair, stored_pair
 
 
 @dataclass(frozen=True, eq=False)

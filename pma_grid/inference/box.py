@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage, optimize
 
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
+from pma_grid.grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
-from pma_grid.lattice import Array
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 # The box holds all points so many nats below the maximum: second differences of the potential hold
 # no more, and of a Gaussian in the plane 3e-7 lies beyond.

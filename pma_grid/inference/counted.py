@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.errors import InvalidInputError
-from pma_grid.lattice import Array
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 # Points that the function is asked for at a time: it may hold one row of data for each.
 PIECE = 1 << 14

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.flow import State
-from pma_grid.lattice import Array
-from pma_grid.observables import Observable
+from pma_grid.flow.observables import Observable
+from pma_grid.flow.state import State
+from pma_grid.runtime.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -11,20 +11,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
-from pma_grid.base_laws import base_law
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
+from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.grid.grid import MAX_DIM, Grid
 from pma_grid.inference.box import Found, find_box
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.evidence import Evidence
 from pma_grid.inference.integrals import Tail, log_cell_masses, tail
 from pma_grid.inference.posterior import Posterior
 from pma_grid.inference.running import run
-from pma_grid.lattice import Array
-from pma_grid.samples import cell_counts, checked_names, default_names
-from pma_grid.schedules import Schedule, StateSchedule
-from pma_grid.validation import MAX_DIM, is_number
+from pma_grid.problem.density import Density
+from pma_grid.problem.samples import cell_counts, checked_names, default_names
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.sampling.base_laws import base_law
 
 CELLS = {1: 512, 2: 128, 3: 40}
 # The flow ends where the bounds of log Z are so close: the root of it is the residual.

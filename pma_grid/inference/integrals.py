@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
+from pma_grid.grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
-from pma_grid.lattice import Array
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 # Cells an axis of a shell between two boxes, a quarter of them on either side.
 SHELL_CELLS = {1: 2048, 2: 128, 3: 32}

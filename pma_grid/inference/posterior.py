@@ -13,22 +13,21 @@ from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 from scipy.special import logsumexp
 
-from pma_grid import storage
-from pma_grid.density import Density
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow
-from pma_grid.grid import Grid
+from pma_grid.flow.flow import Flow
+from pma_grid.grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.evidence import Evidence
 from pma_grid.inference.proposal import log_push_forward
-from pma_grid.lattice import Array
-from pma_grid.log_density import LogDensity
-from pma_grid.quadrature import cell_integral
-from pma_grid.sampler import SMALLEST, Sampler
-from pma_grid.samples import check_count
-from pma_grid.transport import Transport
-from pma_grid.validation import is_number
+from pma_grid.problem.density import Density
+from pma_grid.runtime import storage
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import check_count, is_number
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.sampling.log_density import LogDensity
+from pma_grid.sampling.sampler import SMALLEST, Sampler
+from pma_grid.transport.duality import cell_integral
+from pma_grid.transport.transport import Transport
 
 # Points a cell at which the distribution function is tabulated for its quantiles.
 FINER = 16

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.lattice import Array
-from pma_grid.transport import Transport
+from pma_grid.runtime.arrays import Array
+from pma_grid.transport.transport import Transport
 
 # Differences of the map over so many cells: its pieces are cubics, so that their error is the
 # square of this, and rounding a thousandth of that.

@@ -8,23 +8,24 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from pma_grid import schedules
-from pma_grid.beginning import begin
-from pma_grid.density import Density
-from pma_grid.equilibrium import stationary_phi
-from pma_grid.errors import ConvergenceError, Status
-from pma_grid.flow import Flow, State
-from pma_grid.grid import Grid
+from pma_grid.flow import schedules
+from pma_grid.flow.beginning import begin
+from pma_grid.flow.equilibrium import stationary_phi
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.marching import gather, march, while_easy
+from pma_grid.flow.observables import CHEAP, resolve
+from pma_grid.flow.recording import Recorder
+from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import ImplicitEuler
+from pma_grid.grid.grid import Grid
 from pma_grid.inference.evidence import bounds, conjugate_bounds
-from pma_grid.lattice import Array
-from pma_grid.marching import gather, march, while_easy
-from pma_grid.observables import CHEAP, resolve
-from pma_grid.problem import Problem
-from pma_grid.recording import Recorder
-from pma_grid.schedules import Schedule, StateSchedule
-from pma_grid.stationary import solve
-from pma_grid.stepping import ImplicitEuler
-from pma_grid.transport import Transport
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import ConvergenceError, Status
+from pma_grid.stationary.solving import solve
+from pma_grid.transport.transport import Transport
 
 # To both laws their largest value is added, this many nats down.  det D2u is their ratio, and where
 # one falls off and the other does not, steps are hard to solve.  A sum has no kink, as the larger

@@ -10,13 +10,13 @@ from typing import Literal, Protocol, Self
 import numpy as np
 from scipy.special import logsumexp
 
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
+from pma_grid.grid.grid import Grid
 from pma_grid.learning.logistic import discriminate
 from pma_grid.learning.plug_in import padded, smoothed
 from pma_grid.learning.score import log_score, projected, score_field
-from pma_grid.validation import is_number
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.errors import InvalidInputError
 
 # Learned log-densities are cut so many nats below their maximum.  det D2u is mu / nu(grad u): from
 # about 15 nats on second differences of u drown in rounding, and from 12 on implicit steps from the

@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.base_laws import base_law
-from pma_grid.density import Density
-from pma_grid.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.flow.marching import check_ends
+from pma_grid.flow.observables import CHEAP, Observable
+from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.learning.estimators import Estimator, Histogram, Kernel, Logistic, Score
 from pma_grid.learning.model import Model
 from pma_grid.learning.running import Ended, LearnedRun
 from pma_grid.learning.selection import Selection, select
-from pma_grid.marching import check_ends
-from pma_grid.observables import CHEAP, Observable
-from pma_grid.samples import Samples, checked_names
-from pma_grid.schedules import Schedule, StateSchedule
-from pma_grid.stationary import solve
-from pma_grid.transport import Transport
+from pma_grid.problem.density import Density
+from pma_grid.problem.samples import Samples, checked_names
+from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.sampling.base_laws import base_law
+from pma_grid.stationary.solving import solve
+from pma_grid.transport.transport import Transport
 
 METHODS: dict[str, type[Logistic | Score | Kernel | Histogram]] = {
     "logistic": Logistic, "score": Score, "kde": Kernel, "histogram": Histogram,

@@ -24,8 +24,8 @@ import numpy as np
 from scipy import sparse
 from scipy.special import expit
 
-from pma_grid.lattice import Array
 from pma_grid.linsolve.elliptic import Biharmonic, EllipticResult, Screened, laplacian
+from pma_grid.runtime.arrays import Array
 
 # Newton's method ends where the decrement, twice what F can still fall by, is below this.
 DECREMENT = 1e-12

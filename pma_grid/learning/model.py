@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid import storage
-from pma_grid.density import Density
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.flow import Flow
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
-from pma_grid.sampler import Sampler
-from pma_grid.samples import default_names
-from pma_grid.transport import Transport
+from pma_grid.flow.flow import Flow
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.samples import default_names
+from pma_grid.runtime import storage
+from pma_grid.runtime.arrays import Array
+from pma_grid.sampling.sampler import Sampler
+from pma_grid.transport.transport import Transport
 
 
 class Model:

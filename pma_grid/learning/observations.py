@@ -11,13 +11,14 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.density import Density
-from pma_grid.flow import State
-from pma_grid.lattice import Array
+from pma_grid.flow.mirror import NODES, WEIGHTS
+from pma_grid.flow.observables import Observable
+from pma_grid.flow.state import State
 from pma_grid.learning.steps import LearnedState
-from pma_grid.log_density import LogDensity
-from pma_grid.mirrors import NODES, WEIGHTS, normalised
-from pma_grid.observables import Observable
+from pma_grid.problem.density import Density
+from pma_grid.runtime.arrays import Array
+from pma_grid.sampling.log_density import LogDensity
+from pma_grid.transport.pullback import normalised
 
 # Masses below this have no finite logarithm left to interpolate.
 SMALLEST = 1e-300

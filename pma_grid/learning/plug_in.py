@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
-from pma_grid.lattice import Array
+from pma_grid.runtime.arrays import Array
 
 
 def smoothed(masses: Array, bandwidth: float) -> Array:

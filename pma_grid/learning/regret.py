@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow
-from pma_grid.lattice import Array
-from pma_grid.theory import master_bound
-from pma_grid.theory.identities import weights
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.theory import master_bound
+from pma_grid.flow.theory.identities import weights
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 # What `learned_regret` reads, recorded by `fit` if a reference law is given.
 SERIES = (

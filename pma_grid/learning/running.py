@@ -9,28 +9,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pma_grid import schedules
-from pma_grid.beginning import begin
-from pma_grid.density import Density
-from pma_grid.equilibrium import stationary_phi
-from pma_grid.errors import ConvergenceError, Status
-from pma_grid.flow import Flow, State
-from pma_grid.lattice import Array
+from pma_grid.flow import schedules
+from pma_grid.flow.beginning import begin
+from pma_grid.flow.equilibrium import stationary_phi
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.marching import gather, march, while_easy
+from pma_grid.flow.observables import Observable, resolve
+from pma_grid.flow.recording import Recorder
+from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.flow.state import State
 from pma_grid.learning import observations
 from pma_grid.learning.estimators import Estimator, limited
-from pma_grid.learning.steps import (
-    LearnedExplicit,
-    LearnedImplicit,
-    LearnedState,
-    towards,
-)
-from pma_grid.marching import gather, march, while_easy
-from pma_grid.observables import Observable, resolve
-from pma_grid.problem import Problem
-from pma_grid.recording import Recorder
-from pma_grid.samples import Samples
-from pma_grid.schedules import Schedule, StateSchedule
-from pma_grid.stationary import solve
+from pma_grid.learning.steps import LearnedExplicit, LearnedImplicit, LearnedState, towards
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.samples import Samples
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import ConvergenceError, Status
+from pma_grid.stationary.solving import solve
 
 # A flow towards one learned law ends where (sum mu hbar^2)^{1/2} is below this: KL of 5e-9, far
 # below the error of what was learned.

@@ -20,8 +20,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-from pma_grid.lattice import Array
 from pma_grid.linsolve.elliptic import Screened, difference, differences, laplacian, poisson
+from pma_grid.runtime.arrays import Array
 
 # Weights of a projection are at least this share of their mean, so that it determines all of l.
 LOWEST_WEIGHT = 1e-4

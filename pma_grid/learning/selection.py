@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
+from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators import Estimator
-from pma_grid.log_density import LogDensity
-from pma_grid.progress import tally
-from pma_grid.samples import Samples
+from pma_grid.problem.samples import Samples
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.progress import tally
+from pma_grid.sampling.log_density import LogDensity
 
 # Weaker and weaker strengths are tried until the likelihood has fallen so many times in a row.
 PATIENCE = 3

@@ -13,15 +13,15 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import logsumexp
 
-from pma_grid.density import Density
-from pma_grid.errors import LostConvexityError
-from pma_grid.flow import State
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
-from pma_grid.mirrors import normalised
-from pma_grid.parabolic import ParabolicOperator
-from pma_grid.problem import Problem
-from pma_grid.stepping import Explicit, ImplicitEuler, parabolic, start
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import Explicit, ImplicitEuler, parabolic, start
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import LostConvexityError
+from pma_grid.transport.pullback import normalised
 
 
 class Learns(Protocol):

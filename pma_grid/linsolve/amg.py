@@ -13,9 +13,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from pma_grid.lattice import Array
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
+from pma_grid.runtime.arrays import Array
 
 # Mean of |drift| over the weights above which J is taken as it is instead of its symmetric part.
 DRIFT_DOMINATES = 0.5

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from pma_grid.lattice import Array
 from pma_grid.linsolve.krylov import Handle, LinearResult, LinearSolver
 from pma_grid.linsolve.stencil import Stencil
+from pma_grid.runtime.arrays import Array
 
 LINEAR_LIMIT = 60
 

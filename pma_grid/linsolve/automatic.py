@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from pma_grid.lattice import Array
 from pma_grid.linsolve.amg import AMG
 from pma_grid.linsolve.direct import Direct
 from pma_grid.linsolve.krylov import STALE, Handle, LinearResult, LinearSolver
 from pma_grid.linsolve.multigrid import Multigrid
 from pma_grid.linsolve.stencil import Stencil
+from pma_grid.runtime.arrays import Array
 
 
 class AutoHandle(Handle):

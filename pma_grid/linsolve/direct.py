@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from scipy import sparse
 from scipy.sparse import linalg
 
-from pma_grid.lattice import Array
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
+from pma_grid.runtime.arrays import Array
 
 
 @dataclass(frozen=True)

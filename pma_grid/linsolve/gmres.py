@@ -18,8 +18,8 @@ from collections.abc import Callable
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
 
-from pma_grid.lattice import Array
 from pma_grid.linsolve.stencil import Stencil
+from pma_grid.runtime.arrays import Array
 
 # Directions kept; after so many the method starts again from what it has.
 MEMORY = 20

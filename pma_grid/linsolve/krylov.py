@@ -15,12 +15,12 @@ from typing import Protocol
 
 import numpy as np
 
-from pma_grid.kernels import vectors as kernels
-from pma_grid.lattice import Array
+from pma_grid.grid.sums import BlockSums
+from pma_grid.kernels.grid import vectors as kernels
 from pma_grid.linsolve.gmres import solve_gmres
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.sums import BlockSums
-from pma_grid.workers import SERIAL, Workers
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.workers import SERIAL, Workers
 
 Preconditioner = Callable[[Array, Array], None]
 

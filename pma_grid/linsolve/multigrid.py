@@ -14,12 +14,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pma_grid.kernels import DIMENSION
-from pma_grid.kernels import hierarchy as kernels
-from pma_grid.kernels.lattice import COUNT, link
-from pma_grid.lattice import Array, Lattice, Share, Transfer
+from pma_grid.grid.lattice import Lattice, Share
+from pma_grid.grid.transfer import Transfer
+from pma_grid.kernels.equation import DIMENSION
+from pma_grid.kernels.grid.lattice import COUNT, link
+from pma_grid.kernels.linsolve import hierarchy as kernels
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
+from pma_grid.runtime.arrays import Array
 
 SINGLE = np.float32
 COARSEST_CELLS = 80

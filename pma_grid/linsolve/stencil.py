@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy import sparse
 
-from pma_grid.kernels import lattice as kernels
-from pma_grid.kernels.vectors import add_multiple
-from pma_grid.lattice import Array, Lattice, Share
+from pma_grid.grid.lattice import Lattice, Share
+from pma_grid.kernels.grid import lattice as kernels
+from pma_grid.kernels.grid.vectors import add_multiple
+from pma_grid.runtime.arrays import Array
 
 
 @dataclass

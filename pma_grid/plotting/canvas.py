@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pma_grid.grid import Grid
+from pma_grid.grid.grid import Grid
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from pma_grid.claims.result import ClaimResult, Curve, Panel
-from pma_grid.errors import InvalidInputError
-from pma_grid.lattice import Array
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK, new_figure, open_corner
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +29,48 @@ TITLE_DENSITY = 11.5
 LABEL_DENSITY = 14.5
 
 
-def claim(result: ClaimResult) -> Figure:
+class Curve(Protocol):
+    """A line: its role is "measured", "predicted" or "floor"."""
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def x(self) -> Array: ...
+    @property
+    def y(self) -> Array: ...
+    @property
+    def role(self) -> str: ...
+
+
+class Panel(Protocol):
+    """One axes, each of whose scales is "linear" or "log"."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def xlabel(self) -> str: ...
+    @property
+    def ylabel(self) -> str: ...
+    @property
+    def curves(self) -> Sequence[Any]: ...
+    @property
+    def xscale(self) -> str: ...
+    @property
+    def yscale(self) -> str: ...
+
+
+class Drawable(Protocol):
+    """What `claim` needs of a `pma_grid.claims.ClaimResult`."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def statement(self) -> str: ...
+    @property
+    def panels(self) -> Sequence[Any]: ...
+
+
+def claim(result: Drawable) -> Figure:
     """A claim's figure: one axes a panel, up to three in a row, the statement above.
 
     Parameters
@@ -113,7 +153,7 @@ def _panel(ax: Axes, panel: Panel) -> None:
     open_corner(ax)
 
 
-def _styles(curves: tuple[Curve, ...]) -> list[tuple[Curve, str, int]]:
+def _styles(curves: Sequence[Curve]) -> list[tuple[Curve, str, int]]:
     """Every curve with its colour and the number of its marker or dash."""
     measured = [curve for curve in curves if curve.role == "measured"]
     predicted = [curve for curve in curves if curve.role == "predicted"]

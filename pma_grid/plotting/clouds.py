@@ -13,10 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.interpolate import PchipInterpolator
 
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.grid import Grid
-from pma_grid.lattice import Array
+from pma_grid.grid.grid import MAX_DIM, Grid
 from pma_grid.plotting.canvas import (
     COLOURS,
     DENSITY_MAP,
@@ -26,8 +23,10 @@ from pma_grid.plotting.canvas import (
     new_figure,
     open_corner,
 )
-from pma_grid.samples import Samples, default_names
-from pma_grid.validation import MAX_DIM
+from pma_grid.problem.density import Density
+from pma_grid.problem.samples import Samples, default_names
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

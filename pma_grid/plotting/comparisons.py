@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pma_grid.comparison import Comparison, Row, compare
-from pma_grid.lattice import Array
 from pma_grid.plotting.canvas import (
     COLOURS,
     FAINT,
@@ -21,7 +19,9 @@ from pma_grid.plotting.canvas import (
 )
 from pma_grid.plotting.densities import density
 from pma_grid.plotting.transports import map as draw_map
-from pma_grid.transport import Transport
+from pma_grid.runtime.arrays import Array
+from pma_grid.transport.comparison import Comparison, Row, compare
+from pma_grid.transport.transport import Transport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pma_grid.density import Density
 from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP, bare, given_or_new, open_corner
+from pma_grid.problem.density import Density
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,11 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pma_grid.convergence import Cost, SmallEps
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow
-from pma_grid.lattice import Array
+from pma_grid.cases.convergence import Cost, SmallEps
+from pma_grid.flow.flow import Flow
 from pma_grid.plotting.canvas import (
     COLOURS,
     FAINT,
@@ -26,6 +23,9 @@ from pma_grid.plotting.canvas import (
 from pma_grid.plotting.densities import common_top, density, plane
 from pma_grid.plotting.flows import check_snapshots, colour_bar, limit, limit_name
 from pma_grid.plotting.histories import TIME_LABEL
+from pma_grid.problem.density import Density
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

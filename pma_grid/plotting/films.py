@@ -6,13 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow
+from pma_grid.flow.flow import Flow
 from pma_grid.plotting.canvas import COLOURS, INK, distinct, new_figure
 from pma_grid.plotting.densities import common_top, density, plane
 from pma_grid.plotting.flows import check_snapshots, colour_bar, density_axes, limit, limit_name
-from pma_grid.validation import is_number
+from pma_grid.problem.density import Density
+from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.animation import AbstractMovieWriter

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow, Snapshot
+from pma_grid.flow.flow import Flow, Snapshot
 from pma_grid.plotting.canvas import COLOURS, INK, TIME_MAP, distinct, new_figure, open_corner
 from pma_grid.plotting.densities import common_top, density
 from pma_grid.plotting.histories import TIME_LABEL, history
+from pma_grid.problem.density import Density
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pma_grid.errors import InvalidInputError
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK, new_figure, open_corner
+from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

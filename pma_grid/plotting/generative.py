@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.density import Density
-from pma_grid.errors import InvalidInputError
-from pma_grid.lattice import Array
 from pma_grid.learning.model import Model
 from pma_grid.learning.regret import LearnedRegret
 from pma_grid.plotting.canvas import (
@@ -33,8 +30,11 @@ from pma_grid.plotting.clouds import (
     scatter,
 )
 from pma_grid.plotting.histories import history
-from pma_grid.sampler import Sampler
-from pma_grid.samples import Samples
+from pma_grid.problem.density import Density
+from pma_grid.problem.samples import Samples
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.sampling.sampler import Sampler
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

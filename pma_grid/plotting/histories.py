@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow
+from pma_grid.flow.flow import Flow
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK, given_or_new, open_corner, scientific
-from pma_grid.transport import Transport
-from pma_grid.validation import is_number
+from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.transport.transport import Transport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

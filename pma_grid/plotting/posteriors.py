@@ -7,14 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pma_grid.inference.posterior import Posterior
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    INK,
-    given_or_new,
-    new_figure,
-    open_corner,
-    scientific,
-)
+from pma_grid.plotting.canvas import COLOURS, INK, given_or_new, new_figure, open_corner, scientific
 from pma_grid.plotting.clouds import PANEL, corner
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from pma_grid.convergence import Study
+from pma_grid.cases.convergence import Study
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.grid import Grid
+from pma_grid.grid.grid import Grid
 from pma_grid.plotting.canvas import (
     COLOURS,
     DENSITY_MAP,
@@ -23,7 +23,7 @@ from pma_grid.plotting.canvas import (
     scientific,
 )
 from pma_grid.plotting.densities import common_top, density
-from pma_grid.transport import Transport
+from pma_grid.transport.transport import Transport
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

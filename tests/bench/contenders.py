@@ -18,7 +18,7 @@ import numpy as np
 from truths import OWN_LIMIT, Truth, build, dimension, map_error, truth
 
 import pma_grid as pma
-from pma_grid import peers
+from pma_grid.entropic import peers
 
 Array = np.ndarray
 Setting = dict[str, Any]

@@ -27,9 +27,9 @@ from typing import Any
 import numpy as np
 
 import pma_grid as pma
-from pma_grid import quality
-from pma_grid.base_laws import base_law
 from pma_grid.learning import Histogram, Kernel, Logistic, Score
+from pma_grid.sampling import quality
+from pma_grid.sampling.base_laws import base_law
 
 TEST, GENERATED = 5000, 2000
 # Cross-validation of the bandwidth: candidates, folds, and points of which the folds are made; for

@@ -40,7 +40,7 @@ import unit
 
 import pma_grid as pma
 from pma_grid import cases
-from pma_grid.entropic.multiscale.hard import atomic_dual
+from pma_grid.transport.atomic_dual import atomic_dual
 
 Row = dict[str, object]
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")

@@ -48,7 +48,7 @@ def ours(problem, eps: float, tol: float, dtype: str) -> dict:
 
 def measure(name: str, n: int, eps: float, tol: float, repeats: int) -> dict:
     """One row, in this process."""
-    from pma_grid import peers
+    from pma_grid.entropic import peers
 
     case = build(name)
     problem = case.problem((n,) * DIMENSIONS[name])
@@ -106,7 +106,7 @@ def kernels(repeats: int) -> None:
 
     from pma_grid import Problem
     from pma_grid.entropic.dense.kernel import SeparableKernel
-    from pma_grid.entropic.reduction import Reduced
+    from pma_grid.problem.reduction import Reduced
 
     print("".join(f"{h:>14}" for h in ("shape", "eps / h^2", "products", "tilted", "chosen")))
     threadpool_limits(1)

@@ -8,22 +8,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pma_grid import claims, observables, schedules, theory
+from pma_grid import claims
+from pma_grid.cases.convergence import bias, limit
+from pma_grid.cases.oracles import GaussianPair, LaguerreScheme
 from pma_grid.claims import Panel, limits
-from pma_grid.convergence import bias, limit
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.entropic.mirror import EntropicOperator
-from pma_grid.flow import State
+from pma_grid.equation.monge_ampere import MongeAmpere
+from pma_grid.flow import observables, schedules, theory
+from pma_grid.flow.entropic_mirror import EntropicOperator
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, implicit
+from pma_grid.flow.stepping.stage import StageSolver
 from pma_grid.inference import inferring, integrals
 from pma_grid.learning import steps
 from pma_grid.linsolve import Stencil
-from pma_grid.operator import MongeAmpere
-from pma_grid.oracles import GaussianPair, LaguerreScheme
-from pma_grid.parabolic import ParabolicOperator
-from pma_grid.problem import Problem
-from pma_grid.sampler import Sampler
-from pma_grid.stepping import TRBDF2, ImplicitEuler, implicit
-from pma_grid.stepping.stage import StageSolver
+from pma_grid.problem.problem import Problem
+from pma_grid.sampling.sampler import Sampler
 
 Plant = Callable[[pytest.MonkeyPatch], None]
 

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import theory
-from pma_grid.entropic.mirror import EntropicOperator
-from pma_grid.entropic_flow import iterate_sinkhorn
-from pma_grid.flow import State
-from pma_grid.mirrors import normalised
-from pma_grid.observables import NAMES
-from pma_grid.operator import split
+from pma_grid.flow import theory
+from pma_grid.flow.entropic_mirror import EntropicOperator
+from pma_grid.flow.observables import NAMES
+from pma_grid.flow.sinkhorn import iterate_sinkhorn
+from pma_grid.flow.state import State
+from pma_grid.problem.frame import split
+from pma_grid.transport.pullback import normalised
 
 Array = np.ndarray
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.oracles import GaussianPair
+from pma_grid.cases.oracles import GaussianPair
 
 LINE = GaussianPair([0.4], [[0.81]], [-0.3], [[1.96]])
 PLANE = GaussianPair([0.3, -0.2], [[0.6, 0.2], [0.2, 0.5]], [-0.1, 0.4], [[0.9, -0.3], [-0.3, 0.4]])

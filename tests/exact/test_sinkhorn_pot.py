@@ -7,7 +7,7 @@ import ot
 import pytest
 
 import pma_grid as pma
-from pma_grid import peers
+from pma_grid.entropic import peers
 
 # Grids of source and target: shapes, and the boxes' corners where they are not unit boxes.
 PAIRS: dict[str, tuple[Any, ...]] = {

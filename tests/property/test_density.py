@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 from numpy.typing import NDArray
 
-from pma_grid.density import Density
-from pma_grid.grid import Grid
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
 
 Values = NDArray[np.float64]
 SHAPES = array_shapes(min_dims=1, max_dims=3, min_side=1, max_side=7)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import pma_grid as pma
-from pma_grid.flow import State
+from pma_grid.flow.state import State
 
 FEW = settings(max_examples=8, derandomize=True, deadline=None, database=None)
 SEEDS = st.integers(0, 10**6)

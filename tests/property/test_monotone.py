@@ -4,9 +4,9 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pma_grid.kernels import DIMENSION
-from pma_grid.kernels import lattice as kernels
-from pma_grid.lattice import Lattice
+from pma_grid.grid.lattice import Lattice
+from pma_grid.kernels.equation import DIMENSION
+from pma_grid.kernels.grid import lattice as kernels
 
 FEW = settings(max_examples=40, derandomize=True, deadline=None, database=None)
 SHAPES = {1: (7,), 2: (6, 7), 3: (4, 5, 4)}

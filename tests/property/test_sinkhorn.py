@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy.special import logsumexp
 
 import pma_grid as pma
-from pma_grid.entropic.reduction import Reduced
+from pma_grid.problem.reduction import Reduced
 
 FEW = settings(max_examples=12, derandomize=True, deadline=None, database=None)
 MANY = settings(max_examples=60, derandomize=True, deadline=None, database=None)

@@ -10,7 +10,7 @@ import ot as pot
 import pytest
 
 import pma_grid as pma
-from pma_grid.operator import positive
+from pma_grid.problem.floors import positive
 
 KEYS = {
     "hard_dual", "transport_cost", "dual_gap", "push_forward_error", "mass_constant",

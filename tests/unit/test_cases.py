@@ -10,7 +10,7 @@ import pytest
 
 from pma_grid import cases
 from pma_grid.cases import Case
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 CLOSED: dict[str, Callable[[], Case]] = {
     **{f"manufactured-{d}": partial(cases.manufactured, d) for d in (1, 2, 3)},

@@ -10,8 +10,8 @@ import pytest
 from pma_grid import claims
 from pma_grid.claims import Check, ClaimResult, Curve, Findings, Panel, registry
 from pma_grid.claims.problems import bumps, order, sharp
-from pma_grid.errors import InvalidInputError
 from pma_grid.linsolve import Direct
+from pma_grid.runtime.errors import InvalidInputError
 
 PANEL = Panel("case", "h", "error", (Curve("error", np.array([0.1]), np.array([0.2])),))
 

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import comparison, pushforward
-from pma_grid.comparison import Comparison, compare
-from pma_grid.errors import InvalidInputError, Status
-from pma_grid.pushforward import push_forward_error
+from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.transport import comparison, pushforward
+from pma_grid.transport.comparison import Comparison, compare
+from pma_grid.transport.pushforward import push_forward_error
 
 
 def _problem(n: int = 32) -> pma.Problem:

@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pma_grid import cases, convergence
-from pma_grid.convergence import ERRORS, Row, Study
-from pma_grid.errors import InvalidInputError
-from pma_grid.problem import Problem
-from pma_grid.transport import Transport
+from pma_grid import cases
+from pma_grid.cases import convergence
+from pma_grid.cases.convergence import ERRORS, Row, Study
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.transport.transport import Transport
 
 ROW = Row(8, 1 / 8, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 3, 7, 0.5)
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pma_grid.density import Density
-from pma_grid.errors import InvalidDensityError, InvalidInputError
-from pma_grid.grid import Grid
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
 
 BAD_VALUES = [
     ([1.0, np.nan], r"values has NaN at \(1,\)"),

@@ -7,8 +7,8 @@ import pytest
 from scipy.spatial import ConvexHull
 
 import pma_grid as pma
-from pma_grid.domains import stored_domain
-from pma_grid.domains.convex import ConvexDomain
+from pma_grid.problem.domains import stored_domain
+from pma_grid.problem.domains.convex import ConvexDomain
 
 KITE = [(0.1, 0.2), (0.9, 0.1), (0.8, 0.7), (0.3, 0.9)]
 

@@ -14,18 +14,19 @@ import pytest
 from scipy.special import logsumexp
 
 import pma_grid as pma
-from pma_grid import observables, theory
 from pma_grid.cli.flow_report import summary, table
-from pma_grid.entropic import mirror
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.entropic.mirror import EntropicOperator
-from pma_grid.entropic.reduction import Reduced
-from pma_grid.entropic_flow import Sinkhorn, iterate_sinkhorn
-from pma_grid.flow import State
-from pma_grid.mirrors import MirrorOperator, normalised
-from pma_grid.observables import NAMES
-from pma_grid.operator import split
-from pma_grid.stepping import linearised, start
+from pma_grid.flow import entropic_mirror as mirror
+from pma_grid.flow import observables, theory
+from pma_grid.flow.entropic_mirror import EntropicOperator
+from pma_grid.flow.mirror import MirrorOperator
+from pma_grid.flow.observables import NAMES
+from pma_grid.flow.sinkhorn import Sinkhorn, iterate_sinkhorn
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import linearised, start
+from pma_grid.problem.frame import split
+from pma_grid.problem.reduction import Reduced
+from pma_grid.transport.pullback import normalised
 
 Array = np.ndarray
 

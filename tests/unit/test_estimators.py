@@ -6,7 +6,6 @@ from scipy import special
 
 from pma_grid import Grid, InvalidInputError, Samples
 from pma_grid.cases import data_set, gaussian_mixture
-from pma_grid.lattice import Array
 from pma_grid.learning import (
     Estimator,
     Histogram,
@@ -19,6 +18,7 @@ from pma_grid.learning import (
 from pma_grid.learning.estimators import DEPTH, floor_mass, limited
 from pma_grid.learning.plug_in import padded, smoothed
 from pma_grid.learning.selection import PATIENCE
+from pma_grid.runtime.arrays import Array
 
 ALL: list[Estimator] = [
     Logistic(1e-5), Logistic(1e-3, penalty="h1"), Score(1e-3), Score(0.05, objective="denoising"),

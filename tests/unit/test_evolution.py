@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.flow import State
-from pma_grid.parabolic import ParabolicOperator
-from pma_grid.stepping.scheme import half_oscillation
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping.scheme import half_oscillation
 
 STEP = pma.schedules.constant(0.02)
 
@@ -769,7 +769,7 @@ def test_reference_that_cannot_be_found_is_an_error() -> None:
 @pytest.fixture
 def broken_solve(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """`solve` that never succeeds and has no idea."""
-    from pma_grid import equilibrium
+    from pma_grid.flow import equilibrium
 
     def fail(problem: pma.Problem, **_: object) -> pma.Transport:
         u = ParabolicOperator(problem).frame.quadratic()

@@ -5,9 +5,10 @@ import pytest
 from scipy.spatial import ConvexHull
 
 import pma_grid as pma
-from pma_grid.extension import ExtendedLattice, chain, prolongations
-from pma_grid.kernels.extension import nearest_nodes
-from pma_grid.lattice import Lattice, Transfer
+from pma_grid.equation.ghosts import ExtendedLattice, chain, prolongations
+from pma_grid.grid.lattice import Lattice
+from pma_grid.grid.transfer import Transfer
+from pma_grid.kernels.equation.ghosts import nearest_nodes
 from pma_grid.linsolve import Stencil
 
 METRIC = np.array([0.013, 0.02])

@@ -8,7 +8,7 @@ import pytest
 
 import pma_grid as pma
 from pma_grid.learning import Histogram, Kernel, Logistic, Score, learned_regret
-from pma_grid.tables import read_table
+from pma_grid.problem.tables import read_table
 
 
 @pytest.mark.parametrize("dim, size, count", [(1, 128, 2000), (2, 32, 2000), (3, 12, 2000)])

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import storage
-from pma_grid.flow import Snapshot, State, Step
-from pma_grid.mirrors import normalised
-from pma_grid.observables import NAMES
-from pma_grid.parabolic import ParabolicOperator
-from pma_grid.stepping import linearised
+from pma_grid.flow.flow import Snapshot
+from pma_grid.flow.observables import NAMES
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.state import State, Step
+from pma_grid.flow.stepping import linearised
+from pma_grid.runtime import storage
+from pma_grid.transport.pullback import normalised
 
 STEP = pma.schedules.constant(0.02)
 

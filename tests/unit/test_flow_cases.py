@@ -12,8 +12,8 @@ import pytest
 import pma_grid as pma
 from pma_grid import cases
 from pma_grid.cases import FlowCase
-from pma_grid.errors import InvalidInputError
-from pma_grid.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.runtime.errors import InvalidInputError
 
 EXACT: dict[str, Callable[[], FlowCase]] = {
     **{f"poisson-{d}": partial(cases.poisson_kernel, d) for d in (1, 2, 3)},

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import cell_images
-from pma_grid.lattice import Lattice
-from pma_grid.operator import MongeAmpere
-from pma_grid.rearrangement import rearranged
-from pma_grid.target import SPLINE_HALO, cell_means, histospline
+from pma_grid.equation import images as cell_images
+from pma_grid.equation.monge_ampere import MongeAmpere
+from pma_grid.equation.rearrangement import rearranged
+from pma_grid.grid.lattice import Lattice
+from pma_grid.grid.splines import SPLINE_HALO, cell_means, histospline
 
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])
 SHAPES = {1: (200,), 2: (30, 34), 3: (12, 13, 14)}

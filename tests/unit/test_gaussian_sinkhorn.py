@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pma_grid import theory
-from pma_grid.errors import InvalidInputError, LostConvexityError
-from pma_grid.oracles import GaussianPair, GaussianSinkhorn, Quadratic
+from pma_grid.cases.oracles import GaussianPair, GaussianSinkhorn, Quadratic
+from pma_grid.flow import theory
+from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
 
 LINE = GaussianPair([0.4], [[0.81]], [-0.3], [[1.96]])
 # S and T do not commute

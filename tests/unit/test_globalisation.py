@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import globalisation
-from pma_grid.cascade import Cascade, Scheme
-from pma_grid.entropic.multiscale.hard import atomic_dual
 from pma_grid.linsolve import Auto
-from pma_grid.newton import BEYOND, Newton
-from pma_grid.operator import positive
+from pma_grid.problem.floors import positive
+from pma_grid.stationary import candidates as globalisation
+from pma_grid.stationary.cascade import Cascade, Scheme
+from pma_grid.stationary.newton import BEYOND, Newton
+from pma_grid.transport.atomic_dual import atomic_dual
 
 Shape = tuple[int, ...]
 Pair = tuple[Any, Any]

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pma_grid.errors import InvalidInputError, PMAError
-from pma_grid.grid import Grid
+from pma_grid.grid.grid import Grid
+from pma_grid.runtime.errors import InvalidInputError, PMAError
 
 
 def test_cell_centres_faces_and_volumes() -> None:

@@ -13,7 +13,7 @@ import pma_grid as pma
 from pma_grid import cases
 from pma_grid.cases import HardCase, bodies
 from pma_grid.cases.laws import UNIFORM, Exponential, Law, Power, Steps, squared_distance
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 CASES = {case.name: case for dim in (1, 2, 3) for case in cases.hard_cases(dim)}
 CLOSED = {name: case for name, case in CASES.items() if case.gradient is not None}

@@ -7,13 +7,13 @@ import pytest
 from scipy import ndimage
 
 import pma_grid as pma
-from pma_grid.kernels import DIMENSION
-from pma_grid.kernels import lattice as kernels
-from pma_grid.lattice import Lattice
+from pma_grid.equation.monge_ampere import MongeAmpere
+from pma_grid.equation.superbases import all_superbases
+from pma_grid.grid.lattice import Lattice
+from pma_grid.grid.splines import LogSpline, log_centre_values
+from pma_grid.kernels.equation import DIMENSION
+from pma_grid.kernels.grid import lattice as kernels
 from pma_grid.linsolve import Stencil
-from pma_grid.operator import MongeAmpere
-from pma_grid.superbases import all_superbases
-from pma_grid.target import LogSpline, log_centre_values
 
 COUNT = {1: 1, 2: 3, 3: 6}
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from pma_grid.lattice import Lattice, Transfer, lagrange
+from pma_grid.grid.lattice import Lattice
+from pma_grid.grid.transfer import Transfer, lagrange
 
 
 def _field(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

@@ -8,9 +8,9 @@ import pytest
 from scipy import optimize
 from scipy.special import expit
 
-from pma_grid.lattice import Array
 from pma_grid.learning.logistic import DECREMENT, discriminate
 from pma_grid.linsolve.elliptic import laplacian
+from pma_grid.runtime.arrays import Array
 
 Penalty = Literal["h2", "h1"]
 SHAPES = [(40,), (1, 32), (14, 11), (24, 6), (6, 5, 7)]

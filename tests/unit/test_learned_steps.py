@@ -8,15 +8,15 @@ import pytest
 from scipy import ndimage
 
 import pma_grid as pma
-from pma_grid.beginning import begin
-from pma_grid.equilibrium import stationary_phi
-from pma_grid.lattice import Array
+from pma_grid.flow.beginning import begin
+from pma_grid.flow.equilibrium import stationary_phi
+from pma_grid.flow.marching import gather, march
+from pma_grid.flow.observables import resolve
+from pma_grid.flow.recording import Recorder
 from pma_grid.learning import observations
 from pma_grid.learning.regret import learned_regret
 from pma_grid.learning.steps import LearnedExplicit, LearnedImplicit, LearnedState, towards
-from pma_grid.marching import gather, march
-from pma_grid.observables import resolve
-from pma_grid.recording import Recorder
+from pma_grid.runtime.arrays import Array
 
 
 @dataclass

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.kernels import DIMENSION
-from pma_grid.kernels import lattice as kernels
-from pma_grid.lattice import Lattice
+from pma_grid.grid.lattice import Lattice
+from pma_grid.kernels.equation import DIMENSION
+from pma_grid.kernels.grid import lattice as kernels
 from pma_grid.linsolve import LinearSolver, Stencil
 from pma_grid.linsolve.automatic import AutoHandle
 

@@ -10,19 +10,19 @@ from scipy import sparse as matrices
 from scipy.special import logsumexp
 
 import pma_grid as pma
-from pma_grid.conjugate import legendre
 from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale import candidates as lists
 from pma_grid.entropic.multiscale.anderson import Anderson
 from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.components import Components
-from pma_grid.entropic.multiscale.hard import from_source, transform
 from pma_grid.entropic.multiscale.pyramid import Level, pyramid
 from pma_grid.entropic.multiscale.scaling import Scaling
-from pma_grid.entropic.reduction import Reduced
-from pma_grid.errors import InvalidInputError, Status
-from pma_grid.kernels import plans, sparse
+from pma_grid.grid.legendre import legendre
+from pma_grid.kernels.entropic import plans, sparse
+from pma_grid.problem.reduction import Reduced
+from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.transport.atomic_dual import from_source, transform
 
 
 def _sparse_masses(shape: tuple[int, ...], seed: int, share: float = 0.6) -> np.ndarray:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import observables
-from pma_grid.equilibrium import stationary_phi
-from pma_grid.flow import State
-from pma_grid.observables import CHEAP, NAMED, NAMES
-from pma_grid.target import log_centre_values
+from pma_grid.flow import observables
+from pma_grid.flow.equilibrium import stationary_phi
+from pma_grid.flow.observables import CHEAP, NAMED, NAMES
+from pma_grid.flow.state import State
+from pma_grid.grid.splines import log_centre_values
 
 SHARP = {"rtol": 1e-9, "atol": 1e-13}
 SHAPES = {1: (30,), 2: (14, 13), 3: (6, 7, 5)}

@@ -9,11 +9,11 @@ import pytest
 from scipy.linalg import expm, sqrtm
 
 import pma_grid as pma
-from pma_grid import schedules
-from pma_grid.errors import InvalidInputError, LostConvexityError
-from pma_grid.oracles import GaussianPair, LaguerreScheme, Quadratic
-from pma_grid.oracles.mirror import excess
-from pma_grid.parabolic import ParabolicOperator
+from pma_grid.cases.oracles import GaussianPair, LaguerreScheme, Quadratic
+from pma_grid.cases.oracles.mirror import excess
+from pma_grid.flow import schedules
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
 
 Array = np.ndarray
 dims = pytest.mark.parametrize("dim", [1, 2, 3])

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import peers
-from pma_grid.errors import ConvergenceError, InvalidInputError, Status
-from pma_grid.peers import plans
+from pma_grid.entropic import peers
+from pma_grid.entropic.peers import plans
+from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 
 EPS = 0.02
 PACKAGES = {"pot": "ot", "ott": "ott", "geomloss": "geomloss"}

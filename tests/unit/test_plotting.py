@@ -12,7 +12,7 @@ from PIL import Image
 
 import pma_grid as pma
 from pma_grid import plotting
-from pma_grid.convergence import Study
+from pma_grid.cases.convergence import Study
 
 SHAPES = {1: (32,), 2: (16, 12), 3: (8, 8, 8)}
 every_dim = pytest.mark.parametrize("dim", [1, 2, 3])

@@ -7,9 +7,10 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import pma_grid as pma
-from pma_grid import convergence, plotting
+from pma_grid import plotting
+from pma_grid.cases import convergence
 from pma_grid.claims.problems import gentle
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 KEEP = (0.02, 0.04)
 

@@ -5,13 +5,13 @@ import pickle
 import numpy as np
 import pytest
 
-from pma_grid.density import Density
-from pma_grid.domains import Ellipse
-from pma_grid.errors import ConvergenceError, InvalidDensityError, InvalidInputError, Status
-from pma_grid.evolution import evolve
-from pma_grid.grid import Grid
-from pma_grid.problem import Problem
-from pma_grid.schedules import constant
+from pma_grid.flow.evolution import evolve
+from pma_grid.flow.schedules import constant
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.domains import Ellipse
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.errors import ConvergenceError, InvalidDensityError, InvalidInputError, Status
 
 
 def test_arrays_live_on_unit_boxes() -> None:

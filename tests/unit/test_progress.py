@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from pma_grid.progress import time_bar, way
+from pma_grid.runtime.progress import time_bar, way
 
 START = (10, 1.0, 1.0)
 

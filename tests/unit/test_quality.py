@@ -11,8 +11,8 @@ import scipy.spatial
 import scipy.stats
 
 import pma_grid as pma
-from pma_grid import quality
 from pma_grid.cases import eight_gaussians
+from pma_grid.sampling import quality
 
 Array = np.ndarray
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pma_grid.errors import InvalidInputError
-from pma_grid.readers import read_array, read_image
+from pma_grid.problem.readers import read_array, read_image
+from pma_grid.runtime.errors import InvalidInputError
 
 GREY = np.array([[0, 50, 100], [150, 200, 255]], np.uint8)
 
@@ -272,7 +272,7 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bundled_photographs() -> None:
     import pma_grid
 
-    folder = Path(str(pma_grid.__file__)).parent / "images"
+    folder = Path(str(pma_grid.__file__)).parent / "cases" / "images"
     for name, size in (("camera.png", 512), ("cat.png", 300)):
         pixels, white = read_image(folder / name)
         assert pixels.shape == (size, size) and pixels.dtype == np.uint8 and white == 255

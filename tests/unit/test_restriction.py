@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.restriction import continued
+from pma_grid.problem.floors import continued
 
 GRID = pma.Grid((32, 27))
 EGG = pma.Ellipse((0.5, 0.45), axes=(0.4, 0.3))

@@ -9,7 +9,7 @@ from scipy.stats import chi2, norm
 import pma_grid as pma
 from pma_grid.cases import checkerboard, eight_gaussians, gaussian_mixture
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.sampler import Sampler
+from pma_grid.sampling.sampler import Sampler
 
 
 def _shares(points: np.ndarray, grid: pma.Grid) -> np.ndarray:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import schedules
-from pma_grid.flow import State
-from pma_grid.schedules import StateSchedule
+from pma_grid.flow import schedules
+from pma_grid.flow.schedules import StateSchedule
+from pma_grid.flow.state import State
 
 
 def _problem(n: int = 40) -> pma.Problem:

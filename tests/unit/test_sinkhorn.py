@@ -13,8 +13,8 @@ import pma_grid as pma
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Factor, Potentials, sweeps
 from pma_grid.entropic.iteration import Iteration
-from pma_grid.entropic.reduction import Reduced
-from pma_grid.errors import InvalidInputError, Status
+from pma_grid.problem.reduction import Reduced
+from pma_grid.runtime.errors import InvalidInputError, Status
 
 EPS = 0.01
 

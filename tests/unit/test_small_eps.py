@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import cases, convergence
+from pma_grid import cases
+from pma_grid.cases import convergence
+from pma_grid.cases.convergence import SmallEps, figures, reference, small_eps
+from pma_grid.cases.convergence.limit import extrapolated, face_distance
+from pma_grid.cases.convergence.references import Reference, refined
 from pma_grid.claims.problems import gentle
-from pma_grid.convergence import SmallEps, figures, reference, small_eps
-from pma_grid.convergence.limit import extrapolated, face_distance
-from pma_grid.convergence.references import Reference, refined
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime.errors import InvalidInputError
 
 EPS, TIMES = (0.01, 0.005, 0.0025), (0.02, 0.04)
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import observables
-from pma_grid.smoothing import helmholtz
-from pma_grid.stepping.explicit import stability_limit
+from pma_grid.flow import observables
+from pma_grid.flow.stepping.explicit import stability_limit
+from pma_grid.grid.smoothing import helmholtz
 
 CASES = [((9,), (0.1,)), ((5, 7), (0.3, 0.05)), ((1, 6), (1.0, 0.2)), ((3, 4, 5), (0.2, 0.3, 0.1))]
 

@@ -7,8 +7,8 @@ import pytest
 from scipy.special import logsumexp
 
 from pma_grid.entropic.dense.kernel import Axis, SeparableKernel, WideAxis
-from pma_grid.entropic.reduction import Reduced
-from pma_grid.kernels import softmax
+from pma_grid.kernels.entropic import softmax
+from pma_grid.problem.reduction import Reduced
 
 EPS = [1.0, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-8]
 SHAPES = [

@@ -10,7 +10,7 @@ import pytest
 
 import pma_grid as pma
 import pma_grid.kernels
-from pma_grid.newton import Record
+from pma_grid.stationary.newton import Record
 
 SHAPES = {1: (40,), 2: (20, 22), 3: (9, 10, 11)}
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])

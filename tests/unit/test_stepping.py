@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.beginning import begin
-from pma_grid.flow import State
+from pma_grid.flow.beginning import begin
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import Scheme, linearised, start
+from pma_grid.flow.stepping.explicit import convexity_limit, stability_limit
+from pma_grid.flow.stepping.scheme import half_oscillation
+from pma_grid.flow.stepping.stage import StageSolver
 from pma_grid.linsolve import Handle, LinearResult, Stencil
-from pma_grid.parabolic import ParabolicOperator
-from pma_grid.stepping import Scheme, linearised, start
-from pma_grid.stepping.explicit import convexity_limit, stability_limit
-from pma_grid.stepping.scheme import half_oscillation
-from pma_grid.stepping.stage import StageSolver
 
 SHAPES = {1: (33,), 2: (17, 16), 3: (8, 7, 9)}
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])

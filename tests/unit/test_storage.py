@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from pma_grid import storage
-from pma_grid.errors import InvalidInputError
+from pma_grid.runtime import storage
+from pma_grid.runtime.errors import InvalidInputError
 
 
 def test_round_trip(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import theory
-from pma_grid.errors import InvalidInputError
-from pma_grid.flow import Flow
-from pma_grid.oracles import GaussianPair
-from pma_grid.schedules import constant
+from pma_grid.cases.oracles import GaussianPair
+from pma_grid.flow import theory
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.schedules import constant
+from pma_grid.runtime.errors import InvalidInputError
 
 SCHEMES: dict[str, Any] = {
     "explicit": pma.Explicit(),

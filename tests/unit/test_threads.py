@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid import workers
-from pma_grid.lattice import Lattice, Transfer
-from pma_grid.sums import BlockSums
-from pma_grid.target import Footprint, log_centre_values, prefiltered
-from pma_grid.workers import Workers
+from pma_grid.equation.images import Footprint
+from pma_grid.grid.lattice import Lattice
+from pma_grid.grid.splines import log_centre_values, prefiltered
+from pma_grid.grid.sums import BlockSums
+from pma_grid.grid.transfer import Transfer
+from pma_grid.runtime import workers
+from pma_grid.runtime.workers import Workers
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +71,7 @@ def test_filters_of_overlapping_parts_give_the_same_bits(shape: tuple[int, ...])
 
 
 def test_sums_are_those_of_fixed_blocks() -> None:
-    from pma_grid.kernels.vectors import BLOCK, dot
+    from pma_grid.kernels.grid.vectors import BLOCK, dot
 
     rng = np.random.default_rng(5)
     a, b = rng.normal(size=(2, 5 * BLOCK + 17))
@@ -108,7 +110,7 @@ def test_slabs_smooth_as_well_as_one_sweep_through_all_rows(
 ) -> None:
     counts = []
     for slabs in (1, 16):
-        monkeypatch.setattr("pma_grid.lattice.SLABS", slabs)
+        monkeypatch.setattr("pma_grid.grid.lattice.SLABS", slabs)
         stats = pma.solve(_problem((256, 256)), tol=1e-8).stats
         counts.append(stats["linear_iterations"])
     assert counts[1] <= counts[0] + 2

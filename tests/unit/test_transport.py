@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.conjugate import legendre
+from pma_grid.grid.legendre import legendre
 
 SHAPES = {1: (40,), 2: (20, 26), 3: (14, 15, 16)}
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])

@@ -12,8 +12,8 @@ import copy
 import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.kernels import softmax
-from pma_grid.lattice import Array
+from pma_grid.kernels.entropic import softmax
+from pma_grid.runtime.arrays import Array
 
 # Scalings smaller than this are not used: the next ones could underflow.
 SMALLEST = 1e-250

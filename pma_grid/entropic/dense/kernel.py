@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pma_grid.entropic.reduction import Reduced
-from pma_grid.kernels import softmax
-from pma_grid.lattice import Array
+from pma_grid.kernels.entropic import softmax
+from pma_grid.problem.reduction import Reduced
+from pma_grid.runtime.arrays import Array
 
 # Terms this far (natural logarithm) below the largest are left out of tilted sums, and exponents
 # within a block stay below ``LIMIT``: 2 LIMIT + DEPTH must not underflow.

@@ -10,11 +10,11 @@ from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials
 from pma_grid.entropic.dense.stages import Settings
 from pma_grid.entropic.dense.symmetric import self_potential
-from pma_grid.entropic.reduction import Reduced, Return
 from pma_grid.entropic.transport import EntropicTransport, Projections
-from pma_grid.errors import Status
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Reduced, Return
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import Status
 
 
 class DenseOutcome:

@@ -19,8 +19,8 @@ import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials, sweeps
-from pma_grid.entropic.reduction import Reduced
-from pma_grid.lattice import Array
+from pma_grid.problem.reduction import Reduced
+from pma_grid.runtime.arrays import Array
 
 # Axes of at most this many cells are not coarsened further.
 COARSEST_AXIS = 8

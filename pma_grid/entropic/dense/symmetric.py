@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pma_grid.entropic.dense.stages import Settings
-from pma_grid.entropic.reduction import Reduced
-from pma_grid.lattice import Array
+from pma_grid.problem.reduction import Reduced
+from pma_grid.runtime.arrays import Array
 
 # The averaged iteration contracts by about a half a sweep.
 MAX_ITERATIONS = 1000

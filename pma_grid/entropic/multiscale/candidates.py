@@ -17,9 +17,9 @@ import numpy as np
 
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.pyramid import Atoms, Level
-from pma_grid.errors import InvalidInputError
-from pma_grid.kernels import plans
-from pma_grid.lattice import Array
+from pma_grid.kernels.entropic import plans
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
 
 # Images of neighbours further apart than so many cells are torn apart.
 JUMP = 3.0

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.lattice import Array
+from pma_grid.runtime.arrays import Array
 
 # Below so many pairs a thread costs more than it saves.
 WORTHWHILE = 200_000

@@ -20,8 +20,8 @@ from scipy.sparse import csgraph
 from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.pyramid import Level
 from pma_grid.entropic.multiscale.scaling import Scaling
-from pma_grid.kernels import plans, sparse
-from pma_grid.lattice import Array
+from pma_grid.kernels.entropic import plans, sparse
+from pma_grid.runtime.arrays import Array
 
 # Pairs that carry less than this share of the smaller mass join nothing, the weakest tried first.
 THRESHOLDS = (0.0, 1e-4, 1e-3, 1e-2, 0.1)

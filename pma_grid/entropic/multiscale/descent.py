@@ -18,14 +18,14 @@ import numpy as np
 from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale.candidates import Candidates, extended, widened
 from pma_grid.entropic.multiscale.chunks import Chunks
-from pma_grid.entropic.multiscale.hard import from_source
 from pma_grid.entropic.multiscale.outcome import outcome
 from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level, pyramid
 from pma_grid.entropic.multiscale.refinement import Plan, Refinement, Stage
-from pma_grid.entropic.reduction import Reduced
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Reduced
+from pma_grid.runtime.arrays import Array
+from pma_grid.transport.atomic_dual import from_source
 
 # Default eps, and where every level but the last ends, in cells squared.
 DEFAULT_EPS = 0.5

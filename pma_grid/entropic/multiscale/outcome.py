@@ -8,15 +8,15 @@ import numpy as np
 from scipy import sparse as matrices
 
 from pma_grid.entropic.multiscale.candidates import JUMP
-from pma_grid.entropic.multiscale.hard import HardPair, hard_pairs, transform
 from pma_grid.entropic.multiscale.pyramid import Atoms
 from pma_grid.entropic.multiscale.refinement import Plan
-from pma_grid.entropic.reduction import Axes, Reduced, Return
 from pma_grid.entropic.transport import EntropicTransport, Projections
-from pma_grid.errors import Status
-from pma_grid.kernels import plans, sparse
-from pma_grid.lattice import Array
-from pma_grid.problem import Problem
+from pma_grid.kernels.entropic import plans, sparse
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Axes, Reduced, Return
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import Status
+from pma_grid.transport.atomic_dual import HardPair, hard_pairs, transform
 
 
 def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> EntropicTransport:

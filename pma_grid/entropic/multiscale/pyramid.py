@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pma_grid.entropic.reduction import Reduced, squared_cell
-from pma_grid.lattice import Array
+from pma_grid.problem.reduction import Reduced, squared_cell
+from pma_grid.runtime.arrays import Array
 
 # The coarsest level solved, between all atoms, has at most so many pairs.
 ALL_PAIRS = 2**16

@@ -14,8 +14,8 @@ from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.components import Components
 from pma_grid.entropic.multiscale.pyramid import Level
 from pma_grid.entropic.multiscale.scaling import Scaling
-from pma_grid.kernels import sparse
-from pma_grid.lattice import Array
+from pma_grid.kernels.entropic import sparse
+from pma_grid.runtime.arrays import Array
 
 # A thinned list is good for factors e^-3 .. e^3 only: beyond, pairs that it lacks would matter.
 # Thin lists also fall into parts whose masses do not match; their factors then drift until the

@@ -13,8 +13,8 @@ import numpy as np
 from pma_grid.entropic.multiscale.candidates import Pairs
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level
-from pma_grid.kernels import sparse
-from pma_grid.lattice import Array
+from pma_grid.kernels.entropic import sparse
+from pma_grid.runtime.arrays import Array
 
 # Sweeps of a cycle where nothing coarser is left: below other levels, and alone.
 COARSEST_SWEEPS = 30

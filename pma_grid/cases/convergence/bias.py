@@ -1,0 +1,201 @@
+"""`fixed_point_bias`: what the fixed point of Sinkhorn's algorithm misses the Brenier potential by.
+
+With mu x nu as reference measure it is -(eps/2) f to first order, f = -log mu of the same side:
+
+    u^eps = ubar - (eps/2) f + constant + O(eps^2),
+    v^eps = ubar* - (eps/2) g + constant + O(eps^2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from pma_grid.cases import Case
+from pma_grid.cases.convergence.figures import falling, finite, fitted_slope, json_rows, text_table
+from pma_grid.cases.convergence.limit import EPS, face_distance
+from pma_grid.entropic.solving import sinkhorn
+from pma_grid.grid.splines import log_centre_values
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+
+# L1 error of the marginals at the fixed points; errors of u are about eps times that.
+TOLERANCE = 1e-10
+
+
+@dataclass(frozen=True)
+class BiasRow:
+    """One eps: sizes are half oscillations, as potentials at a fixed point have no gauge.
+
+    Attributes
+    ----------
+    eps : float
+        length^2.
+    error : float
+        Of u^eps - ubar, length^2.
+    remainder, interior : float
+        Of u^eps - ubar + (eps/2) f, over the box and farther than the margin from the faces.
+    coefficient : float
+        Least-squares factor of eps f in u^eps - ubar over the interior; -1/2 in the limit.
+    iterations : int
+    """
+
+    eps: float
+    error: float
+    remainder: float
+    interior: float
+    coefficient: float
+    iterations: int
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What `fixed_point_bias` found.
+
+    Attributes
+    ----------
+    case, kernel : str
+    n : int
+        Cells an axis.
+    margin : float
+        Distance of the interior from the faces, length.
+    rows : tuple of BiasRow
+        eps falls.
+    """
+
+    case: str
+    kernel: str
+    n: int
+    margin: float
+    rows: tuple[BiasRow, ...]
+
+    @property
+    def eps(self) -> Array:
+        """Of the rows."""
+        return np.array([row.eps for row in self.rows])
+
+    def errors(self, name: str) -> Array:
+        """A column: "error", "remainder", "interior" or "coefficient"."""
+        if name not in ("error", "remainder", "interior", "coefficient"):
+            raise InvalidInputError(
+                f"name is {name!r}; it must be error, remainder, interior or coefficient"
+            )
+        return np.array([getattr(row, name) for row in self.rows])
+
+    def slope(self, name: str) -> float:
+        """Least-squares slope in eps over the last three halvings."""
+        return fitted_slope(self.eps, self.errors(name))
+
+    @property
+    def limit(self) -> float:
+        """The coefficient extrapolated to eps = 0 from the last two rows."""
+        (a, b), (x, y) = self.errors("coefficient")[-2:], self.eps[-2:]
+        return float(b + (b - a) * y / (x - y))
+
+    def table(self) -> str:
+        """Rows and slopes as text."""
+        rows: list[list[object]] = [
+            [f"{r.eps:g}", r.error, r.remainder, r.interior, f"{r.coefficient:.4f}", r.iterations]
+            for r in self.rows
+        ]
+        slopes = [f"{self.slope(name):.2f}" for name in ("error", "remainder", "interior")]
+        rows.append(["slope", *slopes, f"-> {self.limit:.4f}", ""])
+        heads = ["eps", "u - ubar", "+ eps f/2", "interior", "of eps f", "sweeps"]
+        where = f"{self.case}, {self.n} cells an axis, {self.kernel} kernel"
+        return f"{where}; interior: {self.margin:g} from the faces\n{text_table(heads, rows)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything for JSON; what is not finite becomes None."""
+        slopes = {n: finite(self.slope(n)) for n in ("error", "remainder", "interior")}
+        return {
+            "case": self.case, "kernel": self.kernel, "n": self.n, "margin": self.margin,
+            "rows": json_rows(self.rows), "slopes": slopes, "limit": finite(self.limit),
+        }  # fmt: skip
+
+
+def fixed_point_bias(
+    case: Case,
+    eps: Sequence[float] = EPS,
+    *,
+    n: int = 256,
+    kernel: Literal["plain", "reflect"] = "reflect",
+    margin: float = 0.25,
+) -> Bias:
+    """Sinkhorn's fixed points against the Brenier potential of a case, as eps falls.
+
+    Parameters
+    ----------
+    case : Case
+        With a potential in closed form.
+    eps : sequence of float
+        Falling, at least two, length^2.
+    n : int
+        Cells an axis.
+    kernel : {"reflect", "plain"}
+        With the plain kernel the remainder is of first order at the faces.
+    margin : float
+        Of the interior, length.
+
+    Returns
+    -------
+    Bias
+
+    Raises
+    ------
+    InvalidInputError
+        No closed form, fewer than two eps, or a margin that leaves no interior.
+
+    Examples
+    --------
+    >>> import pma_grid as pma
+    >>> found = pma.convergence.fixed_point_bias(pma.cases.manufactured(1))
+    >>> bool(abs(found.limit + 0.5) < 0.01), bool(found.slope("interior") > 1.9)
+    (True, True)
+    """
+    if case.potential is None:
+        raise InvalidInputError(
+            f"case {case.name} has no potential in closed form; take for example "
+            "cases.manufactured(2)"
+        )
+    chosen = falling(eps, "eps")
+    if len(chosen) < 2:
+        raise InvalidInputError(f"eps is {chosen}; a slope needs at least two of them")
+    problem = case.problem((n,) * case.dim)
+    grid = problem.source.grid
+    inside = face_distance(grid) > margin
+    if not inside.any():
+        raise InvalidInputError(
+            f"margin is {margin!r}, which leaves nothing of the box; take a smaller one"
+        )
+    exact = case.potential(*grid.coordinates())
+    f = -log_centre_values(np.array(problem.source.values))
+    centred = f[inside] - f[inside].mean()
+    rows = []
+    for value in chosen:
+        sk = sinkhorn(problem, value, tol=TOLERANCE, kernel=kernel, threads=1)
+        bias = sk.potential - exact
+        remainder = bias - predicted_bias(value, f)
+        rows.append(
+            BiasRow(
+                value,
+                half_oscillation(bias),
+                half_oscillation(remainder),
+                half_oscillation(remainder[inside]),
+                float((bias[inside] * centred).sum() / (centred**2).sum()) / value,
+                int(sk.stats["iterations"]),
+            )
+        )
+    return Bias(case.name, kernel, n, float(margin), tuple(rows))
+
+
+def predicted_bias(eps: float, f: Array) -> Array:
+    """-(eps/2) f, of first order and up to a constant."""
+    return np.asarray(-0.5 * eps * f)
+
+
+def half_oscillation(values: Array) -> float:
+    """The sup norm up to a constant."""
+    return 0.5 * float(np.ptp(values))

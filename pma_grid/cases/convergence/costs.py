@@ -1,0 +1,256 @@
+"""`cost`: seconds and iterations against the error of the map, for `solve` and for Sinkhorn's."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pma_grid.cases import Case
+from pma_grid.cases.convergence.figures import falling, json_rows, text_table
+from pma_grid.cases.convergence.limit import extrapolated
+from pma_grid.entropic.solving import sinkhorn
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.stationary.solving import solve
+from pma_grid.transport.transport import Transport
+
+# Kernel and map of every way to a map by Sinkhorn's algorithm; the extrapolated ones combine two.
+WAYS: dict[str, dict[str, Any]] = {
+    "plain": {"kernel": "plain", "map": "barycentric"},
+    "debiased": {"kernel": "plain", "map": "debiased"},
+    "extrapolated": {"kernel": "plain", "map": "barycentric"},
+    "reflecting": {"kernel": "reflect", "map": "barycentric"},
+    "reflecting, debiased": {"kernel": "reflect", "map": "debiased"},
+    "reflecting, extrapolated": {"kernel": "reflect", "map": "barycentric"},
+}
+SOLVE = "solve"
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One map: who made it, on which grid, and what it cost.
+
+    Attributes
+    ----------
+    method : str
+        "solve" or one of `WAYS`.
+    n : int
+        Cells an axis.
+    eps : float or None
+        length^2; of extrapolated maps the larger of both.
+    map_l2 : float
+        (int |T - grad ubar|^2 dmu)^{1/2} over the cell centres, length.
+    iterations : int
+        Newton steps of all grids; sweeps on the finest grid (of both runs, where there are two).
+    seconds : float
+        Without compilation; of both runs, where there are two.
+    converged : bool
+    """
+
+    method: str
+    n: int
+    eps: float | None
+    map_l2: float
+    iterations: int
+    seconds: float
+    converged: bool
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What `cost` found; rows by grid, then by method, then by eps.
+
+    Attributes
+    ----------
+    case : str
+    dim : int
+    tol : float
+        L1 marginal error of Sinkhorn's runs.
+    rows : tuple of CostRow
+    """
+
+    case: str
+    dim: int
+    tol: float
+    rows: tuple[CostRow, ...]
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """In the order of the rows, `solve` first."""
+        return tuple(dict.fromkeys(row.method for row in self.rows))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Cells an axis, coarse to fine."""
+        return tuple(dict.fromkeys(row.n for row in self.rows))
+
+    def of(self, method: str, n: int | None = None) -> tuple[CostRow, ...]:
+        """The rows of a method, on one grid or on all."""
+        if method not in self.methods:
+            raise InvalidInputError(f"method is {method!r}; there are {', '.join(self.methods)}")
+        return tuple(r for r in self.rows if r.method == method and n in (None, r.n))
+
+    def best(self, method: str, n: int) -> CostRow:
+        """The most accurate row of a method on a grid."""
+        return min(self.of(method, n), key=lambda row: row.map_l2)
+
+    def table(self) -> str:
+        """The rows as text."""
+        rows = [
+            [r.method, r.n, "-" if r.eps is None else f"{r.eps:g}", r.map_l2, r.iterations,
+             r.seconds, "" if r.converged else "not converged"]
+            for r in self.rows
+        ]  # fmt: skip
+        heads = ["method", "n", "eps", "map L2", "iterations", "seconds", ""]
+        return f"{self.case}, marginal error {self.tol:g}\n{text_table(heads, rows)}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything for JSON."""
+        return {
+            "case": self.case, "dim": self.dim, "tol": self.tol, "rows": json_rows(self.rows),
+        }  # fmt: skip
+
+
+def cost(
+    case: Case,
+    eps: Sequence[float] = (4e-3, 2e-3, 1e-3, 5e-4, 2.5e-4),
+    sizes: Sequence[int] = (64, 128),
+    *,
+    methods: Sequence[str] = tuple(WAYS),
+    tol: float = 1e-6,
+    max_iterations: int = 10_000,
+) -> Cost:
+    """Time, iterations and map error of Sinkhorn's algorithm against `solve`.
+
+    Parameters
+    ----------
+    case : Case
+        With a map in closed form.
+    eps : sequence of float
+        Falling, length^2; extrapolated maps pair each with its half, where that is given too.
+    sizes : sequence of int
+        Cells an axis.
+    methods : sequence of str
+        Of `WAYS`; `solve` is always there.
+    tol : float
+        L1 marginal error of Sinkhorn's runs.
+    max_iterations : int
+
+    Returns
+    -------
+    Cost
+
+    Raises
+    ------
+    InvalidInputError
+        No closed form, an unknown method, eps that do not fall.
+
+    Notes
+    -----
+    One thread, every run by itself from a cold start.  An extrapolated map costs both of its runs.
+
+    Examples
+    --------
+    >>> import pma_grid as pma
+    >>> found = pma.convergence.cost(pma.cases.manufactured(1), eps=(2e-3, 1e-3), sizes=(64,))
+    >>> bool(found.best("solve", 64).map_l2 < found.best("plain", 64).map_l2)
+    True
+    """
+    if case.gradient is None:
+        raise InvalidInputError(
+            f"case {case.name} has no map in closed form; take for example cases.manufactured(2)"
+        )
+    for method in methods:
+        if method not in WAYS:
+            raise InvalidInputError(f"method is {method!r}; there are {', '.join(WAYS)}")
+    chosen = falling(eps, "eps")
+    if not sizes:
+        raise InvalidInputError("sizes is empty; name at least one: for example (64, 128)")
+    rows: list[CostRow] = []
+    for n in sizes:
+        problem = case.problem((n,) * case.dim)
+        error = _map_error(case, problem)
+        ot = solve(problem)
+        rows.append(
+            CostRow(
+                SOLVE,
+                n,
+                None,
+                error(ot.gradient),
+                newton_steps(ot),
+                float(ot.stats["seconds"]),
+                ot.converged,
+            )
+        )
+        for method in methods:
+            runs = [
+                sinkhorn(
+                    problem, e, tol=tol, max_iterations=max_iterations, threads=1, **WAYS[method]
+                )
+                for e in chosen
+            ]
+            extrapolates = method.endswith("extrapolated")
+            rows += (_pairs if extrapolates else _single)(method, n, runs, error)
+    return Cost(case.name, case.dim, tol, tuple(rows))
+
+
+def newton_steps(transport: Transport) -> int:
+    """Newton steps of `solve` on all grids."""
+    return sum(int(level["newton"]) for level in transport.stats["levels"])
+
+
+def _map_error(case: Case, problem: Problem) -> Callable[[Array], float]:
+    """The mu-weighted L2 distance of a map to the exact one."""
+    assert case.gradient is not None
+    exact = case.gradient(*problem.source.grid.coordinates())
+    masses = problem.source.values * problem.source.grid.cell_volume
+
+    def error(gradient: Array) -> float:
+        return float(np.sqrt((masses * ((gradient - exact) ** 2).sum(axis=0)).sum()))
+
+    return error
+
+
+def _single(
+    method: str, n: int, runs: Sequence[Any], error: Callable[[Array], float]
+) -> list[CostRow]:
+    """A row a run."""
+    return [
+        CostRow(
+            method,
+            n,
+            run.eps,
+            error(run.gradient),
+            int(run.stats["iterations"]),
+            float(run.stats["seconds"]),
+            run.converged,
+        )
+        for run in runs
+    ]
+
+
+def _pairs(
+    method: str, n: int, runs: Sequence[Any], error: Callable[[Array], float]
+) -> list[CostRow]:
+    """A row for every run whose half was run too."""
+    rows = []
+    for whole, half in itertools.pairwise(runs):
+        if not np.isclose(whole.eps, 2 * half.eps):
+            continue
+        rows.append(
+            CostRow(
+                method,
+                n,
+                whole.eps,
+                error(extrapolated(half.gradient, whole.gradient)),
+                sum(int(run.stats["iterations"]) for run in (whole, half)),
+                sum(float(run.stats["seconds"]) for run in (whole, half)),
+                whole.converged and half.converged,
+            )
+        )
+    return rows

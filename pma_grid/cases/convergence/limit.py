@@ -1,0 +1,324 @@
+"""`small_eps`: Sinkhorn's iterates at k = t / eps against the parabolic Monge-Ampère flow at t."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+import numpy as np
+
+from pma_grid.cases.convergence.figures import (
+    HALVINGS,
+    falling,
+    finite,
+    fitted_slope,
+    json_rows,
+    local_slopes,
+    rising,
+    text_table,
+)
+from pma_grid.cases.convergence.references import Reference, reference
+from pma_grid.entropic.dense.kernel import SeparableKernel
+from pma_grid.flow.sinkhorn import iterate_sinkhorn
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Reduced, Return
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+
+Kernel = Literal["plain", "reflect"]
+# Of eps and of the times, relative to L^2, L the geometric mean of all sides of both boxes.
+EPS = (0.01, 0.005, 0.0025, 0.00125)
+TIMES = (0.04, 0.08, 0.16)
+# The interior ends so many standard deviations sqrt(eps A) of the plan before the faces.
+REACH = 3.0
+# A time is a multiple of eps up to this share of a sweep.
+WHOLE = 1e-6
+
+
+@dataclass(frozen=True)
+class LimitRow:
+    """Sup errors at one eps and time; NaN where there is none.
+
+    Attributes
+    ----------
+    eps, time : float
+        length^2.
+    u_max, u_interior : float
+        Of u with its constant, length^2: both flows start from the same potential.
+    map_max, map_interior : float
+        Of E[y | x] = grad u of the entropic plan, over components, length.
+    difference_max, difference_interior : float
+        Of grad u by centred differences, length.
+    richardson_max, richardson_interior : float
+        Of 2 u^eps - u^{2 eps}, at the rows whose 2 eps was run too, length^2.
+    """
+
+    eps: float
+    time: float
+    u_max: float
+    u_interior: float
+    map_max: float
+    map_interior: float
+    difference_max: float
+    difference_interior: float
+    richardson_max: float = math.nan
+    richardson_interior: float = math.nan
+
+
+ERRORS = tuple(f.name for f in fields(LimitRow) if f.name not in ("eps", "time"))
+
+
+@dataclass(frozen=True)
+class SmallEps:
+    """What `small_eps` found.
+
+    Attributes
+    ----------
+    kernel : str
+    shape : tuple of int
+    spacing : float
+        Largest distance of two cell centres, length.
+    eps, times : tuple of float
+        eps falls, times rise.
+    interior : float
+        Distance from the faces beyond which the interior lies: 3 sqrt(eps A), with the largest
+        eigenvalue A of (D2u)^{-1} and the largest of the eps that slopes are fitted on.  It is the
+        same for all rows: one that grows as eps falls takes in ever worse places.
+    floor, floor_interior, map_floor : float
+        Estimated sup errors of the flow that is compared with, u over the box and in the interior,
+        and grad u; see `Reference`.
+    rows : tuple of LimitRow
+        By eps, then by time.
+    """
+
+    kernel: str
+    shape: tuple[int, ...]
+    spacing: float
+    eps: tuple[float, ...]
+    times: tuple[float, ...]
+    interior: float
+    floor: float
+    floor_interior: float
+    map_floor: float
+    rows: tuple[LimitRow, ...]
+
+    @property
+    def resolution(self) -> float:
+        """h / sqrt(smallest eps): at most 1 for slopes of 1, at most 1/2 for those of 2."""
+        return self.spacing / math.sqrt(self.eps[-1])
+
+    def errors(self, name: str, time: float) -> Array:
+        """One column at one time, by eps."""
+        return self._column(name)[:, self._place(time)]
+
+    def ratios(self, name: str) -> Array:
+        """error / eps, (eps, times): what saturates in t."""
+        return np.asarray(self._column(name) / np.array(self.eps)[:, None])
+
+    def slope(self, name: str, time: float, halvings: int = HALVINGS) -> float:
+        """Least-squares slope in eps over the last halvings; NaN with fewer than two errors."""
+        return fitted_slope(np.array(self.eps), self.errors(name, time), halvings)
+
+    def slopes(self, name: str, time: float) -> Array:
+        """Slopes from each eps to the next."""
+        return local_slopes(np.array(self.eps), self.errors(name, time))
+
+    def _column(self, name: str) -> Array:
+        if name not in ERRORS:
+            raise InvalidInputError(f"name is {name!r}; the errors are {', '.join(ERRORS)}")
+        values = [getattr(row, name) for row in self.rows]
+        return np.array(values).reshape(len(self.eps), len(self.times))
+
+    def _place(self, time: float) -> int:
+        near = int(np.abs(np.array(self.times) - time).argmin())
+        if not math.isclose(self.times[near], time, rel_tol=1e-9):
+            raise InvalidInputError(f"time is {time!r}; the times are {self.times}")
+        return near
+
+    def table(self) -> str:
+        """Errors by time and eps, with the fitted slopes below each time."""
+        columns = [name for name in ERRORS if not name.startswith("difference")]
+        lines: list[list[object]] = []
+        for time in self.times:
+            for row in self.rows:
+                if row.time == time:
+                    lines.append([f"{time:g}", f"{row.eps:g}", *(getattr(row, c) for c in columns)])
+            slopes = [self.slope(name, time) for name in columns]
+            lines.append(["", "slope", *("-" if math.isnan(s) else f"{s:.2f}" for s in slopes)])
+        heads = ["t", "eps", *(name.replace("_", " ") for name in columns)]
+        cells = "x".join(map(str, self.shape))
+        empty = math.isnan(self.floor_interior)
+        where = ", beyond the middle of the box: take smaller eps" if empty else ""
+        inside = "" if empty else f" (inside {self.floor_interior:.1e})"
+        facts = (
+            f"{self.kernel} kernel, {cells} cells, h / sqrt(eps) down to {self.resolution:.2g}\n"
+            f"interior: {self.interior:.2g} from the faces{where}; errors of the flow: u "
+            f"{self.floor:.1e}{inside}, grad u {self.map_floor:.1e}"
+        )
+        return facts + "\n" + text_table(heads, lines)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything for JSON; what is not finite becomes None."""
+        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}
+        facts = {key: list(v) if isinstance(v, tuple) else finite(v) for key, v in plain.items()}
+        slopes = {name: [finite(self.slope(name, t)) for t in self.times] for name in ERRORS}
+        return facts | {"rows": json_rows(self.rows), "slopes": slopes}
+
+
+def small_eps(
+    problem: Problem,
+    eps: Sequence[float] | None = None,
+    times: Sequence[float] | None = None,
+    *,
+    kernel: Kernel = "reflect",
+    against: Reference | None = None,
+) -> SmallEps:
+    """Errors of Sinkhorn's iterates u^eps at k = t / eps against the flow u_t, as eps falls.
+
+    Parameters
+    ----------
+    problem : Problem
+        Positive densities, resolved: h <= sqrt(eps) for slopes of 1, h <= sqrt(eps)/2 for those of
+        Richardson's extrapolation.
+    eps : sequence of float, optional
+        Falling, length^2; each half of the one before it where Richardson's extrapolation is
+        wanted.  Default (.01, .005, .0025, .00125) L^2, L the geometric mean of all sides.
+    times : sequence of float, optional
+        Increasing multiples of every eps, length^2.  Default (.04, .08, .16) L^2.
+    kernel : {"reflect", "plain"}
+    against : Reference, optional
+        The flow at ``times``, of `reference`: one serves several runs.  Default
+        ``reference(problem, times)``.
+
+    Returns
+    -------
+    SmallEps
+
+    Raises
+    ------
+    InvalidInputError
+        Lists out of order, times that are no multiples of eps, densities with zeros.
+
+    Notes
+    -----
+    The reference is the flow on the grid and on three times the cells, extrapolated: its own error,
+    ``floor``, must be well below eps^2 for Richardson's slopes.
+
+    Examples
+    --------
+    >>> import pma_grid as pma
+    >>> problem = pma.cases.manufactured(1).problem((128,))
+    >>> found = pma.convergence.small_eps(problem)
+    >>> bool(abs(found.slope("u_max", 0.16) - 1) < 0.1)
+    True
+    """
+    length = float(np.prod(Reduced.of(problem).lengths)) ** (1 / problem.dim)
+    chosen = falling([length**2 * e for e in EPS] if eps is None else eps, "eps")
+    ends = rising([length**2 * t for t in TIMES] if times is None else times, "times")
+    _check_multiples(chosen, ends)
+    known = reference(problem, ends) if against is None else _checked(problem, ends, against)
+    fitted = chosen[-HALVINGS - 1 :]
+    margin = REACH * math.sqrt(fitted[0] * known.spread)
+    inside = face_distance(problem.source.grid) > margin
+    rows: list[LimitRow] = []
+    before: dict[float, list[Array]] = {}
+    for value in chosen:
+        reached = _reached(problem, value, ends, kernel)
+        before[value] = [u for u, _, _ in reached]
+        larger = next((e for e in before if math.isclose(e, 2 * value, rel_tol=1e-9)), None)
+        for k, fields_at in enumerate(reached):
+            row = _row(value, known, k, inside, fields_at)
+            if larger is not None:
+                error = extrapolated(before[value][k], before[larger][k]) - known.potentials[k]
+                row |= _sups("richardson", error, inside)
+            rows.append(LimitRow(**row))
+    floors = _sups("floor", np.stack(known.defects), inside)
+    return SmallEps(
+        kernel, problem.source.shape, max(problem.source.grid.spacing), chosen, ends, margin,
+        floors["floor_max"], floors["floor_interior"], known.map_floor, tuple(rows),
+    )  # fmt: skip
+
+
+def extrapolated(half: Array, whole: Array) -> Array:
+    """2 u^{eps/2} - u^eps: free of the error of first order in eps."""
+    return np.asarray(2.0 * half - whole)
+
+
+def face_distance(grid: Grid) -> Array:
+    """Distance of the cell centres from the nearest face, length; axes of one cell have none."""
+    total = np.full(grid.shape, math.inf)
+    for i, (axis, n) in enumerate(zip(grid.axes, grid.shape, strict=True)):
+        if n > 1:
+            near = np.minimum(axis - grid.lower[i], grid.upper[i] - axis)
+            total = np.minimum(total, near.reshape([-1 if k == i else 1 for k in range(grid.dim)]))
+    return total
+
+
+def _checked(problem: Problem, times: tuple[float, ...], known: Reference) -> Reference:
+    """The reference given, if it is one of these times on this grid."""
+    if known.times != times or known.potentials[0].shape != problem.source.shape:
+        raise InvalidInputError(
+            f"against is the flow at {known.times} on {known.potentials[0].shape} cells; it must "
+            f"be that at {times} on {problem.source.shape}: make it with reference(problem, times)"
+        )
+    return known
+
+
+def _check_multiples(eps: tuple[float, ...], times: tuple[float, ...]) -> None:
+    for value in eps:
+        for time in times:
+            sweeps = time / value
+            if round(sweeps) < 1 or abs(sweeps - round(sweeps)) > WHOLE:
+                raise InvalidInputError(
+                    f"time {time:g} is {sweeps:g} sweeps of eps = {value:g}; times must be "
+                    "multiples of every eps: for example halves of one eps, and multiples of it"
+                )
+
+
+def _reached(
+    problem: Problem, eps: float, times: tuple[float, ...], kernel: Kernel
+) -> list[tuple[Array, Array, Array]]:
+    """u, E[y | x] and centred differences of Sinkhorn's iterates at the times."""
+    wanted = {round(time / eps) for time in times}
+    gibbs = SeparableKernel(Reduced.of(problem), eps, reflect=kernel == "reflect")
+    found = []
+    for state in iterate_sinkhorn(problem, eps, steps=max(wanted), kernel=kernel):
+        if state.index in wanted:
+            image = _conditional_mean(problem, gibbs, state.step.phi)
+            found.append((state.potential, image, state.gradient))
+    return found
+
+
+def _conditional_mean(problem: Problem, gibbs: SeparableKernel, before: Array) -> Array:
+    """E[y | x] of the plan whose potential on x came from ``before`` by a sweep: its gradient."""
+    with np.errstate(divide="ignore"):
+        logs = np.log(gibbs.reduced.a), np.log(gibbs.reduced.b)
+    dual = -gibbs.to_target(logs[0] - before / gibbs.eps)
+    return Return(problem).image(gibbs.mean_on_source(logs[1] + dual))
+
+
+def _row(
+    eps: float, known: Reference, place: int, inside: Array, found: tuple[Array, Array, Array]
+) -> dict[str, float]:
+    """The errors of one eps at one time."""
+    u, image, differences = found
+    gradient = known.gradients[place]
+    return (
+        {"eps": eps, "time": known.times[place]}
+        | _sups("u", u - known.potentials[place], inside)
+        | _sups("map", image - gradient, inside)
+        | _sups("difference", differences - gradient, inside)
+    )
+
+
+def _sups(name: str, error: Array, inside: Array) -> dict[str, float]:
+    """Sup over all cells, and over the interior (the last axes are those of the grid)."""
+    size = np.abs(error)
+    within = size[..., inside]
+    return {
+        f"{name}_max": float(size.max()),
+        f"{name}_interior": float(within.max()) if within.size else math.nan,
+    }

@@ -1,0 +1,288 @@
+"""Mirror steps of a flow that is known without a grid equation: one loop for every oracle."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Generic, Literal, Protocol, TypeVar
+
+import numpy as np
+
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, LostConvexityError, Status
+
+U = TypeVar("U")
+SchemeName = Literal["explicit", "implicit"]
+
+# As in evolution: the names of flows and the states at which a step evaluates h.
+NAMES = {"explicit": "explicit", "implicit": "implicit_euler"}
+WEIGHTS = {"explicit": [1.0, 0.0], "implicit": [0.0, 1.0]}
+# A step that is refused is halved this often before the flow gives up.
+HALVINGS = 30
+
+
+class Oracle(Protocol[U]):
+    """What a mirror flow needs to know of its potentials, exactly; grad u maps rho_u to nu."""
+
+    def kl(self, potential: U) -> float:
+        """KL(rho_u | mu)."""
+        ...
+
+    def reverse_kl(self, potential: U) -> float:
+        """KL(mu | rho_u)."""
+        ...
+
+    def dissipation(self, potential: U) -> float:
+        """I, the curvature of J along the explicit step at its start."""
+        ...
+
+    def bregman(self, potential: U) -> float:
+        """D(mu | rho_u), length^2."""
+        ...
+
+    def divergence(self, first: U, second: U) -> float:
+        """D(rho_first | rho_second), length^2."""
+        ...
+
+    def residual_norm(self, potential: U) -> float:
+        """(int h^2 dmu)^{1/2}."""
+        ...
+
+    def step_error(self, old: U, new: U, step_size: float) -> float:
+        """Estimated local error of the step from ``old`` to ``new``, length^2."""
+        ...
+
+    def explicit_step(self, potential: U, step_size: float) -> U:
+        """u + eta h(u); raises LostConvexityError where that is not convex."""
+        ...
+
+    def implicit_step(self, potential: U, step_size: float) -> U:
+        """v with v - eta h(v) = u; raises ConvergenceError where it is not found."""
+        ...
+
+
+@dataclass(frozen=True)
+class MirrorStep(Generic[U]):
+    """How a state was reached: the size (0 at the start), from where, and the estimated error."""
+
+    size: float
+    before: U
+    error: float = 0.0
+
+
+@dataclass(frozen=True)
+class MirrorState(Generic[U]):
+    """One instant of a mirror flow, with what schedules that look at states ask for.
+
+    Attributes
+    ----------
+    index : int
+        Steps taken.
+    time : float
+        Sum of the step sizes, length^2.
+    potential : U
+        As the oracle represents it.
+    oracle : Oracle
+    step : MirrorStep
+    order : int
+        1.
+    """
+
+    index: int
+    time: float
+    potential: U
+    oracle: Oracle[U]
+    step: MirrorStep[U]
+    order: int = 1
+
+    @cached_property
+    def kl(self) -> float:
+        """KL(rho|mu)."""
+        return self.oracle.kl(self.potential)
+
+    @cached_property
+    def reverse_kl(self) -> float:
+        """KL(mu|rho)."""
+        return self.oracle.reverse_kl(self.potential)
+
+    @property
+    def symmetrised_kl(self) -> float:
+        """S = KL(rho|mu) + KL(mu|rho)."""
+        return self.kl + self.reverse_kl
+
+    @cached_property
+    def dissipation(self) -> float:
+        """I, the curvature of J along the explicit step."""
+        return self.oracle.dissipation(self.potential)
+
+    @cached_property
+    def bregman(self) -> float:
+        """D(mu|rho), length^2."""
+        return self.oracle.bregman(self.potential)
+
+    @cached_property
+    def residual_norm(self) -> float:
+        """(int h^2 dmu)^{1/2}."""
+        return self.oracle.residual_norm(self.potential)
+
+    @cached_property
+    def forward_divergence(self) -> float:
+        """D(rho_k | rho_{k+1}) of the step that led here; 0 at the start."""
+        step = self.step
+        return self.oracle.divergence(step.before, self.potential) if step.size else 0.0
+
+    @cached_property
+    def backward_divergence(self) -> float:
+        """D(rho_{k+1} | rho_k) of the step that led here; 0 at the start."""
+        step = self.step
+        return self.oracle.divergence(self.potential, step.before) if step.size else 0.0
+
+
+SERIES = (
+    "kl", "reverse_kl", "symmetrised_kl", "dissipation", "bregman", "forward_divergence",
+    "backward_divergence", "residual_norm",
+)  # fmt: skip
+
+
+def mirror_states(
+    oracle: Oracle[U],
+    start: U,
+    *,
+    schedule: Schedule | StateSchedule,
+    steps: int,
+    scheme: SchemeName,
+) -> Iterator[MirrorState[U]]:
+    """The states of ``steps`` mirror steps, the start first.
+
+    Raises
+    ------
+    InvalidInputError
+        ``scheme`` or ``steps`` is not valid, or the schedule returns a step <= 0.
+    LostConvexityError
+        An explicit step left the convex potentials.  A `StateSchedule` sees such a step as refused:
+        it is halved first.
+    ConvergenceError
+        A step was refused 30 times.
+    """
+    if scheme not in NAMES:
+        raise InvalidInputError(f"scheme is {scheme!r}; it must be 'explicit' or 'implicit'")
+    if not callable(schedule) and not isinstance(schedule, StateSchedule):
+        raise InvalidInputError(
+            f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
+            "for example pma.schedules.constant(0.1)"
+        )
+    if isinstance(steps, bool) or not is_number(steps) or int(steps) != steps or steps < 0:
+        raise InvalidInputError(f"steps is {steps!r}; it must be an integer >= 0: for example 100")
+    state = MirrorState(0, 0.0, start, oracle, MirrorStep(0.0, start))
+    yield state
+    for _ in range(int(steps)):
+        state = _advance(state, schedule, scheme)
+        yield state
+
+
+def mirror_flow(
+    states: Iterator[MirrorState[U]],
+    *,
+    schedule: object,
+    scheme: SchemeName,
+    observables: Mapping[str, Callable[[U], float]] | None = None,
+    finish: Callable[[U], Mapping[str, Any]] | None = None,
+) -> Flow:
+    """The series of `SERIES` along ``states``, and of ``observables`` of the potential.
+
+    ``finish`` gives further fields of the Flow from the last potential.
+    """
+    extra = dict(observables or {})
+    visited: list[MirrorState[U]] = []
+
+    def flow(status: Status) -> Flow:
+        series = {name: [getattr(state, name) for state in visited] for name in SERIES}
+        for name, function in extra.items():
+            series[name] = [function(state.potential) for state in visited]
+        return Flow(
+            scheme=NAMES[scheme],
+            times=np.array([state.time for state in visited]),
+            step_sizes=np.array([state.step.size for state in visited[1:]]),
+            series={name: np.array(values, float) for name, values in series.items()},
+            status=status,
+            stats={"weights": list(WEIGHTS[scheme]), "schedule": repr(schedule), "side": "source"},
+            **({} if finish is None else finish(visited[-1].potential)),
+        )
+
+    try:
+        for state in states:
+            visited.append(state)
+    except LostConvexityError as error:
+        raise LostConvexityError(str(error), result=flow(Status.LOST_CONVEXITY)) from None
+    except ConvergenceError:
+        return flow(Status.STEP_FAILED)
+    return flow(Status.COMPLETED)
+
+
+def _advance(
+    state: MirrorState[U], schedule: Schedule | StateSchedule, scheme: SchemeName
+) -> MirrorState[U]:
+    """One accepted step: retried smaller where it is refused or the schedule asks for it."""
+    oracle, old = state.oracle, state.potential
+    take = oracle.explicit_step if scheme == "explicit" else oracle.implicit_step
+    watching = schedule if isinstance(schedule, StateSchedule) else None
+    if watching is not None:
+        size = watching.propose(state)
+    else:
+        size = schedule(state.index, state.time, state.residual_norm)  # type: ignore[operator]
+    for _ in range(HALVINGS + 1):
+        size = _checked_size(size, state.index, schedule)
+        try:
+            new = take(old, size)
+        except ConvergenceError as error:
+            if watching is None and isinstance(error, LostConvexityError):
+                raise LostConvexityError(f"step {state.index}: {error}") from None
+            size *= 0.5
+            continue
+        made = MirrorStep(size, old, oracle.step_error(old, new, size))
+        trial = MirrorState(state.index + 1, state.time + size, new, oracle, made)
+        smaller = watching.review(state, trial) if watching is not None else None
+        if smaller is None:
+            return trial
+        size = smaller
+    raise ConvergenceError(
+        f"step {state.index} was refused {HALVINGS + 1} times, last at size {size:.1e}; "
+        "use a schedule with smaller steps"
+    )
+
+
+def _checked_size(size: float, index: int, schedule: object) -> float:
+    """The step size of a schedule, which may be a user's function."""
+    if not (is_number(size) and math.isfinite(size) and size > 0):
+        raise InvalidInputError(
+            f"schedule {schedule!r} returned {size!r} at step {index}; step sizes must be positive "
+            "finite numbers, in length^2: change the schedule"
+        )
+    return float(size)
+
+
+def checked_step(step_size: float) -> float:
+    """The step size of a single step."""
+    if not (is_number(step_size) and math.isfinite(step_size) and step_size > 0):
+        raise InvalidInputError(
+            f"step_size is {step_size!r}; it must be a positive finite number, in length^2"
+        )
+    return float(step_size)
+
+
+def excess(x: Array) -> Array:
+    """x - log(1 + x) without cancellation near 0, the terms of relative entropies."""
+    x = np.asarray(x, float)
+    small = np.abs(x) < 0.05
+    near = np.where(small, x, 0.0)
+    total = np.zeros_like(x)
+    for k in range(14, 1, -1):  # Horner's scheme of sum_{k >= 2} (-x)^k / k
+        total = total * -near + 1.0 / k
+    far = np.where(small, 0.0, x)
+    result: Array = np.where(small, total * near * near, far - np.log1p(far))
+    return result

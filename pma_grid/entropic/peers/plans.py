@@ -1,0 +1,219 @@
+"""From what a peer returns, scalings on the target's cells, to an `EntropicTransport`."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Any
+
+import numpy as np
+
+from pma_grid.entropic.dense.kernel import SeparableKernel
+from pma_grid.entropic.transport import EntropicTransport, Projections
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Reduced, Return
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
+
+# Entries of a dense matrix over pairs of cells; methods keep about four of them, 8 bytes each.
+MOST_PAIRS = 1 << 25
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """What one run of a peer returns.
+
+    Attributes
+    ----------
+    logs : ndarray, shape of the target grid
+        log b + g / eps, with -inf where b = 0.
+    iterations : int
+    seconds : float
+        Of the run, without what happens once only (compiling).
+    once : float
+        Seconds of that.
+    """
+
+    logs: Array
+    iterations: int
+    seconds: float
+    once: float = 0.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of every peer.
+
+    Attributes
+    ----------
+    eps : float
+        length^2, cost |x - y|^2/2, reference measure mu x nu.
+    tol : float
+        L1 marginal error.
+    max_iterations : int
+    debiased : bool
+        Subtract the potential of the source to itself; a second run.
+    """
+
+    eps: float
+    tol: float
+    max_iterations: int
+    debiased: bool
+
+    def __post_init__(self) -> None:
+        for name in ("eps", "tol"):
+            value = getattr(self, name)
+            if not (is_number(value) and math.isfinite(value) and value > 0):
+                raise InvalidInputError(f"{name} is {value!r}; it must be a positive finite number")
+        count = self.max_iterations
+        if isinstance(count, bool) or not is_number(count) or int(count) != count or count < 1:
+            raise InvalidInputError(f"max_iterations is {count!r}; it must be an integer >= 1")
+
+
+def imported(peer: str, module: str, package: str) -> Any:
+    """A module of a peer's package, or an error that says how to install it."""
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        # a package that is there and fails to load has its own story to tell
+        missing = getattr(error, "name", None)
+        why = "is not installed" if missing == module.split(".")[0] else f"fails to load ({error})"
+        raise InvalidInputError(
+            f"peer {peer} needs the package {package}, which {why}: pip install 'pma_grid[bench]'"
+        ) from None
+
+
+def check_pairs(peer: str, reduced: Reduced) -> None:
+    """Refuse problems whose dense matrix would not fit."""
+    atoms = [int(np.count_nonzero(m)) for m in (reduced.a, reduced.b)]
+    pairs = atoms[0] * atoms[1]
+    if pairs > MOST_PAIRS:
+        raise InvalidInputError(
+            f"peer {peer} keeps dense matrices, here of {atoms[0]} x {atoms[1]} entries "
+            f"({8 * pairs / 2**30:.3g} GiB each); at most {MOST_PAIRS} entries are allowed: use a "
+            "coarser grid, or the peer ott"
+        )
+
+
+def atoms(masses: Array, axes: tuple[Array, ...]) -> tuple[Array, Array]:
+    """Positive masses (n,) and their places (n, d), in C order of the cells."""
+    kept = masses > 0
+    places = np.stack([x[kept] for x in np.meshgrid(*axes, indexing="ij")], axis=1)
+    return masses[kept], places
+
+
+def on_cells(values: Array, masses: Array) -> Array:
+    """Values at the atoms as an array over the cells, -inf elsewhere."""
+    out = np.full(masses.shape, -np.inf)
+    out[masses > 0] = values
+    return out
+
+
+def transport(
+    peer: str, package: str, problem: Problem, request: Request, run: Callable[[Reduced], Scaling]
+) -> EntropicTransport:
+    """Run a peer and read its plan off the scaling on the target's side.
+
+    One more half sweep gives f in every cell, empty ones included, and the plan the source's
+    marginal; the error of the target's is what is reported.  Projections are those of the plan.
+
+    Raises
+    ------
+    ConvergenceError
+        The peer returned what is not a number.
+    """
+    reduced = Reduced.of(problem)
+    found = run(reduced)
+    plan = _Plan(peer, reduced, found.logs, request.eps)
+    error = plan.marginal_error
+    runs, f, forward = [found], plan.f, plan.forward
+    if request.debiased:
+        itself = run(reduced.symmetric())
+        own = _Plan(peer, reduced.symmetric(), itself.logs, request.eps)
+        runs.append(itself)
+        error = max(error, own.marginal_error)
+        centres = np.stack(np.meshgrid(*reduced.x, indexing="ij"))
+        f, forward = f - own.f, forward - own.forward + centres
+    back = Return(problem)
+    stats = {
+        "method": peer, "peer": peer, "eps": float(request.eps), "tol": float(request.tol),
+        "debiased": request.debiased, "marginal_error": error, "dual": plan.dual(back),
+        "iterations": sum(r.iterations for r in runs), "seconds": sum(r.seconds for r in runs),
+        "compile_seconds": sum(r.once for r in runs),
+        "versions": {package: metadata.version(package)},
+    }  # fmt: skip
+    return EntropicTransport(
+        problem,
+        back.potential(f),
+        projections=Projections(back.image(forward), back.preimage(plan.backward)),
+        dual_potentials=(
+            back.kantorovich(plan.f),
+            back.kantorovich(plan.g, "target"),
+        ),
+        eps=request.eps,
+        status=_status(error, request, reduced),
+        stats=stats,
+    )
+
+
+def _status(error: float, request: Request, reduced: Reduced) -> Status:
+    if error > request.tol:
+        return Status.MAX_ITERATIONS
+    return Status.NARROW_KERNEL if request.eps < reduced.cell else Status.ENTROPIC
+
+
+class _Plan:
+    """The plan a_i b_j exp((f_i + g_j - |x_i - y_j|^2/2)/eps) with the source's marginal right.
+
+    Attributes
+    ----------
+    f, g : ndarray
+        Reduced potentials, finite in empty cells too.
+    forward, backward : ndarray
+        Reduced conditional means.
+    marginal_error : float
+    """
+
+    def __init__(self, peer: str, reduced: Reduced, logs: Array, eps: float) -> None:
+        full = reduced.b > 0
+        if np.isnan(logs).any() or not np.isfinite(logs[full]).all():
+            raise ConvergenceError(
+                f"peer {peer} returned potentials that are not finite: its kernel underflows at "
+                f"eps = {eps:g}; take a larger eps"
+            )
+        kernel = SeparableKernel(reduced, eps)
+        F, sums = _half_sweeps(kernel, reduced, logs)
+        self.reduced = reduced
+        self.marginal_error = float(np.abs(np.exp(logs + sums) - reduced.b).sum())
+        self.f = eps * F
+        # where there is no target the potential is what one more half sweep says
+        self.g = eps * np.where(full, logs - _log(np.where(full, reduced.b, 1.0)), -sums)
+        self.forward = kernel.mean_on_source(logs)
+        self.backward = kernel.mean_on_target(_log(reduced.a) + F)
+
+    def dual(self, back: Return) -> float:
+        """int f dmu + int g dnu of the cost |x - y|^2/2; the plan's mass is 1."""
+        pair = back.kantorovich(self.f), back.kantorovich(self.g, "target")
+        return float((self.reduced.a * pair[0]).sum() + (self.reduced.b * pair[1]).sum())
+
+
+def marginal_error(reduced: Reduced, logs: Array, eps: float) -> float:
+    """The target's L1 marginal error of a scaling, after a half sweep on the source's side."""
+    sums = _half_sweeps(SeparableKernel(reduced, eps), reduced, logs)[1]
+    return float(np.abs(np.exp(logs + sums) - reduced.b).sum())
+
+
+def _half_sweeps(kernel: SeparableKernel, reduced: Reduced, logs: Array) -> tuple[Array, Array]:
+    """F = f/eps, and log sum_i a_i exp(F_i - |x_i - y_j|^2/(2 eps))."""
+    F = -kernel.to_source(logs)
+    return F, kernel.to_target(_log(reduced.a) + F)
+
+
+def _log(masses: Array) -> Array:
+    """Logarithms, -inf of zero."""
+    with np.errstate(divide="ignore"):
+        return np.asarray(np.log(masses))

@@ -1,0 +1,3 @@
+from . import observables as observables
+from . import schedules as schedules
+from . import theory as theory

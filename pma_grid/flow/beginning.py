@@ -1,0 +1,190 @@
+"""Where a flow starts: the affine map, a convex potential, a solution, a saved flow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from pma_grid.flow.entropic_mirror import EntropicOperator
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.mirror import MirrorOperator
+from pma_grid.flow.parabolic import Forcing, ParabolicOperator
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import start
+from pma_grid.grid.grid import Grid
+from pma_grid.grid.transfer import Transfer
+from pma_grid.problem.density import Density
+from pma_grid.problem.frame import split
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.transport.transport import Transport
+
+# Nodes an axis for starts from another grid: the sharper interpolant first, if it is convex.
+PROLONGATIONS = (6, 2)
+# L1 distance up to which two densities are the same one, on one grid and on two.
+SAME, RESAMPLED = 1e-9, 2e-2
+
+
+def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None) -> State:
+    """The first state of a flow on one side of ``problem``.
+
+    Raises
+    ------
+    InvalidInputError
+        ``side`` is unknown, or ``initial`` has the wrong shape, is not finite or not convex.
+    """
+    if side not in ("source", "target"):
+        raise InvalidInputError(f"side is {side!r}; it must be 'source' or 'target'")
+    if forcing is not None and not (callable(forcing) and side == "source"):
+        raise InvalidInputError(
+            f"forcing is {forcing!r} on the {side}'s side; it must be a function of t, and the "
+            "conjugate flow has none: pass a callable and side='source'"
+        )
+    oriented = problem if side == "source" else problem.swapped()
+    if isinstance(initial, State) and _continues(initial, oriented, forcing):
+        return initial
+    operator = ParabolicOperator(oriented, forcing)
+    time, index = 0.0, 0
+    if isinstance(initial, State):
+        candidates = [(initial.phi, initial.offset)]
+        time, index = initial.time, initial.index
+    elif isinstance(initial, Flow) and initial.side == side and _fits(initial, oriented):
+        assert initial.potential is not None
+        candidates = [split(oriented, initial.potential)]
+    elif initial is None:
+        candidates = [(np.zeros(operator.problem.source.shape), 0.0)]
+    else:
+        given = initial.transport if isinstance(initial, Flow) else initial
+        candidates = _candidates(problem, given)
+        if side == "target":
+            other = ParabolicOperator(problem)
+            candidates = [other.conjugate(*candidate) for candidate in candidates]
+    if isinstance(initial, Flow) and _of(initial.problem, problem):
+        time, index = float(initial.times[-1]), initial.first + len(initial)
+    for phi, offset in candidates:
+        _check_shape(operator, phi)
+        state = start(operator, phi, offset, time, index)
+        if np.isfinite(state.residual).all():
+            return state
+    raise _not_convex(state)
+
+
+def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -> State:
+    """The first state of Sinkhorn's flow; its time is always index times eps.
+
+    Raises
+    ------
+    InvalidInputError
+        ``initial`` has the wrong shape or is not finite.
+    """
+    operator = EntropicOperator(problem, eps, kernel=kernel)
+    index = 0
+    if isinstance(initial, State):
+        phi, offset = initial.phi, initial.offset
+        theirs = initial.operator
+        if isinstance(theirs, EntropicOperator) and (theirs.eps, theirs.kernel) == (eps, kernel):
+            if _is(theirs.problem, problem):
+                return initial
+            index = initial.index if _of(theirs.problem, problem) else 0
+    elif initial is None:
+        phi, offset = np.zeros(problem.source.shape), 0.0
+    else:
+        given = initial.transport if isinstance(initial, Flow) else initial
+        phi, offset = _candidates(problem, given)[0]
+    if isinstance(initial, Flow) and _is_sinkhorn(initial, eps, kernel):
+        index = initial.first + len(initial) if _of(initial.problem, problem) else 0
+    _check_shape(operator, phi)
+    state = start(operator, phi, offset, index * eps, index)
+    if not np.isfinite(state.residual).all():
+        raise InvalidInputError(
+            f"initial has values up to {np.abs(phi).max():.1e}, which over eps = {eps:g} are no "
+            "numbers: give a potential of the size of the box squared"
+        )
+    return state
+
+
+def _is_sinkhorn(flow: Flow, eps: float, kernel: str) -> bool:
+    """Whether a flow is of Sinkhorn's iteration with this very eps and kernel."""
+    return (flow.scheme, flow.stats.get("eps"), flow.stats.get("kernel")) == (
+        "sinkhorn", eps, kernel,
+    )  # fmt: skip
+
+
+def _continues(state: State, problem: Problem, forcing: Forcing | None) -> bool:
+    """Whether a state is one of this very flow: then all that its next step may reuse goes on."""
+    operator = state.operator
+    return (
+        isinstance(operator, ParabolicOperator)
+        and _is(operator.problem, problem)
+        and operator.forcing is forcing
+    )
+
+
+def _is(theirs: Problem, mine: Problem) -> bool:
+    """Whether two problems share their densities."""
+    return theirs.source is mine.source and theirs.target is mine.target
+
+
+def _of(theirs: Problem | None, mine: Problem) -> bool:
+    """Whether a flow was one of this problem: if not, it is but a potential to start from."""
+    if theirs is None or theirs.dim != mine.dim:
+        return False
+    pairs = ((theirs.source, mine.source), (theirs.target, mine.target))
+    return all(_alike(a, b) for a, b in pairs)
+
+
+def _alike(a: Density, b: Density) -> bool:
+    """Whether two densities are one, up to rounding, or up to their grids."""
+    slack = SAME if a.grid == b.grid else RESAMPLED
+    coarse = Grid(tuple(map(min, a.shape, b.shape)), a.grid.lower, a.grid.upper)
+    try:
+        gap = np.abs(a.resampled(coarse).values - b.resampled(coarse).values)
+    except InvalidInputError:  # another box
+        return False
+    return bool(gap.sum() * coarse.cell_volume <= slack)
+
+
+def _fits(flow: Flow, problem: Problem) -> bool:
+    """Whether the potential of a flow lives on the grids of the oriented ``problem``."""
+    theirs = flow.oriented
+    return theirs.source.grid == problem.source.grid and theirs.target.grid == problem.target.grid
+
+
+def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
+    """phi and mean on the source's grid, from a transport (of any grid of its box) or an array."""
+    if not isinstance(initial, Transport):
+        try:
+            initial = Transport.from_potential(problem, np.asarray(initial))
+        except (InvalidInputError, ValueError) as error:
+            # the argument of from_potential has another name here
+            text = str(error)
+            if not text.startswith("potential"):
+                text = "potential cannot be read as an array; give u at the source's cell centres"
+            raise InvalidInputError(text.replace("potential", "initial", 1)) from None
+    grid, mine = initial.problem.source.grid, problem.source.grid
+    grid.check_same_box(mine)
+    initial.problem.target.grid.check_same_box(problem.target.grid)
+    phi, mean = split(initial.problem, initial.potential)
+    if grid.shape == mine.shape:
+        return [(phi, mean)]
+    finer = [Transfer(mine.shape, grid.shape).interpolate(phi, n) for n in PROLONGATIONS]
+    return [(values - values.mean(), mean + float(values.mean())) for values in finer]
+
+
+def _check_shape(operator: MirrorOperator, phi: Array) -> None:
+    shape = operator.problem.source.shape
+    if phi.shape != shape:
+        raise InvalidInputError(
+            f"initial has shape {phi.shape}, the grid of the flow {shape}; they must agree: pass a "
+            "state or flow of the same problem and side"
+        )
+
+
+def _not_convex(state: State) -> InvalidInputError:
+    """The error that names the first cell where the second differences are not positive."""
+    bad = np.argwhere(~np.isfinite(state.residual))
+    where = tuple(int(i) for i in bad[0])
+    return InvalidInputError(
+        f"initial is not convex at {where} and {len(bad) - 1} more cells; the flow needs a convex "
+        "potential: start from None, or from its biconjugate"
+    )

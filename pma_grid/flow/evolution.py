@@ -1,0 +1,222 @@
+"""`iterate` and `evolve`: the parabolic Monge-Ampère flow, open and recorded."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from numpy.typing import ArrayLike
+
+from pma_grid.flow.beginning import begin
+from pma_grid.flow.equilibrium import stationary_phi
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.marching import check_ends, check_problem, gather, march
+from pma_grid.flow.observables import CHEAP, Observable, resolve
+from pma_grid.flow.parabolic import Forcing
+from pma_grid.flow.recording import Recorder
+from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.flow.state import State
+from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, Scheme
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.transport.transport import Transport
+
+Initial = Transport | Flow | State | ArrayLike
+Side = Literal["source", "target"]
+
+
+def iterate(
+    problem: Problem,
+    *,
+    schedule: Schedule | StateSchedule,
+    scheme: Scheme | None = None,
+    steps: int | None = None,
+    time: float | None = None,
+    tol: float | None = None,
+    initial: Initial | None = None,
+    side: Side = "source",
+    forcing: Forcing | None = None,
+) -> Iterator[State]:
+    """States of the parabolic Monge-Ampère flow, the start first, one a step.
+
+    Parameters
+    ----------
+    problem, schedule, scheme, steps, time, tol, initial, side, forcing
+        See `evolve`; without ``steps``, ``time`` and ``tol`` the iterator has no end.
+
+    Yields
+    ------
+    State
+
+    Raises
+    ------
+    LostConvexityError, ConvergenceError, InvalidInputError
+        See `evolve`; here a step that fails raises ConvergenceError.
+
+    Examples
+    --------
+    >>> import numpy as np, pma_grid as pma
+    >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
+    >>> for state in pma.iterate(problem, schedule=pma.schedules.constant(0.1), steps=2):
+    ...     print(state.index, round(state.time, 2), f"{pma.observables.kl(state):.1e}")
+    0 0.0 2.0e-02
+    1 0.1 4.9e-03
+    2 0.2 1.2e-03
+    """
+    method = ImplicitEuler() if scheme is None else scheme
+    _check(problem, schedule, method, steps, time, tol)
+    return _states(problem, schedule, method, steps, time, tol, initial, side, forcing)
+
+
+def _states(
+    problem: Problem, schedule: Schedule | StateSchedule, method: Scheme, steps: int | None,
+    time: float | None, tol: float | None, initial: Initial | None, side: Side,
+    forcing: Forcing | None,
+) -> Iterator[State]:  # fmt: skip
+    """The flow itself, a generator: `iterate` checks kinds and ranges when it is called."""
+    if tol is not None and isinstance(method, ImplicitEuler | TRBDF2):
+        # steps solved less sharply than the flow is to end would never get there
+        method = dataclasses.replace(method, atol=min(method.atol, 0.1 * tol))
+    state = begin(problem, initial, side, forcing)
+    yield from march(state, method, schedule, steps=steps, time=time, tol=tol)
+
+
+def evolve(
+    problem: Problem,
+    *,
+    schedule: Schedule | StateSchedule,
+    scheme: Scheme | None = None,
+    steps: int | None = None,
+    time: float | None = None,
+    tol: float | None = None,
+    initial: Initial | None = None,
+    record: Sequence[str | Observable] = CHEAP,
+    keep: int | Sequence[float] = (),
+    side: Side = "source",
+    forcing: Forcing | None = None,
+    progress: bool = False,
+) -> Flow:
+    """The parabolic Monge-Ampère flow du/dt = log(rho_u / mu) with what was recorded along it.
+
+    rho_u is the pullback of nu under grad u, so that du/dt = f - g(grad u) + log det D2u for
+    mu = e^{-f}, nu = e^{-g}; it converges to the Brenier potential that `solve` finds.
+
+    Parameters
+    ----------
+    problem : Problem
+    schedule : callable or StateSchedule
+        ``schedule(k, t, residual_norm)`` gives the step size eta_k > 0, length^2; see
+        `pma_grid.schedules`.
+    scheme : Scheme, optional
+        `ImplicitEuler` (default), `TRBDF2` or `Explicit`.
+    steps : int, optional
+        Steps to take.
+    time : float, optional
+        Time to end at, length^2; the last step is shortened to hit it.
+    tol : float, optional
+        Stop once (sum mu hbar^2)^{1/2} is below it; the status is then CONVERGED.
+    initial : Transport, Flow, State or array_like of shape ``source.shape``, optional
+        Convex potential to start from; default the affine map of box to box (the identity for equal
+        boxes).  A Transport may live on a coarser grid of the same box.  A State, or a Flow of the
+        same problem, is continued: time and step count go on.
+    record : sequence of str or callable
+        Names of `pma_grid.observables`, or functions of a `State`.  "bregman" solves for the
+        stationary potential first.
+    keep : int or sequence of float
+        Snapshots: every so many steps, or at the first step at or after each of these times.
+    side : {"source", "target"}
+        The grid to solve on: "target" evolves psi = u*, which satisfies the same equation with the
+        roles of mu and nu exchanged.  Series then refer to the exchanged roles.
+    forcing : callable, optional
+        ``forcing(t)``, an array of ``source.shape`` added to h, for a time-dependent f.  Series
+        that compare rho with mu then mean mu e^h for rho, forcing included: record errors instead.
+    progress : bool
+        Show progress and the time remaining on standard error.
+
+    Returns
+    -------
+    Flow
+        ``status`` COMPLETED, CONVERGED (REGULARISED where zeros were raised to a floor) if ``tol``
+        was reached, or STEP_FAILED or STALLED with what there is until then.  Steps that could not
+        be solved are shorter than the schedule's: see ``step_sizes`` and ``stats["rejected"]``.
+
+    Raises
+    ------
+    InvalidInputError
+        A schedule that returns a step <= 0 or NaN, an initial potential that is not convex, a
+        record name that does not exist, and other arguments out of range.
+    LostConvexityError
+        An explicit step left the convex potentials; its ``result`` is the flow until then.
+    ConvergenceError
+        "bregman" is recorded and `solve` does not find the stationary potential.
+    EvolutionInterrupted
+        Ctrl-C (a KeyboardInterrupt); its ``result`` is the flow until then.
+
+    Notes
+    -----
+    Order 2 in space and the scheme's order in time.  An implicit step costs one to four Newton
+    iterations of `solve`; memory as `solve`.
+
+    References
+    ----------
+    Deb & Liang (2025), No-Regret Generative Modeling via Parabolic Monge-Ampère PDE,
+    arXiv:2504.09279.
+
+    Examples
+    --------
+    >>> import numpy as np, pma_grid as pma
+    >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
+    >>> flow = pma.evolve(problem, schedule=pma.schedules.constant(0.1), steps=20)
+    >>> len(flow), bool(flow["kl"][-1] < 1e-12), flow.status.name
+    (20, True, 'COMPLETED')
+    """
+    if steps is None and time is None and tol is None:
+        raise InvalidInputError(
+            "steps, time and tol are all None; the flow needs an end: pass for example steps=200"
+        )
+    method = ImplicitEuler() if scheme is None else scheme
+    functions = resolve(record)
+    if forcing is not None and functions.get("bregman", math.inf) is None:
+        raise InvalidInputError(
+            "record has 'bregman' with a forcing; a forced flow has no stationary potential to "
+            "compare with: leave it out, or pass observables.bregman(reference)"
+        )
+    recorder = Recorder(
+        problem, method, repr(schedule), side, functions, keep, stationary=stationary_phi
+    )
+    states = iterate(
+        problem, schedule=schedule, scheme=method, steps=steps, time=time, tol=tol, initial=initial,
+        side=side, forcing=forcing,
+    )  # fmt: skip
+    return gather(states, recorder, steps=steps, time=time, tol=tol, progress=progress, met=_met)
+
+
+def _met(last: State) -> Status:
+    """How a flow ended that reached its tolerance."""
+    floored = any(floor["cells"] for floor in last.operator.floors.values())
+    return Status.REGULARISED if floored else Status.CONVERGED
+
+
+def _check(
+    problem: object, schedule: object, scheme: object, steps: object, time: object, tol: object
+) -> None:
+    """Kinds and ranges of the arguments of the loop."""
+    check_problem(problem)
+    if isinstance(problem, Problem) and problem.target_domain is not None:
+        raise InvalidInputError(
+            "problem has a target_domain, which flows do not take: their potentials are reflected "
+            "at the faces of a box; use solve, or a target on its box"
+        )
+    if isinstance(schedule, type) or not callable(getattr(schedule, "propose", schedule)):
+        raise InvalidInputError(
+            f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
+            "for example pma.schedules.constant(0.1)"
+        )
+    if isinstance(scheme, type) or not callable(getattr(scheme, "step", None)):
+        raise InvalidInputError(
+            f"scheme is {scheme!r}; it must be an object with a step: for example "
+            "pma.ImplicitEuler()"
+        )
+    check_ends(steps, time, tol)

@@ -1,0 +1,122 @@
+"""What every scheme is, and the bookkeeping that all of them share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+
+from pma_grid.flow.mirror import MirrorOperator
+from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.state import State, Step
+from pma_grid.linsolve import Handle, Stencil
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+
+
+class Scheme(Protocol):
+    """A one-step method for du/dt = h; immutable configuration.
+
+    Attributes
+    ----------
+    name : str
+        As files and tables show it.
+    order : int
+        Order of accuracy in the step size.
+    weights : tuple of float
+        Shares of the old and the new state in the regret of a step: where h is evaluated.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def order(self) -> int: ...
+
+    @property
+    def weights(self) -> tuple[float, float]: ...
+
+    def step(self, state: State, step_size: float) -> State | None:
+        """The state one step later, or None where the step cannot be solved."""
+        ...
+
+
+def start(
+    operator: MirrorOperator, phi: Array, offset: float, time: float = 0.0, index: int = 0
+) -> State:
+    """The state that a flow starts from; h holds NaN where the potential is not convex."""
+    residual = operator.evaluate(phi, time)
+    mean = float(residual.mean())
+    slope = residual - mean
+    made = Step(0.0, phi, slope)
+    _lock(phi, residual, slope)
+    return State(index, time, phi, offset, residual, slope, mean, operator, made)
+
+
+def advance(
+    state: State,
+    step_size: float,
+    phi: Array,
+    offset: float,
+    residual: Array,
+    slope: Array,
+    gauge_rate: float,
+    *,
+    error: Array,
+    order: int,
+    newton: int = 0,
+    linear: int = 0,
+    handle: Handle | None = None,
+) -> State:
+    """The next state; ``error`` is the estimated local error in the potential as a field."""
+    _lock(phi, residual, slope)
+    made = Step(
+        step_size, state.phi, state.slope, half_oscillation(error), newton, linear
+    )  # fmt: skip
+    return State(
+        index=state.index + 1,
+        time=state.time + step_size,
+        phi=phi,
+        offset=offset,
+        residual=residual,
+        slope=slope,
+        gauge_rate=gauge_rate,
+        operator=state.operator,
+        step=made,
+        order=order,
+        older=state.step if state.step.size else None,
+        handle=handle,
+    )
+
+
+def parabolic(state: State) -> ParabolicOperator:
+    """The operator of a state of the parabolic equation.
+
+    Raises
+    ------
+    InvalidInputError
+        The state is of another flow, whose h has no stencil.
+    """
+    operator = state.operator
+    if not isinstance(operator, ParabolicOperator):
+        raise InvalidInputError(
+            f"state has a {type(operator).__name__}; implicit steps and the limits of explicit "
+            "ones need one of the parabolic flow: begin it with iterate(problem, initial=state)"
+        )
+    return operator
+
+
+def linearised(state: State) -> Stencil:
+    """The derivative of h at a state; valid until its operator is evaluated elsewhere."""
+    return parabolic(state).linearised(state.phi, state.time)
+
+
+def _lock(*arrays: Array) -> None:
+    """States share their arrays with the steps to come: nobody may write to them."""
+    for array in arrays:
+        array.flags.writeable = False
+
+
+def half_oscillation(field: Array) -> float:
+    """(max - min) / 2: the sup norm up to a constant, blind to the gauge."""
+    return 0.5 * float(np.ptp(field))

@@ -1,0 +1,1 @@
+"""Grids and the fields on them: boxes, lattices, averages, transfers, splines, conjugates."""

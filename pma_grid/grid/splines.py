@@ -1,0 +1,187 @@
+"""The target density between its cell centres: splines of its logarithm, means over images."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+from scipy import ndimage
+
+from pma_grid.grid.grid import Grid
+from pma_grid.grid.lattice import Lattice
+from pma_grid.grid.transfer import PIECE
+from pma_grid.kernels.grid import interpolation, transfer
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.workers import SERIAL, Workers
+
+SPLINE_HALO = 2
+# Columns of a block that one thread filters: a cache line of doubles, some times over.
+COLUMNS = 64
+# Relative difference of centre value and cell average beyond which the data count as rough.
+ROUGH = 0.02
+# Change of log nu over the image of a cell from which, and to which, its mean takes over from its
+# point value.
+BLEND_FROM, BLEND_TO = 0.2, 0.6
+# Largest correction of a spline coefficient, over the lowest value nearby.
+OVERSHOOT = 0.5
+# Corrections towards a positive spline with the averages asked for.
+CORRECTIONS = 5
+
+
+def log_centre_values(averages: Array, workers: Workers = SERIAL) -> Array:
+    """log of the density at the cell centres from its cell averages.
+
+    The centre value is the average minus sum_i (second difference)_i / 24, to fourth order for
+    smooth densities.  Where that correction is not small the data are rough, and it is damped out.
+    """
+    correction = np.zeros_like(averages)
+    for axis, n in enumerate(averages.shape):
+        if n > 2:
+            _add_second_difference(averages, axis, correction, workers)
+    values, out = averages.ravel(), correction.ravel()
+
+    def task(pieces: tuple[int, int]) -> None:
+        for k in range(*pieces):  # so short that what NumPy puts aside stays in the cache
+            cells = slice(k * PIECE, (k + 1) * PIECE)
+            _log_centre(values[cells], out[cells])
+
+    workers.each(task, workers.cut(-(-averages.size // PIECE), averages.size))
+    return correction
+
+
+def _parts(values: Array, axis: int, workers: Workers) -> list[tuple[slice, int, int]]:
+    """Lines along an axis and positions on them, one part a thread: the first axis cuts itself."""
+    n, outer = values.shape[axis], math.prod(values.shape[:axis])
+    if outer == 1:
+        return [(slice(None), *part) for part in workers.cut(n, values.size)]
+    return [(slice(*part), 0, n) for part in workers.cut(outer, values.size)]
+
+
+def _lines(values: Array, axis: int) -> Array:
+    """The (outer, n, inner) view whose middle axis is ``axis``."""
+    return values.reshape(math.prod(values.shape[:axis]), values.shape[axis], -1)
+
+
+def _add_second_difference(values: Array, axis: int, out: Array, workers: Workers) -> None:
+    """Second differences along an axis."""
+    lines, sums = _lines(values, axis), _lines(out, axis)
+
+    def task(part: tuple[slice, int, int]) -> None:
+        which, first, last = part
+        transfer.add_second_difference(lines[which], first, last, sums[which])
+
+    workers.each(task, _parts(values, axis, workers))
+
+
+def _largest_difference(values: Array, axis: int, workers: Workers) -> float:
+    """The largest difference of neighbours along an axis."""
+    lines = _lines(values, axis)
+
+    def task(part: tuple[slice, int, int]) -> float:
+        which, first, last = part
+        return float(transfer.largest_difference(lines[which], first, last))
+
+    return max(workers.each(task, _parts(values, axis, workers)))
+
+
+def _log_centre(averages: Array, correction: Array) -> None:
+    """log of the average, corrected: in place of the sum of second differences."""
+    with np.errstate(over="ignore"):
+        correction /= -24.0 * averages
+    np.clip(correction, -1e100, 1e100, out=correction)  # thin tails: the square must not overflow
+    correction /= 1.0 + (correction / ROUGH) ** 2
+    correction += np.log(averages)
+
+
+def prefiltered(values: Array, workers: Workers = SERIAL) -> Array:
+    """Coefficients of the cubic B-spline through ``values``, evenly reflected at the faces."""
+    coefficients = values.copy()
+    for axis in range(values.ndim):
+        _prefilter(coefficients, axis, workers)
+    return coefficients
+
+
+def _prefilter(values: Array, axis: int, workers: Workers) -> None:
+    """`prefiltered` along one axis, in place: parts of its lines or, of the first axis, columns."""
+    lines = _lines(values, axis)
+    outer, _, inner = lines.shape
+
+    def columns(blocks: tuple[int, int]) -> None:
+        first, last = (k * COLUMNS for k in blocks)
+        interpolation.prefilter_axis(lines, first, min(last, inner))
+
+    def rows(part: tuple[int, int]) -> None:
+        interpolation.prefilter_axis(lines[slice(*part)], 0, inner)
+
+    if outer == 1:
+        workers.each(columns, workers.cut(-(-inner // COLUMNS), values.size))
+    else:
+        workers.each(rows, workers.cut(outer, values.size))
+
+
+class LogSpline:
+    """C2 cubic spline through logarithms at the cell centres, evenly reflected at the faces."""
+
+    def __init__(self, logarithms: Array, grid: Grid, workers: Workers = SERIAL) -> None:
+        self.grid = grid
+        lattice = Lattice(grid.shape, SPLINE_HALO, workers)
+        padded = lattice.zeros()
+        lattice.fill(prefiltered(logarithms, workers), padded)
+        self.coefficients = padded.reshape(lattice.padded_shape)
+
+    def __call__(self, points: Array) -> Array:
+        """The spline at points (m, d) of the box."""
+        positions = (points - np.array(self.grid.lower)) / np.array(self.grid.spacing) - 0.5
+        values, slopes = np.empty(len(points)), np.empty(points.shape)
+        columns = [np.ascontiguousarray(c) for c in positions.T]
+        spline = interpolation.SPLINE[self.grid.dim]
+        spline(self.coefficients, SPLINE_HALO, *columns, 0, values, slopes)
+        return values
+
+    def steepest(self) -> Array:
+        """Bound of |d log nu / dy_i| per axis: the derivative averages coefficient differences."""
+        slopes = [np.abs(np.diff(self.coefficients, axis=i)).max() for i in range(self.grid.dim)]
+        bound: Array = np.array(slopes) / np.array(self.grid.spacing)
+        return bound
+
+
+# Weights of B-spline coefficients in the mean over a cell: its integral, which two Gauss points an
+# axis give as well, as the image of a cell of the target's size is sampled.
+CELL_MEAN = (1 / 6, 2 / 3, 1 / 6)
+
+
+def cell_means(coefficients: Array) -> Array:
+    """Means over the cells of the quadratic B-spline of the given coefficients."""
+    for axis in range(coefficients.ndim):
+        coefficients = ndimage.correlate1d(coefficients, CELL_MEAN, axis, mode="reflect")
+    return coefficients
+
+
+def histospline(averages: Array) -> Array:
+    """Positive coefficients of a quadratic B-spline whose cell means are ``averages``.
+
+    Where the interpolating spline would not be positive its correction is cut, and the means are
+    come close to by multiplicative corrections (Richardson 1972, Lucy 1974), which keep it so.
+    """
+    # the mean of a quadratic B-spline over a cell is a cubic B-spline at its centre
+    coefficients = prefiltered(averages)
+    limit = OVERSHOOT * ndimage.minimum_filter(averages, size=3, mode="reflect")
+    coefficients = averages + np.clip(coefficients - averages, -limit, limit)
+    for _ in range(CORRECTIONS):
+        coefficients *= cell_means(averages / cell_means(coefficients))
+    return np.asarray(coefficients)
+
+
+def _filtered(function: Callable[..., Array], values: Array, size: int, workers: Workers) -> Array:
+    """A filter over windows of ``size`` cells an axis, by parts of the first axis that overlap."""
+    out, n, reach = np.empty_like(values), values.shape[0], size // 2
+
+    def task(part: tuple[int, int]) -> None:
+        first, last = part
+        low = max(0, first - reach)
+        window = function(values[low : last + reach], size=size, mode="reflect")
+        out[first:last] = window[first - low : last - low]
+
+    workers.each(task, workers.cut(n, values.size))
+    return out

@@ -1,0 +1,1 @@
+"""Kernels of entropic transport: sums of Gaussian kernels, sparse plans."""

@@ -1,0 +1,90 @@
+"""One-dimensional means over images, exact: the conservative scheme; `footprint` has the formulas.
+
+The image of a cell is the interval [g - a/2, g + a/2], a = M / (h H), whose ends are the gradients
+at the faces of the cell.  With F' = nu the product of mean and M is F(right) - F(left) up to a
+constant, so that the sum over all cells is the mass of the target whatever u is.  Also
+
+    d log mean / dg = (nu(right) - nu(left)) / (a mean),
+    d log mean / d log M = (nu(right) + nu(left)) / (2 mean) - 1 >= -1,
+
+so that the derivative of log(M mean) with respect to M is not negative.  The mean is taken of all
+images: on smooth data the error is smaller than that of point values.
+"""
+
+import math
+
+from numba import njit
+
+from pma_grid.kernels.equation.sampling import cell, quadratic
+
+# Length in target cells that shorter intervals are taken for: their mean is the point value.
+SHORTEST = 1e-3
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _density(densities, i, s):
+    """The quadratic B-spline at the offset s in [-1/2, 1/2] from the centre of padded cell i."""
+    v0, v1, v2, _, _, _ = quadratic(s)
+    return v0 * densities[i - 1] + v1 * densities[i] + v2 * densities[i + 1]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _integral(densities, i, s, t):
+    """Its integral over the offsets [s, t] in padded cell i.
+
+    By Simpson's rule, exact for quadratics: a sum of positive terms however short the interval is.
+    """
+    middle = _density(densities, i, 0.5 * (s + t))
+    return (t - s) * (_density(densities, i, s) + 4.0 * middle + _density(densities, i, t)) / 6.0
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def mean_1d(densities, halo, left, right):
+    """Mean of the density over [left, right], and its values at both ends.
+
+    Beyond the box it goes on as it ends, as that of a clamped coordinate.
+    """
+    n = densities.shape[0] - 2 * halo
+    i, s = cell(left, n)
+    k, t = cell(right, n)
+    first, last = _density(densities, i + halo, s), _density(densities, k + halo, t)
+    total = first * max(0.0, min(right, -0.5) - left) + last * max(0.0, right - max(left, n - 0.5))
+    for m in range(i, k + 1):
+        begin = s if m == i else -0.5
+        end = t if m == k else 0.5
+        total += _integral(densities, m + halo, begin, end)
+    return total / (right - left), first, last
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def average_1d(
+    padded, row_start, n_last, strides, first_row, metric, affine, slope, per_cell, superbase,
+    densities, halo, variation, low, high, refresh, shift, counts, blend, value, drift, change,
+):
+    """The log of the mean of nu over the images instead of log nu(g); see `footprint.average_2d`.
+
+    Nothing is sampled, blended or frozen: ``counts`` and ``blend`` stay as they are.  ``change``
+    (N, 1) receives the derivative with respect to log M.
+    """
+    p = row_start[0]
+    for c in range(n_last):
+        q = p + c
+        g = affine[0] * (c + 0.5) - 0.5 + slope[0] * (padded[q + 1] - padded[q - 1])
+        a = per_cell[0] * (metric[0] + padded[q + 1] + padded[q - 1] - 2 * padded[q])
+        half = 0.5 * max(a, SHORTEST)
+        mean, first, last = mean_1d(densities, halo, g - half, g + half)
+        value[c] = math.log(mean) - shift[c]
+        drift[c, 0] = (last - first) / (2.0 * half * mean)
+        change[c, 0] = 0.5 * (first + last) / mean - 1.0 if a > SHORTEST else 0.0
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def add_change_1d(change, superbase, eta, smallest, weights, clamped):
+    """Add d log mean / d log M, ``change``, to the derivative of log M, which is 1.
+
+    The sum is no smaller than 0; ``clamped`` is at least ``smallest`` times the weight before.
+    """
+    for c in range(change.shape[0]):
+        w = weights[c, 0]
+        weights[c, 0] = w * (1.0 + change[c, 0])
+        clamped[c, 0] = max(weights[c, 0], smallest * w)

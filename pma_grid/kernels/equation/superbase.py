@@ -1,0 +1,305 @@
+"""Algebra of three-dimensional superbases: flips, roots of the shift form, faces of the cone.
+
+Pairs are ordered 01, 02, 03, 12, 13, 23 throughout; see `_3d` for the formulas.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from pma_grid.kernels.equation.lanes import CLOSE, LANES, LEFT
+
+FIRST = np.array([0, 0, 0, 1, 1, 2])
+SECOND = np.array([1, 2, 3, 2, 3, 3])
+# Shares w a (their sum is 3) this far below zero are rounding: no reason to walk on.
+TIE = 1e-10
+# Relative distances from a pole and from a singular matrix at which a face may be begun.
+FAR_FROM_POLE = 1e-2
+THIRD = np.array([2, 1, 1, 0, 0, 0])
+FOURTH = np.array([3, 3, 2, 3, 2, 1])
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def load(superbase, v):
+    """Fill ``v`` (4, 3) from the three stored vectors (3, 3)."""
+    for i in range(3):
+        v[1, i] = superbase[0, i]
+        v[2, i] = superbase[1, i]
+        v[3, i] = superbase[2, i]
+        v[0, i] = -v[1, i] - v[2, i] - v[3, i]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def cross(v, e):
+    """The six lattice vectors e_ij = v_k x v_l of a superbase."""
+    for m in range(6):
+        k, l = THIRD[m], FOURTH[m]
+        e[m, 0] = v[k, 1] * v[l, 2] - v[k, 2] * v[l, 1]
+        e[m, 1] = v[k, 2] * v[l, 0] - v[k, 0] * v[l, 2]
+        e[m, 2] = v[k, 0] * v[l, 1] - v[k, 1] * v[l, 0]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def flip(v, m, w):
+    """Superbase ``w`` without the negative weight m = (i, j): (-v_i, v_j, v_k + v_i, v_l + v_i)."""
+    i, j, k, l = FIRST[m], SECOND[m], THIRD[m], FOURTH[m]
+    for t in range(3):
+        w[i, t] = -v[i, t]
+        w[j, t] = v[j, t]
+        w[k, t] = v[k, t] + v[i, t]
+        w[l, t] = v[l, t] + v[i, t]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def reaches(e, reach):
+    """Whether all lattice vectors stay within the halo."""
+    for m in range(6):
+        if max(abs(e[m, 0]), abs(e[m, 1]), abs(e[m, 2])) > reach:
+            return False
+    return True
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def invert(g00, g01, g02, g11, g12, g22):
+    """Determinant and inverse of a symmetric matrix."""
+    c00 = g11 * g22 - g12 * g12
+    c01 = g02 * g12 - g01 * g22
+    c02 = g01 * g12 - g02 * g11
+    det = g00 * c00 + g01 * c01 + g02 * c02
+    inv = 1.0 / det
+    return (
+        det,
+        c00 * inv,
+        c01 * inv,
+        c02 * inv,
+        (g00 * g22 - g02 * g02) * inv,
+        (g01 * g02 - g00 * g12) * inv,
+        (g00 * g11 - g01 * g01) * inv,
+    )
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def root(a, a0, radius, det0, w):
+    """Shift c with det(G + c G0) = radius^3 det(G0); ``w`` (6,): weights of (G + c G0)^{-1}.
+
+    Newton for the largest root of a cubic, which is convex and rises from its last inflection on:
+    monotone from the right of the root, and after one step from anywhere that G + c G0 is positive.
+    Near a solution c = 0 is such a start, and close.
+    """
+    g00, g11, g22 = a[0], a[1], a[2]
+    g01 = 0.5 * (a[0] + a[1] - a[3])
+    g02 = 0.5 * (a[0] + a[2] - a[4])
+    g12 = 0.5 * (a[1] + a[2] - a[5])
+    k00, k11, k22 = a0[0], a0[1], a0[2]
+    k01 = 0.5 * (a0[0] + a0[1] - a0[3])
+    k02 = 0.5 * (a0[0] + a0[2] - a0[4])
+    k12 = 0.5 * (a0[1] + a0[2] - a0[5])
+    inv0 = 1.0 / det0
+    # trace, second invariant and determinant of G0^{-1} G
+    t = (
+        (k11 * k22 - k12 * k12) * g00
+        + (k00 * k22 - k02 * k02) * g11
+        + (k00 * k11 - k01 * k01) * g22
+    )
+    t += 2 * ((k02 * k12 - k01 * k22) * g01 + (k01 * k12 - k02 * k11) * g02)
+    t = (t + 2 * (k01 * k02 - k00 * k12) * g12) * inv0
+    c00, c11, c22 = g11 * g22 - g12 * g12, g00 * g22 - g02 * g02, g00 * g11 - g01 * g01
+    c01, c02, c12 = g02 * g12 - g01 * g22, g01 * g12 - g02 * g11, g01 * g02 - g00 * g12
+    q = c00 * k00 + c11 * k11 + c22 * k22 + 2 * (c01 * k01 + c02 * k02 + c12 * k12)
+    q *= inv0
+    det = (g00 * c00 + g01 * c01 + g02 * c02) * inv0
+    p0 = det - radius * radius * radius
+    if t > 0 and q > 0 and abs(p0) < CLOSE * det:
+        c = 0.0
+    else:
+        mean = t / 3
+        spread = math.sqrt(max(0.0, 2 * ((t * t - 2 * q) / 3 - mean * mean)))
+        c = radius - mean + spread
+    for _ in range(60):
+        slope = (3 * c + 2 * t) * c + q
+        if slope <= 0:
+            break
+        bend = 3 * c + t
+        inverse = 1 / slope
+        step = (((c + t) * c + q) * c + p0) * inverse
+        c -= step
+        # what a quadratically convergent step leaves
+        if abs(bend) * inverse * step * step <= LEFT * (abs(c) + abs(t)):
+            break
+    _, d00, d01, d02, d11, d12, d22 = invert(
+        g00 + c * k00, g01 + c * k01, g02 + c * k02, g11 + c * k11, g12 + c * k12, g22 + c * k22
+    )
+    w[0] = d00 + d01 + d02
+    w[1] = d01 + d11 + d12
+    w[2] = d02 + d12 + d22
+    w[3] = -d01
+    w[4] = -d02
+    w[5] = -d12
+    return c
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def differences(q, p, e, strides, metric, a, a0):
+    """Second differences along the vectors, of u (``a``) and of its quadratic part (``a0``)."""
+    centre = 2 * q[p]
+    for m in range(6):
+        x, y, z = e[m, 0], e[m, 1], e[m, 2]
+        o = x * strides[0] + y * strides[1] + z
+        a0[m] = metric[0] * x * x + metric[1] * y * y + metric[2] * z * z
+        a[m] = a0[m] + q[p + o] + q[p - o] - centre
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def stored_differences(q, p, vectors, offsets, c, m0, m1, m2, f, j):
+    """`differences` along the stored vectors of cell c into lane j: of u, of its quadratic part."""
+    centre = 2 * q[p]
+    for m in range(6):
+        x, y, z = float(vectors[c, m, 0]), float(vectors[c, m, 1]), float(vectors[c, m, 2])
+        o = offsets[c, m]
+        flat = m0 * x * x + m1 * y * y + m2 * z * z
+        f[m * LANES + j] = flat + q[p + o] + q[p - o] - centre
+        f[(6 + m) * LANES + j] = flat
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def matrix(w, d):
+    """D in dual coordinates from the weights (d holds d00, d01, d02, d11, d12, d22)."""
+    d[0] = w[0] + w[3] + w[4]
+    d[1] = -w[3]
+    d[2] = -w[4]
+    d[3] = w[1] + w[3] + w[5]
+    d[4] = -w[5]
+    d[5] = w[2] + w[4] + w[5]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def column(b, m):
+    """B e_m in dual coordinates for the symmetric B of six entries."""
+    if m == 0:
+        return b[0], b[1], b[2]
+    if m == 1:
+        return b[1], b[3], b[4]
+    if m == 2:
+        return b[2], b[4], b[5]
+    if m == 3:
+        return b[0] - b[1], b[1] - b[3], b[2] - b[4]
+    if m == 4:
+        return b[0] - b[2], b[1] - b[4], b[2] - b[5]
+    return b[1] - b[2], b[3] - b[4], b[4] - b[5]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def length(col, m):
+    """e_m . B e_m from the column B e_m."""
+    x, y, z = col
+    if m == 0:
+        return x
+    if m == 1:
+        return y
+    if m == 2:
+        return z
+    if m == 3:
+        return x - y
+    if m == 4:
+        return x - z
+    return y - z
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def descend(a, w, d, b):
+    """Minimise sum w a - log det D(w) - 3 over w >= 0 from ``w``; returns the value (a > 0).
+
+    Along w_m: det(D + t e e^T) = det D (1 + t e.D^{-1}e), so the exact step is 1/a_m - 1/e.D^{-1}e.
+    """
+    matrix(w, d)
+    _, b[0], b[1], b[2], b[3], b[4], b[5] = invert(d[0], d[1], d[2], d[3], d[4], d[5])
+    for _ in range(300):
+        largest = 0.0
+        for m in range(6):
+            col = column(b, m)
+            size = length(col, m)
+            step = max(1 / a[m] - 1 / size, -w[m])
+            largest = max(largest, abs(step) * a[m])
+            if step != 0.0:
+                w[m] += step
+                f = step / (1 + step * size)
+                x, y, z = col
+                b[0] -= f * x * x
+                b[1] -= f * x * y
+                b[2] -= f * x * z
+                b[3] -= f * y * y
+                b[4] -= f * y * z
+                b[5] -= f * z * z
+        if largest < 1e-11:
+            break
+    matrix(w, d)
+    det = invert(d[0], d[1], d[2], d[3], d[4], d[5])[0]
+    value = -math.log(det) - 3.0
+    for m in range(6):
+        value += w[m] * a[m]
+    return value
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def face(a, a0, radius, det0, w, c, shifted, d, b):
+    """Shift of a face: min over w >= 0 of sum w (a + c a0) - log det D - 3 = log(radius^3 det0).
+
+    Newton in c on the cube root of the determinant, which is concave in c, from the shift ``c`` and
+    the weights ``w`` without the constraint; from the right of all poles where those are no start.
+    """
+    log_b = 3 * math.log(radius) + math.log(det0)
+    low = -math.inf
+    for m in range(6):
+        low = max(low, -a[m] / a0[m])
+        w[m] = max(0.0, w[m])
+    matrix(w, d)
+    det = invert(d[0], d[1], d[2], d[3], d[4], d[5])[0]
+    if not (c - low > FAR_FROM_POLE * radius and det * radius**3 * det0 > FAR_FROM_POLE):
+        c = low + 1e-3 * abs(low) + radius
+        for m in range(6):
+            w[m] = 0.3 / (a[m] + c * a0[m])
+    for _ in range(60):
+        for m in range(6):
+            shifted[m] = a[m] + c * a0[m]
+        value = descend(shifted, w, d, b)
+        trace = 0.0
+        for m in range(6):
+            trace += w[m] * a0[m]
+        step = 3 * math.expm1((log_b - value) / 3) / trace
+        if c + step <= low:
+            step = 0.5 * (low - c)
+        c += step
+        if abs(step) * trace < 1e-10:
+            break
+    return c
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def lowest(w):
+    """Index of the smallest weight."""
+    m = 0
+    for k in range(1, 6):
+        if w[k] < w[m]:
+            m = k
+    return m
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def interior(a, w):
+    """log det G and the most negative weight of G^{-1} (-1 if none); weights into ``w``."""
+    g01 = 0.5 * (a[0] + a[1] - a[3])
+    g02 = 0.5 * (a[0] + a[2] - a[4])
+    g12 = 0.5 * (a[1] + a[2] - a[5])
+    det, d00, d01, d02, d11, d12, d22 = invert(a[0], g01, g02, a[1], g12, a[2])
+    w[0], w[1], w[2] = d00 + d01 + d02, d01 + d11 + d12, d02 + d12 + d22
+    w[3], w[4], w[5] = -d01, -d02, -d12
+    m = lowest(w)
+    positive = a[0] > 0 and a[0] * a[1] > g01 * g01 and det > 0
+    if not positive:
+        return math.nan, m
+    if w[m] * a[m] < -TIE:
+        return math.log(det), m
+    for k in range(6):
+        w[k] = max(0.0, w[k])
+    return math.log(det), -1

@@ -1,0 +1,1 @@
+"""Kernels of fields on grids: rows, transfers, splines, Legendre transforms, points, polygons."""

@@ -1,0 +1,1 @@
+"""Kernels of linear solvers: stencils of multigrid hierarchies."""

@@ -1,9 +1,0 @@
-"""Flows without a grid equation: closed forms and an exact one-dimensional scheme."""
-
-from pma_grid.oracles.entropic import GaussianSinkhorn
-from pma_grid.oracles.gaussian import GaussianPair
-from pma_grid.oracles.laguerre import LaguerreScheme
-from pma_grid.oracles.mirror import MirrorState
-from pma_grid.oracles.quadratic import Quadratic
-
-__all__ = ["GaussianPair", "GaussianSinkhorn", "LaguerreScheme", "MirrorState", "Quadratic"]

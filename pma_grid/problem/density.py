@@ -1,0 +1,399 @@
+"""Densities on grids: validated and normalised once; floors are applied to copies and reported."""
+
+from __future__ import annotations
+
+import numbers
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pma_grid.grid.averaging import averaged, exponential_averages, function_averages
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.readers import MAX_PIXELS, read_image
+from pma_grid.problem.validation import checked_floor, checked_total, checked_values
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
+
+
+@dataclass(frozen=True)
+class FloorReport:
+    """What raising a density to its working floor changed.
+
+    Attributes
+    ----------
+    relative : float
+        The floor over the mean density; 0 if nothing was raised.
+    cells : int
+        How many cells were raised.
+    mass_added : float
+        Fraction of the mass moved: half the L1 distance between the density and its copy.
+    """
+
+    relative: float
+    cells: int
+    mass_added: float
+
+
+@dataclass(frozen=True, init=False, eq=False, repr=False)
+class Density:
+    """A probability density given by its cell averages on a grid.
+
+    Parameters
+    ----------
+    values : array_like, 1 to 3 axes
+        Cell averages up to a factor: bool, integer or real, finite, >= 0, not all zero.  They are
+        copied, never modified.
+    grid : Grid, optional
+        Where the cells lie; default: the unit box of the shape of ``values``.
+    floor : float in (0, 1), optional
+        Working floor of the solver, relative to the mean density.  None: strictly positive values
+        are left alone, values with exact zeros get the solver's default floor.
+
+    Attributes
+    ----------
+    values : ndarray, shape ``grid.shape``
+        Float64, contiguous, read-only, unit 1/length^d; ``values.sum() * grid.cell_volume`` is 1.
+        The floor is not applied here: the data are yours.
+    grid : Grid
+    mass : float
+        Total mass of the input, before normalising.
+    floor : float or None
+
+    Raises
+    ------
+    InvalidDensityError
+        If the values are NaN, infinite, negative, complex, objects, text, masked or empty, have no
+        mass or a mass that overflows, have 0 or more than 3 axes or not the shape of the grid.
+    InvalidInputError
+        If ``floor`` or ``grid`` is not valid.
+
+    Examples
+    --------
+    >>> density = Density([[1, 3], [2, 2]])
+    >>> density.values.tolist()
+    [[0.5, 1.5], [1.0, 1.0]]
+    >>> density.mass
+    2.0
+    """
+
+    values: Array
+    grid: Grid
+    mass: float
+    floor: float | None
+
+    def __init__(
+        self, values: ArrayLike, grid: Grid | None = None, *, floor: float | None = None
+    ) -> None:
+        self._store(checked_values(values, "values"), grid, floor, "values")
+
+    def _store(
+        self, raw: Array, grid: Grid | None, floor: float | None, name: str, mass: float = 1.0
+    ) -> None:
+        """Normalise checked values, which this object owns from now on; ``mass`` is a factor."""
+        grid = Grid(raw.shape) if grid is None else grid
+        if not isinstance(grid, Grid):
+            raise InvalidInputError(
+                f"grid is {grid!r}; it must be a Grid: pass pma_grid.Grid({raw.shape})"
+            )
+        if raw.shape != grid.shape:
+            raise InvalidDensityError(
+                f"{name} has shape {raw.shape} but the grid has shape {grid.shape}; they must "
+                "agree: pass the matching grid or resample the values"
+            )
+        total = checked_total(raw, name)
+        raw /= total
+        raw /= grid.cell_volume
+        raw.setflags(write=False)
+        for key, value in (
+            ("values", raw),
+            ("grid", grid),
+            ("mass", total * grid.cell_volume * mass),
+            ("floor", checked_floor(floor)),
+        ):
+            object.__setattr__(self, key, value)
+
+    @classmethod
+    def _named(
+        cls, values: ArrayLike, grid: Grid | None, floor: float | None, name: str, mass: float = 1.0
+    ) -> Density:
+        """Density whose error messages call the values ``name``."""
+        density = cls.__new__(cls)
+        density._store(checked_values(values, name), grid, floor, name, mass)
+        return density
+
+    @classmethod
+    def from_function(
+        cls,
+        function: Callable[..., Any],
+        grid: Grid,
+        *,
+        quadrature: int = 2,
+        floor: float | None = None,
+    ) -> Density:
+        """Cell averages of a function by Gauss-Legendre quadrature.
+
+        Parameters
+        ----------
+        function : callable
+            ``function(*coordinates)`` with d arrays of the shape of the grid; the result is
+            broadcast to that shape.
+        grid : Grid
+        quadrature : int
+            Points along each axis, >= 1; 1 is the value at the centre (second order), q points
+            are exact for polynomials of degree 2 q - 1.
+        floor
+            As for `Density`.
+
+        Raises
+        ------
+        InvalidInputError
+            If ``quadrature`` is not a positive integer or the function does not return a density.
+
+        Examples
+        --------
+        >>> Density.from_function(lambda x: x, Grid(4)).values.tolist()
+        [0.25, 0.75, 1.25, 1.75]
+        """
+        total = function_averages(function, grid.axes, grid.spacing, quadrature)
+        return cls._named(total, grid, floor, "function")
+
+    @classmethod
+    def from_log(
+        cls,
+        function: Callable[..., Any],
+        grid: Grid,
+        *,
+        quadrature: int = 2,
+        floor: float | None = None,
+    ) -> Density:
+        """Density exp(f) from its logarithm; a constant added to f changes nothing.
+
+        Parameters
+        ----------
+        function : callable
+            ``f(*coordinates)`` as in `from_function`; -inf stands for density zero.
+        grid, quadrature, floor
+            As in `from_function`.
+
+        Raises
+        ------
+        InvalidInputError
+            If ``quadrature`` is not a positive integer, f has NaN or +inf, or f is -inf everywhere.
+
+        Notes
+        -----
+        The maximum of f is subtracted before the exponential, so nothing overflows; ``mass``
+        refers to exp(f - max f).
+
+        Examples
+        --------
+        >>> Density.from_log(lambda x: 5000 + 0 * x, Grid(4)).values.tolist()
+        [1.0, 1.0, 1.0, 1.0]
+        """
+        total = exponential_averages(function, grid.axes, grid.spacing, quadrature)
+        return cls._named(total, grid, floor, "exp(function)")
+
+    @classmethod
+    def from_image(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        grid: Grid | None = None,
+        invert: bool = False,
+        channel: int | None = None,
+        max_pixels: int = MAX_PIXELS,
+        floor: float | None = None,
+    ) -> Density:
+        """Density from the brightness of a picture (png, jpg, tif).
+
+        Parameters
+        ----------
+        path : str or path
+        grid, floor
+            As for `Density`; by default the picture fills the unit box.
+        invert : bool
+            Dark is dense: the values are subtracted from the largest one that the pixel type
+            holds (for float pictures: from the largest one present).
+        channel : int, optional
+            Colour channel to take; None is the luminance.
+        max_pixels : int
+            Larger pictures are refused before they are decoded.
+
+        Raises
+        ------
+        InvalidInputError
+            If the file is missing, unreadable, too large or not a picture, or its pixels are not
+            a density or do not fit the grid.
+
+        Notes
+        -----
+        Axis 0 runs down the picture, axis 1 to the right; the pages of a tif come before them.
+        """
+        pixels, white = read_image(path, max_pixels=max_pixels, channel=channel)
+        if invert:
+            pixels = white - pixels.astype(np.float64)
+        return cls._named(pixels, grid, floor, os.fspath(path))
+
+    @property
+    def dim(self) -> int:
+        """Number of axes, 1 to 3."""
+        return self.grid.dim
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of ``values``."""
+        return self.grid.shape
+
+    def working(self, default_floor: float) -> tuple[Array, FloorReport]:
+        """A copy that a solver may take logarithms of and write to.
+
+        Parameters
+        ----------
+        default_floor : float in (0, 1)
+            Floor relative to the mean density for data with exact zeros and no floor of their own.
+
+        Returns
+        -------
+        values : ndarray, shape ``grid.shape``
+            Strictly positive, writable, of mass one.
+        report : FloorReport
+
+        Examples
+        --------
+        >>> values, report = Density([0, 1, 1, 2]).working(0.5)
+        >>> report.cells, round(report.mass_added, 6)
+        (1, 0.111111)
+        """
+        floor = self.floor
+        if floor is None:
+            # Positive tails, however thin, are data; only a zero has no logarithm.
+            floor = 0.0 if self.values.min() > 0 else checked_floor(default_floor) or 0.0
+        threshold = floor / self.grid.volume
+        cells = int(np.count_nonzero(self.values < threshold))
+        if cells == 0:
+            return self.values.copy(), FloorReport(0.0, 0, 0.0)
+        raised = np.maximum(self.values, threshold)
+        raised /= raised.sum() * self.grid.cell_volume
+        moved = 0.5 * float(np.abs(raised - self.values).sum()) * self.grid.cell_volume
+        return raised, FloorReport(floor, cells, moved)
+
+    def resampled(self, grid: Grid) -> Density:
+        """The same piecewise-constant density averaged over the cells of another grid.
+
+        Parameters
+        ----------
+        grid : Grid
+            Any shape with the same number of axes, on the same box.
+
+        Returns
+        -------
+        Density
+            Exact cell averages; mass is conserved, minima and maxima are not exceeded.
+
+        Raises
+        ------
+        InvalidInputError
+            If the boxes differ.
+
+        Examples
+        --------
+        >>> Density([1.0, 2.0, 3.0]).resampled(Grid(2)).values.tolist()
+        [0.6666666666666666, 1.3333333333333333]
+        """
+        self.grid.check_same_box(grid)
+        values = self.values
+        for axis, n in enumerate(grid.shape):
+            values = averaged(values, axis, n)
+        return self._named(values, grid, self.floor, "values", self.mass)
+
+    def mean(self) -> Array:
+        """Centre of mass, shape (d,), in units of length; exact for the cell averages."""
+        return np.array([self._marginal(axis) @ x for axis, x in enumerate(self.grid.axes)])
+
+    def second_moment(self, about: ArrayLike | None = None) -> float:
+        """Integral of |x - about|^2 against the piecewise-constant density, length^2.
+
+        Parameters
+        ----------
+        about : array_like, shape (d,), optional
+            Default: the origin.
+
+        Notes
+        -----
+        Exact, so it includes h^2 / 12 for each axis of spacing h.  The variance is
+        ``second_moment(about=density.mean())``.
+
+        Examples
+        --------
+        >>> round(Density([1.0, 1.0]).second_moment(about=[0.5]) * 12, 12)
+        1.0
+        """
+        centre = np.zeros(self.dim) if about is None else np.asarray(about, dtype=np.float64)
+        if centre.shape != (self.dim,) or not np.isfinite(centre).all():
+            raise InvalidInputError(
+                f"about is {about!r}; it must be a point of {self.dim} finite coordinates: "
+                "pass for example density.mean()"
+            )
+        return sum(
+            float(self._marginal(axis) @ (x - centre[axis]) ** 2) + h**2 / 12
+            for axis, (x, h) in enumerate(zip(self.grid.axes, self.grid.spacing, strict=True))
+        )
+
+    def sample(self, n: int, seed: int | np.random.Generator) -> Array:
+        """Random points: a cell by its mass, then uniform inside the cell.
+
+        Parameters
+        ----------
+        n : int
+            Number of points, >= 0.
+        seed : int or numpy Generator
+            The same seed gives the same points.
+
+        Returns
+        -------
+        ndarray, shape (n, d)
+
+        Examples
+        --------
+        >>> points = Density([0.0, 1.0]).sample(100, seed=7)
+        >>> points.shape, bool((points >= 0.5).all())
+        ((100, 1), True)
+        """
+        if isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 0:
+            raise InvalidInputError(f"n is {n!r}; it must be an integer >= 0: pass for example 100")
+        generator = np.random.default_rng(seed)
+        below = np.cumsum(self.values.ravel())
+        # side="right" never picks an empty cell, also for a draw of exactly 0.
+        cells = np.searchsorted(below, generator.random(int(n)) * below[-1], side="right")
+        index = np.stack(np.unravel_index(np.minimum(cells, below.size - 1), self.shape), axis=1)
+        inside = (index + generator.random(index.shape)) * self.grid.spacing
+        return np.minimum(self.grid.lower + inside, self.grid.upper)
+
+    def _marginal(self, axis: int) -> Array:
+        """Masses of the slabs along one axis, sum 1."""
+        others = tuple(k for k in range(self.dim) if k != axis)
+        slabs: Array = self.values.sum(axis=others) * self.grid.cell_volume
+        return slabs
+
+    def describe(self) -> str:
+        """Shape and box in a few characters, for messages and representations."""
+        shape = "x".join(map(str, self.shape))
+        box = " x ".join(
+            f"[{low:g}, {high:g}]"
+            for low, high in zip(self.grid.lower, self.grid.upper, strict=True)
+        )
+        return f"{shape} on {box}"
+
+    def __repr__(self) -> str:
+        """Shape, box, mass and floor."""
+        floor = "" if self.floor is None else f", floor={self.floor:g}"
+        return f"Density({self.describe()}, mass={self.mass:g}{floor})"
+
+
+def as_density(values: Density | ArrayLike, name: str) -> Density:
+    """``values`` if it is a Density, else that of the array, called ``name``, on the unit box."""
+    return values if isinstance(values, Density) else Density._named(values, None, None, name)

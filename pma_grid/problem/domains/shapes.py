@@ -1,0 +1,259 @@
+"""Polygons, ellipses, and sets given by their support function."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pma_grid.problem.domains.convex import ConvexDomain, described
+from pma_grid.problem.domains.rings import FLAT, checked_points, convex_ring
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError
+
+# Vertices of the outline of a smooth set: lengths are then right to 1e-6, areas exact for ellipses.
+OUTLINE = 2048
+# Turn of the direction by which a support function is differentiated.
+TURN = 1e-6
+# Share of the thickness of a set that its outline may miss, and how often directions are halved.
+MISSED = 2e-6
+REFINEMENTS = 10
+
+
+class Polygon(ConvexDomain):
+    """A convex polygon.
+
+    Parameters
+    ----------
+    vertices : array_like, shape (m, 2), m >= 3
+        In the order of the boundary, either way round.  Repeated and collinear vertices are
+        dropped.
+
+    Raises
+    ------
+    InvalidInputError
+        Fewer than three points, values that are not finite, no interior, or vertices that are not
+        those of a convex polygon in order: they are not replaced by their hull silently.
+
+    Examples
+    --------
+    >>> triangle = Polygon([(0, 0), (1, 0), (0, 1)])
+    >>> triangle.support([(1.0, 1.0)]).tolist()
+    [1.0]
+    >>> triangle.contains([(0.2, 0.2), (0.8, 0.8)]).tolist()
+    [True, False]
+    """
+
+    dim = 2
+
+    def __init__(self, vertices: ArrayLike) -> None:
+        self._vertices = convex_ring(checked_points(vertices, 2, "vertices"))
+
+    def support(self, directions: ArrayLike) -> Array:
+        """Largest <d, vertex>."""
+        return np.asarray(
+            (checked_points(directions, 2, "directions") @ self._vertices.T).max(axis=1)
+        )
+
+    @cached_property
+    def outline(self) -> Array:
+        """The vertices, counterclockwise."""
+        return self._vertices
+
+    def __repr__(self) -> str:
+        """Number of vertices and bounds."""
+        return f"Polygon({len(self._vertices)} vertices, {described(self)})"
+
+
+class Ellipse(ConvexDomain):
+    """The image {centre + A z: |z| <= 1} of the unit ball: an ellipse; an interval in 1-D.
+
+    Parameters
+    ----------
+    centre : float or array_like, shape (d,), d = 1 or 2
+    axes : float or array_like, shape (d,), optional
+        Half axes along the coordinates, > 0; one number for a disc.
+    matrix : array_like, shape (d, d), optional
+        A, invertible, instead of ``axes``.
+
+    Raises
+    ------
+    InvalidInputError
+        Neither or both of ``axes`` and ``matrix``, values that are not finite, no interior.
+
+    Examples
+    --------
+    >>> disc = Ellipse((0.5, 0.5), axes=0.25)
+    >>> [side.tolist() for side in disc.bounds()]
+    [[0.25, 0.25], [0.75, 0.75]]
+    """
+
+    def __init__(
+        self,
+        centre: ArrayLike,
+        *,
+        axes: ArrayLike | None = None,
+        matrix: ArrayLike | None = None,
+    ) -> None:
+        self.centre = np.atleast_1d(np.asarray(centre, float))
+        if self.centre.ndim != 1 or self.centre.size not in (1, 2):
+            raise InvalidInputError(
+                f"centre has shape {self.centre.shape}; it must be a point of 1 or 2 coordinates: "
+                "pass for example (0.5, 0.5)"
+            )
+        self.dim = self.centre.size
+        if (axes is None) == (matrix is None):
+            raise InvalidInputError(
+                "axes and matrix are both given or both missing; one of them is needed: pass the "
+                "half axes, or the matrix that maps the unit disc to the ellipse"
+            )
+        if matrix is None:
+            matrix = np.diag(np.broadcast_to(np.asarray(axes, float), (self.dim,)))
+        self.matrix = np.asarray(matrix, float)
+        square = self.matrix.shape == (self.dim, self.dim)
+        finite = square and bool(np.isfinite(self.matrix).all() and np.isfinite(self.centre).all())
+        singular = np.linalg.svd(self.matrix, compute_uv=False) if finite else np.zeros(1)
+        if not singular.min() > FLAT * singular.max() or (axes is not None and np.min(axes) <= 0):
+            name, value = ("axes", axes) if axes is not None else ("matrix", matrix)
+            raise InvalidInputError(
+                f"{name} is {np.asarray(value).tolist()} for the centre {self.centre.tolist()}; "
+                "the ellipse must be finite and have an interior: pass positive half axes or an "
+                "invertible matrix"
+            )
+
+    def support(self, directions: ArrayLike) -> Array:
+        """<d, centre> + |A' d|."""
+        d = checked_points(directions, self.dim, "directions")
+        h: Array = d @ self.centre + np.linalg.norm(d @ self.matrix, axis=1)
+        return h
+
+    @cached_property
+    def outline(self) -> Array:
+        """A polygon of the same area, or both ends of the interval."""
+        if self.dim == 1:
+            return np.asarray(self.centre + np.array([[-1.0], [1.0]]) * abs(self.matrix[0, 0]))
+        angle = 2 * np.pi / OUTLINE
+        circle = np.arange(OUTLINE) * angle
+        radius = math.sqrt(angle / math.sin(angle))
+        ring = self.centre + radius * np.stack([np.cos(circle), np.sin(circle)], 1) @ self.matrix.T
+        return np.asarray(ring if np.linalg.det(self.matrix) > 0 else ring[::-1])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain lists for JSON."""
+        return {
+            "kind": "ellipse", "centre": self.centre.tolist(), "matrix": self.matrix.tolist()
+        }  # fmt: skip
+
+    def __repr__(self) -> str:
+        """Centre and bounds."""
+        return f"Ellipse({self.centre.tolist()}, {described(self)})"
+
+
+class ConvexSet(ConvexDomain):
+    """A convex set in the plane, given by its support function.
+
+    Parameters
+    ----------
+    support_function : callable
+        ``h(directions)`` with an (m, 2) array; returns (m,): max over the set of <d, y>.
+
+    Raises
+    ------
+    InvalidInputError
+        The values are not finite, not homogeneous (h(2 d) = 2 h(d)), or no convex set has them.
+
+    Notes
+    -----
+    Kept as the polygon of its points in 2048 directions and more where it is flat, by differences
+    of the support function: those of a polygon are its corners, and smooth sets lose a share of
+    some 1e-6 of their area.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> disc = ConvexSet(lambda d: np.hypot(d[:, 0], d[:, 1]))
+    >>> disc.contains([(0.0, 0.999), (0.8, 0.8)]).tolist()
+    [True, False]
+    """
+
+    dim = 2
+
+    def __init__(self, support_function: Callable[[Array], ArrayLike]) -> None:
+        self._function = support_function
+        angles = 2 * np.pi * np.arange(OUTLINE) / OUTLINE
+        directions = _unit(angles)
+        h = self.support(directions)
+        scale = float(np.abs(h).max())
+        if not np.allclose(self.support(2 * directions), 2 * h, rtol=0, atol=1e-9 * scale):
+            raise InvalidInputError(
+                "support_function is not homogeneous: h(2 d) differs from 2 h(d); it must be the "
+                "maximum of <d, y> over the set: check that it scales with the length of d"
+            )
+        # each edge of the polygon of tangents has the length (h_k-1 + h_k+1 - 2 cos h_k) / sin
+        step = 2 * np.pi / OUTLINE
+        length = (np.roll(h, 1) + np.roll(h, -1) - 2 * np.cos(step) * h) / np.sin(step)
+        if length.min() < -1e-6 * scale * step or length.sum() <= FLAT * scale:
+            worst = directions[int(np.argmin(length))]
+            raise InvalidInputError(
+                f"support_function belongs to no convex set with an interior (at the direction "
+                f"{worst.round(4).tolist()}); h(d + e) <= h(d) + h(e) must hold: "
+                "use Polygon or Ellipse, or check the formula"
+            )
+        self._vertices = convex_ring(self._ring(angles), slack=1e-6)
+
+    def _ring(self, angles: Array) -> Array:
+        """Points of the set in these directions, and between them where they miss a part of it."""
+        half = len(angles) // 2
+        h = self.support(_unit(angles))
+        thickness = float((h[:half] + h[half:]).min())
+        for _ in range(REFINEMENTS):
+            directions, along = _unit(angles), _unit(angles + np.pi / 2)
+            # the point h n + h' t in the direction n
+            h, up, down = (self.support(directions + e * along) for e in (0.0, TURN, -TURN))
+            ring = h[:, None] * directions + ((up - down) / (2 * TURN))[:, None] * along
+            between = angles + 0.5 * np.diff(angles, append=angles[0] + 2 * np.pi)
+            n = _unit(between)
+            reached = np.maximum(
+                (n * ring).sum(axis=1), (n * np.roll(ring, -1, axis=0)).sum(axis=1)
+            )
+            missed = self.support(n) - reached > MISSED * thickness
+            if not missed.any():
+                break
+            angles = np.sort(np.concatenate([angles, between[missed]]))
+        return np.asarray(ring)
+
+    def support(self, directions: ArrayLike) -> Array:
+        """The support function as given, checked."""
+        d = checked_points(directions, 2, "directions")
+        h = np.asarray(self._function(d), float)
+        if h.shape != (len(d),) or not np.isfinite(h).all():
+            raise InvalidInputError(
+                f"support_function returns shape {h.shape} for {len(d)} directions, or values that "
+                "are not finite; one number for each direction is needed: work on d[:, 0], d[:, 1]"
+            )
+        return h
+
+    @cached_property
+    def outline(self) -> Array:
+        """The polygon of the tangents."""
+        return self._vertices
+
+    def __repr__(self) -> str:
+        """Bounds."""
+        return f"ConvexSet({described(self)})"
+
+
+def _unit(angles: Array) -> Array:
+    """Unit vectors (m, 2)."""
+    return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def stored_domain(data: dict[str, Any]) -> ConvexDomain:
+    """The set that `ConvexDomain.to_dict` wrote."""
+    if data["kind"] == "ellipse":
+        return Ellipse(data["centre"], matrix=data["matrix"])
+    return Polygon(data["vertices"])

@@ -1,0 +1,122 @@
+"""What a convex domain makes of the target of a problem: a density without a jump at its edge."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+from scipy import ndimage
+
+from pma_grid.problem.density import Density, FloorReport
+from pma_grid.problem.domains import ConvexDomain
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+
+# A cell counts as whole from this share on; below the second, its part says little.
+WHOLE = 1.0 - 1e-9
+LEAST_PART = 0.25
+# Layers of cells that are continued linearly: those that the edge cuts, and a cell of the spline.
+LAYERS = 3
+# Largest change of log nu from cell to cell that is continued; beyond that its value is.
+STEEPEST = 0.25
+
+
+def continued(
+    target: Density, domain: ConvexDomain, default_floor: float
+) -> tuple[Array, FloorReport]:
+    """Values of a density on its domain, continued beyond from the cells that lie inside.
+
+    Their logarithm goes on linearly for some layers of cells, then by the nearest value.
+
+    Parameters
+    ----------
+    target : Density
+    domain : ConvexDomain
+    default_floor : float
+        Relative to the mean over the domain, for zeros in cells inside.
+
+    Returns
+    -------
+    values : ndarray
+        Positive on the whole grid; their integral over the domain is about one.
+    report : FloorReport
+        What the floor changed inside.
+    """
+    parts = domain.fractions(target.grid)
+    known = parts >= WHOLE
+    values = target.values
+    if not known.any():
+        # a domain of the size of a cell: averages over parts are all there is
+        known = parts >= min(LEAST_PART, float(parts.max()))
+        values = np.where(known, target.values / np.where(known, parts, 1.0), 0.0)
+    floor = target.floor
+    if floor is None:
+        floor = 0.0 if values[known].min() > 0 else default_floor
+    threshold = floor / (float(parts.sum()) * target.grid.cell_volume)
+    low = known & (values < threshold)
+    report = FloorReport(0.0, 0, 0.0)
+    if low.any():
+        added = float((threshold - values[low]).sum()) * target.grid.cell_volume
+        report = FloorReport(floor, int(low.sum()), added / (1.0 + added))
+        values = np.where(low, threshold, values)
+    logarithms = np.log(np.where(known, values, 1.0))
+    for _ in range(LAYERS):
+        logarithms, known = _one_layer(logarithms, known)
+    nearest = ndimage.distance_transform_edt(
+        ~known, sampling=target.grid.spacing, return_distances=False, return_indices=True
+    )
+    return np.exp(logarithms[tuple(nearest)]), report
+
+
+def _one_layer(logarithms: Array, known: Array) -> tuple[Array, Array]:
+    """Continue along straight lines by one cell: the mean over all lines of two known cells."""
+    dim = known.ndim
+    rim = ndimage.binary_dilation(known, np.ones((3,) * dim)) & ~known
+    cells = np.argwhere(rim)
+    total, count = np.zeros(len(cells)), np.zeros(len(cells))
+    for step in itertools.product((-1, 0, 1), repeat=dim):
+        first, second = cells + step, cells + 2 * np.array(step)
+        usable = ((second >= 0) & (second < known.shape)).all(axis=1)
+        a, b = tuple(first[usable].T), tuple(second[usable].T)
+        change = logarithms[a] - logarithms[b]
+        # rough data: a slope of noise leads nowhere
+        change[np.abs(change) > STEEPEST] = 0.0
+        both = known[a] & known[b]
+        total[usable] += np.where(both, logarithms[a] + change, 0.0)
+        count[usable] += both
+    found = tuple(cells[count > 0].T)
+    logarithms, known = logarithms.copy(), known.copy()
+    logarithms[found] = total[count > 0] / count[count > 0]
+    known[found] = True
+    return logarithms, known
+
+
+# Working floors, relative to the mean density, for data with exact zeros.
+WORKING_FLOORS = {"source": 1e-6, "target": 1e-3}
+
+
+# What floors changed, by side: relative floor, cells raised, mass added.
+Floors = dict[str, dict[str, float]]
+
+
+def floored(
+    density: Density, default: float, domain: ConvexDomain | None = None
+) -> tuple[Array, dict[str, float]]:
+    """Working copy of a density for taking logarithms, and what the floor changed."""
+    report: FloorReport
+    if domain is None:
+        values, report = density.working(default)
+    else:
+        values, report = continued(density, domain, default)
+    return values, {
+        "relative": report.relative,
+        "cells": report.cells,
+        "mass_added": report.mass_added,
+    }
+
+
+def positive(problem: Problem) -> tuple[Array, Array, Floors]:
+    """Working copies of source and target, zeros raised to the working floors, and what changed."""
+    source, source_floor = floored(problem.source, WORKING_FLOORS["source"])
+    target, target_floor = floored(problem.target, WORKING_FLOORS["target"], problem.target_domain)
+    return source, target, {"source": source_floor, "target": target_floor}

@@ -1,0 +1,128 @@
+"""The validated pair of densities between which mass is transported."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pma_grid.problem.density import Density, as_density
+from pma_grid.problem.domains import ConvexDomain
+from pma_grid.runtime.errors import InvalidInputError
+
+
+@dataclass(frozen=True, init=False, eq=False)
+class Problem:
+    """Transport of ``source`` to ``target`` at the cost |x - y|^2.
+
+    Parameters
+    ----------
+    source, target : Density or array_like
+        The densities on the x side and on the y side.  Plain arrays live on the unit box.  The
+        grids may differ in shape and in box; the number of axes must agree.
+    target_domain : Polygon, Ellipse or ConvexSet, optional
+        A convex set Y in the box of the target that holds the target's mass and that the map is to
+        fill; default: the whole box.  One and two dimensions.
+
+    Attributes
+    ----------
+    source, target : Density
+    target_domain : ConvexDomain or None
+
+    Raises
+    ------
+    InvalidDensityError
+        If an array is not a density; the message says which of the two.
+    InvalidInputError
+        If the numbers of axes differ, ``target_domain`` is no domain or reaches beyond the box, or
+        mass of the target lies in cells that do not meet it.
+
+    Notes
+    -----
+    With a domain, the target's values count in cells that lie in it, as averages over these cells;
+    in cells that its boundary cuts the density is continued from there.  A zero outside is thus no
+    jump of the density.  Values for cut cells are best averages over the whole cell, as
+    `Polygon.averages` gives them: W2 is computed with them.
+
+    Examples
+    --------
+    >>> problem = Problem([1.0, 2.0, 1.0], [1.0, 1.0])
+    >>> problem
+    Problem(source=3 on [0, 1], target=2 on [0, 1])
+    >>> problem.swapped().source.shape
+    (2,)
+    """
+
+    source: Density
+    target: Density
+    target_domain: ConvexDomain | None
+
+    def __init__(
+        self,
+        source: Density | ArrayLike,
+        target: Density | ArrayLike,
+        *,
+        target_domain: ConvexDomain | None = None,
+    ) -> None:
+        pair = as_density(source, "source"), as_density(target, "target")
+        if pair[0].dim != pair[1].dim:
+            raise InvalidInputError(
+                f"source has {pair[0].dim} axes and target {pair[1].dim}; they must agree: give "
+                "the smaller one an axis of one cell, for example values[:, None]"
+            )
+        if target_domain is not None:
+            _check_domain(target_domain, pair[1])
+        object.__setattr__(self, "source", pair[0])
+        object.__setattr__(self, "target", pair[1])
+        object.__setattr__(self, "target_domain", target_domain)
+
+    @property
+    def dim(self) -> int:
+        """Number of axes, 1 to 3."""
+        return self.source.dim
+
+    def swapped(self) -> Problem:
+        """The problem with the roles exchanged; its map is the inverse of this one's.
+
+        A target domain is dropped: the image of the inverse is the whole box of the source.
+        """
+        return Problem(self.target, self.source)
+
+    def __repr__(self) -> str:
+        """Shapes and boxes."""
+        domain = "" if self.target_domain is None else f", target_domain={self.target_domain!r}"
+        return f"Problem(source={self.source.describe()}, target={self.target.describe()}{domain})"
+
+
+# Share of the target's mass that may lie outside its domain: rounding, not data.
+MASS_OUTSIDE = 1e-9
+
+
+def _check_domain(domain: ConvexDomain, target: Density) -> None:
+    """A domain of the right dimension in the box, with all of the mass."""
+    if not isinstance(domain, ConvexDomain):
+        raise InvalidInputError(
+            f"target_domain is {domain!r}; it must be a convex set: pass pma_grid.Polygon, Ellipse "
+            "or ConvexSet"
+        )
+    if domain.dim != target.dim:
+        raise InvalidInputError(
+            f"target_domain has {domain.dim} axes and the target {target.dim}; they must agree: "
+            "domains are for one and two axes"
+        )
+    lower, upper = domain.bounds()
+    box = np.array(target.grid.lower), np.array(target.grid.upper)
+    slack = 1e-6 * (box[1] - box[0])  # smooth sets are outlined to this
+    if (lower < box[0] - slack).any() or (upper > box[1] + slack).any():
+        raise InvalidInputError(
+            f"target_domain has the bounds {lower.tolist()} to {upper.tolist()}, beyond the "
+            f"target's box {list(target.grid.lower)} to {list(target.grid.upper)}; it must lie in "
+            "it: give the target a grid on a box around the domain"
+        )
+    outside = target.values[domain.fractions(target.grid) == 0].sum() * target.grid.cell_volume
+    if outside > MASS_OUTSIDE:
+        raise InvalidInputError(
+            f"target has {100 * outside:.3g} % of its mass in cells outside target_domain; all of "
+            "it must lie inside: multiply the values by target_domain.fractions(grid)"
+        )

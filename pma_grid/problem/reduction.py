@@ -1,0 +1,206 @@
+"""The reduced problem: both boxes laid over each other, so that only the bend of the map is left.
+
+Per axis with centres c, d of the boxes and s = (target length) / (source length), put
+
+    x' = sqrt(s) (x - c),    y' = (y - d) / sqrt(s),    (x - c)(y - d) = x' y',
+
+so that both axes run over [-L'/2, L'/2], L' = sqrt(product of the two lengths).  <x, y> differs
+from <x', y'> by functions of x and of y alone: the optimal and the entropic plans are the same, for
+the same eps, and the potentials differ by known quadratic ones.  The identity of the reduced
+problem is the affine map of box to box.  Equal boxes are shifted only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from pma_grid.grid.transfer import Transfer
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+
+Axes = tuple[Array, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Reduced:
+    """Masses of the atoms at the cell centres, and their reduced coordinates.
+
+    Attributes
+    ----------
+    a, b : ndarray, shapes of the source and of the target grid
+        Cell masses as given: exact zeros stay zero; each sums to 1.
+    x, y : tuple of ndarray
+        Reduced coordinates of the cell centres, one array an axis.
+    lengths : ndarray, shape (d,)
+        L', sides of the common box.
+    """
+
+    a: Array
+    b: Array
+    x: Axes
+    y: Axes
+    lengths: Array
+
+    @classmethod
+    def of(cls, problem: Problem) -> Reduced:
+        """The reduced problem of a pair of densities."""
+        grids = problem.source.grid, problem.target.grid
+        lengths = np.sqrt(np.array(grids[0].lengths) * np.array(grids[1].lengths))
+        a, b = (d.values / d.values.sum() for d in (problem.source, problem.target))
+        return cls.over(a, b, lengths)
+
+    @classmethod
+    def over(cls, a: Array, b: Array, lengths: Array) -> Reduced:
+        """Masses on two grids of one box."""
+        return cls(a, b, _centred(a.shape, lengths), _centred(b.shape, lengths), lengths)
+
+    @property
+    def dim(self) -> int:
+        """Number of axes."""
+        return self.a.ndim
+
+    @cached_property
+    def spacing(self) -> tuple[Array, Array]:
+        """Distances of the atoms along the axes: source, target; length."""
+        return self.lengths / np.array(self.a.shape), self.lengths / np.array(self.b.shape)
+
+    @cached_property
+    def cell(self) -> float:
+        """h^2, the natural unit of eps: the geometric mean of all spacings, squared, length^2.
+
+        Axes of one cell on either side couple nothing and do not count, if there are others.
+        """
+        return squared_cell((self.a.shape, self.b.shape), self.spacing)
+
+    @cached_property
+    def widest_cell(self) -> float:
+        """h_x h_y of the axis where it is largest, length^2: a smaller eps sees one cell there.
+
+        Of the axes that `cell` counts.
+        """
+        products = self.spacing[0] * self.spacing[1]
+        return float(products[_coupling((self.a.shape, self.b.shape))].max())
+
+    def swapped(self) -> Reduced:
+        """Source and target exchanged."""
+        return Reduced(self.b, self.a, self.y, self.x, self.lengths)
+
+    def symmetric(self) -> Reduced:
+        """The source to itself."""
+        return Reduced(self.a, self.a, self.x, self.x, self.lengths)
+
+    def coarsened(self, shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Reduced:
+        """The same boxes with fewer cells; masses are summed."""
+        a, b = (
+            Transfer(m.shape, shape).restrict(m)
+            for m, shape in zip((self.a, self.b), shapes, strict=True)
+        )
+        return Reduced.over(a, b, self.lengths)
+
+
+def squared_cell(
+    shapes: tuple[tuple[int, ...], tuple[int, ...]], spacings: tuple[Array, Array]
+) -> float:
+    """h^2 of two grids: the geometric mean of the spacings of the axes that count, squared."""
+    return float(np.exp(2 * np.log(np.array(spacings)[:, _coupling(shapes)]).mean()))
+
+
+def _coupling(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
+    """Which axes couple cells: more than one on both sides; else on one; else all."""
+    cells = np.array(shapes)
+    for counts in (cells.min(axis=0) > 1, cells.max(axis=0) > 1):
+        if counts.any():
+            return np.asarray(counts)
+    return np.ones(cells.shape[1], bool)
+
+
+def _centred(shape: tuple[int, ...], lengths: Array) -> Axes:
+    """Cell centres of a box centred at 0."""
+    return tuple(
+        (np.arange(n) + 0.5 - 0.5 * n) * (length / n)
+        for n, length in zip(shape, lengths, strict=True)
+    )
+
+
+class Return:
+    """From reduced potentials, maps and values back to those of the problem as given.
+
+    Attributes
+    ----------
+    stretch : ndarray, shape (d,)
+        s per axis.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        source, target = problem.source.grid, problem.target.grid
+        self.problem = problem
+        self.stretch = np.array(target.lengths) / np.array(source.lengths)
+        self.centres = tuple(
+            0.5 * (np.array(g.lower) + np.array(g.upper)) for g in (source, target)
+        )
+        self._axes = source.axes, target.axes
+
+    def _separable(self, side: str, function: str) -> Array:
+        """A sum over axes of a function of the coordinate, on one side's grid."""
+        k = 0 if side == "source" else 1
+        stretch = 1 / self.stretch if k else self.stretch
+        axes = self._axes[k]
+        mine, other = self.centres[k], self.centres[1 - k]
+        total = np.zeros(tuple(axis.size for axis in axes))
+        for i, axis in enumerate(axes):
+            x = axis - mine[i]
+            if function == "potential":
+                # the affine map of box to box, <x, y> at its centres split evenly
+                part = 0.5 * stretch[i] * x * x + other[i] * x + 0.5 * mine[i] * other[i]
+            else:
+                part = 0.5 * axis * axis
+            total += part.reshape([-1 if j == i else 1 for j in range(total.ndim)])
+        return total
+
+    def potential(self, reduced: Array, side: str = "source") -> Array:
+        """u (or v = u* on the target's side) from the reduced f (or g): u + v >= <x, y>."""
+        return np.asarray(self._separable(side, "potential") - reduced)
+
+    def reduce(self, potential: Array, side: str = "source") -> Array:
+        """The reduced f of a potential u, or g of a v: the inverse of `potential`."""
+        return np.asarray(self._separable(side, "potential") - potential)
+
+    def kantorovich(self, reduced: Array, side: str = "source") -> Array:
+        """f of the cost |x - y|^2 / 2 from the reduced f: |x|^2/2 - u, length^2."""
+        return np.asarray(self._separable(side, "square") - self.potential(reduced, side))
+
+    def image(self, reduced: Array) -> Array:
+        """Points y of the target's side from reduced ones, (d, ...)."""
+        return self._shift(np.sqrt(self.stretch), self.centres[1], reduced)
+
+    def preimage(self, reduced: Array) -> Array:
+        """Points x of the source's side from reduced ones, (d, ...)."""
+        return self._shift(1 / np.sqrt(self.stretch), self.centres[0], reduced)
+
+    @staticmethod
+    def _shift(factor: Array, centre: Array, points: Array) -> Array:
+        shape = (-1,) + (1,) * (points.ndim - 1)
+        return np.asarray(centre.reshape(shape) + factor.reshape(shape) * points)
+
+    def squared_distance(self, reduced_value: float, columns: Array | None = None) -> float:
+        """E|x - y|^2 of a coupling from its E|x' - y'|^2 / 2, for atoms at the cell centres.
+
+        ``columns`` is the coupling's target marginal where that is not (yet) the target.
+        """
+        total = 2.0 * reduced_value
+        masses = [d.values / d.values.sum() for d in (self.problem.source, self.problem.target)]
+        if columns is not None:
+            masses[1] = columns
+        for i, s in enumerate(self.stretch):
+            shift = self.centres[0][i] - self.centres[1][i]
+            moments = []
+            for k in (0, 1):
+                line = masses[k].sum(axis=tuple(j for j in range(masses[k].ndim) if j != i))
+                x = self._axes[k][i] - self.centres[k][i]
+                moments.append((float(line @ x), float(line @ x**2)))
+            (ex, exx), (ey, eyy) = moments
+            total += (1 - s) * exx + (1 - 1 / s) * eyy + 2 * shift * (ex - ey) + shift**2
+        return total

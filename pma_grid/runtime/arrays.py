@@ -1,0 +1,7 @@
+"""`Array`: the type of every array of floating-point numbers in annotations."""
+
+from __future__ import annotations
+
+import numpy as np
+
+Array = np.ndarray

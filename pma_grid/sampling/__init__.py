@@ -1,0 +1,5 @@
+"""Draws through a map, the laws that they start from, and how good they are."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,1 @@
+"""`solve`: Newton's method on nested grids, and what is tried where it stalls."""

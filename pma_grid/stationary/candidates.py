@@ -1,0 +1,188 @@
+"""What is tried where Newton's method stalls, and which of the candidates is returned.
+
+1. Maps onto targets with gaps tear, and those of sources with gaps are held by nothing there: the
+   sparse entropic solver is the answer.
+2. Elsewhere nested iteration from the coarsest grid.
+3. Where that stalls: the sparse entropic solver on the grid in question (at least `RESCUE_AXIS`
+   cells an axis) gives a start, thin densities are raised to working floors, and Newton goes on.
+4. Where that stalls too, or the mass constant says that the grid does not resolve the data: the
+   sparse entropic solver on the grid itself.
+
+Every candidate's potential gives, by exact Legendre transforms, a lower bound of the W2^2 between
+the atoms at the cell centres, of the data as given and whether it solves anything or not.  The
+largest bound decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from pma_grid.entropic.solving import sinkhorn
+from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.problem.density import Density
+from pma_grid.problem.floors import Floors, positive
+from pma_grid.problem.frame import split
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Cascade, Solved
+from pma_grid.transport.atomic_dual import atomic_dual
+
+# Smallest axis of the grid on which an entropic start is computed: there it costs next to nothing.
+RESCUE_AXIS = 64
+# Floors, relative to the mean, below which a rescue raises densities: thinner ones move so little
+# mass that they cannot be seen in the result, but their logarithms stall Newton's method.
+RESCUE_FLOORS = {"source": 1e-4, "target": 1e-3}
+# Newton steps after which a start is given up while there are others to try.
+PATIENCE = 30
+# |mass constant| above which the equation is not resolved by the grid.
+RESOLVED = 1e-2
+# Share of empty cells above which a density has gaps.
+GAPS = 1e-2
+# Cycles of the entropic solver on one grid: it takes some tens, on photon counts hundreds.
+ENTROPIC_CYCLES = 1000
+
+
+@dataclass
+class Candidate:
+    """One way to the answer.
+
+    Attributes
+    ----------
+    name : str
+        "newton", "newton from entropic" or "entropic".
+    status : Status
+    potential : ndarray
+        u at the finest cell centres; interpolated where no solution was reached there.
+    dual : float
+        Lower bound of W2^2 between the atoms at the cell centres, length^2.
+    """
+
+    name: str
+    status: Status
+    potential: Array
+    cascade: Cascade | None = None
+    solved: Solved | None = None
+    entropic: EntropicTransport | None = None
+    dual: float = -np.inf
+
+    def record(self) -> dict[str, Any]:
+        """For the statistics."""
+        dual = self.dual if np.isfinite(self.dual) else None
+        return {"name": self.name, "status": str(self.status), "dual": dual}
+
+
+def globalise(
+    first: Cascade, attempt: Callable[[], Solved], *, fallback: bool, threads: int
+) -> tuple[Candidate, list[Candidate]]:
+    """The candidate to be returned and all of them; ``attempt`` is Newton's method on ``first``."""
+    problem = first.problem
+    candidates = _entropic(problem, threads) if fallback and _gapped(problem) else []
+    if any(c.status.succeeded for c in candidates):
+        return candidates[0], candidates
+    candidates.append(_newton("newton", first, attempt()))
+    if not fallback or _settled(candidates[-1]):
+        return candidates[-1], candidates
+    if not candidates[-1].status.succeeded:
+        candidates += _rescued(first, candidates[-1], threads)
+        if _settled(candidates[-1]):
+            return candidates[-1], candidates
+    if not any(c.entropic for c in candidates):
+        candidates += _entropic(problem, threads)
+    for candidate in candidates:
+        candidate.dual = atomic_dual(problem, candidate.potential)
+    return max(candidates, key=lambda c: (c.status.succeeded, c.dual)), candidates
+
+
+def _newton(name: str, cascade: Cascade, solved: Solved) -> Candidate:
+    """What a cascade came to."""
+    return Candidate(name, solved.state.status, cascade.potential(solved), cascade, solved)
+
+
+def _settled(candidate: Candidate) -> bool:
+    """Whether Newton's result needs no comparison.
+
+    Nor is there anything better to try where rounding keeps it from a very small ``tol``.
+    """
+    if candidate.cascade is None or candidate.solved is None:
+        return False
+    cascade, solved = candidate.cascade, candidate.solved
+    accurate = solved.index == cascade.last and solved.state.residual <= DEFAULT_TOLERANCE
+    if not (candidate.status.succeeded or accurate):
+        return False
+    problem = cascade.problem
+    if problem.target_domain is not None and problem.source.values.min() > 0:
+        # the entropic solver takes cells that a domain cuts at their centres, some of them outside
+        return True
+    return abs(solved.state.alpha) < RESOLVED
+
+
+def _gapped(problem: Problem) -> bool:
+    """Whether more than a few cells of the source or of the target are empty.
+
+    A convex target domain is solved with what is empty outside it, and an empty source around.
+    """
+    if problem.target_domain is not None:
+        inside = problem.target_domain.fractions(problem.target.grid) > 0
+        return bool(np.mean(problem.target.values[inside] == 0) >= GAPS)
+    return any(np.mean(d.values == 0) >= GAPS for d in (problem.source, problem.target))
+
+
+def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate]:
+    """Newton from entropic starts, each on the grid that stalled last, until one does not help.
+
+    An entropic start on the finest grid is a candidate itself, and where that is a large one the
+    last: Newton's method has not been seen to raise its dual value.
+    """
+    cascade = replace(first, working=raised(first.problem))
+    index = coarsest = _first_rescue(cascade)
+    if stalled.solved is not None:
+        index = max(index, stalled.solved.index)
+    while True:
+        level = cascade.level(index)
+        found = _entropic(level, threads)
+        if not found:
+            return []
+        if index == cascade.last > coarsest:
+            return found
+        solved = cascade.refine(index, _soft_phi(level, found[0].entropic))
+        if solved.state.status.succeeded or solved.index == index:
+            break
+        index = solved.index
+    rescued = _newton("newton from entropic", cascade, solved)
+    return [*(found if index == cascade.last else []), rescued]
+
+
+def _first_rescue(cascade: Cascade) -> int:
+    """The coarsest grid that shows what the data are like."""
+    fine = (k for k, pair in enumerate(cascade.densities) if max(pair[0].shape) >= RESCUE_AXIS)
+    return next(fine, cascade.last)
+
+
+def _soft_phi(problem: Problem, sk: EntropicTransport | None) -> Array:
+    """phi of the entropic potential: that of the hard one has kinks from cell to cell."""
+    assert sk is not None
+    square = (problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+    return split(problem, square - sk.source_potential)[0]
+
+
+def _entropic(problem: Problem, threads: int) -> list[Candidate]:
+    """The sparse entropic solver, unless its plan does not fit into memory."""
+    try:
+        sk = sinkhorn(problem, method="multiscale", max_iterations=ENTROPIC_CYCLES, threads=threads)
+    except InvalidInputError:
+        return []
+    return [Candidate("entropic", sk.status, sk.potential, entropic=sk)]
+
+
+def raised(problem: Problem) -> tuple[Array, Array, Floors]:
+    """Working copies with thin densities raised too, and what that changed."""
+    source, target = (
+        Density(d.values, d.grid, floor=max(RESCUE_FLOORS[name], d.floor or 0.0))
+        for name, d in (("source", problem.source), ("target", problem.target))
+    )
+    return positive(Problem(source, target, target_domain=problem.target_domain))

@@ -1,7 +1,0 @@
-"""Time-stepping schemes behind one protocol: ``scheme.step(state, step_size) -> State | None``."""
-
-from pma_grid.stepping.explicit import Explicit
-from pma_grid.stepping.implicit import TRBDF2, ImplicitEuler
-from pma_grid.stepping.scheme import Scheme, linearised, parabolic, start
-
-__all__ = ["TRBDF2", "Explicit", "ImplicitEuler", "Scheme", "linearised", "parabolic", "start"]

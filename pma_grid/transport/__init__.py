@@ -1,0 +1,1 @@
+"""What any result knows, however it was found: the map, W2, interpolation, quality."""

@@ -1,0 +1,108 @@
+"""Hard potentials: eps forgotten, by exact Legendre transforms between the supports.
+
+A pair with f(x) + g(y) <= |x - y|^2/2 for all atoms bounds the transport of the atoms from below:
+int f dmu + int g dnu <= W2^2 / 2.  The transform of any f from the source's support is the best g
+to go with it, whatever f is, so that the entropic potentials of either side give a rigorous bound.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from pma_grid.grid.legendre import legendre
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Axes, Reduced, Return
+from pma_grid.runtime.arrays import Array
+
+
+@dataclass(frozen=True, eq=False)
+class HardPair:
+    """A feasible pair on whole grids, reduced.
+
+    Attributes
+    ----------
+    f, g : ndarray, shapes of the source and target grids
+        Finite; f + g <= |x - y|^2/2 between any source cell and the target's support, and between
+        the source's support and any target cell.  u = |x|^2/2 - f is convex.
+    nearest : tuple of ndarray of int, shape (d, *shape)
+        A cell of the other side's support where equality holds: of each source cell (a
+        subgradient of u), of each target cell.
+    value : float
+        int f dmu + int g dnu, length^2: at most W2^2/2 of the atoms in reduced coordinates.
+    """
+
+    f: Array
+    g: Array
+    nearest: tuple[Array, Array]
+    value: float
+
+
+def transform(potential: Array, support: Array, axes: Axes, others: Axes) -> tuple[Array, Array]:
+    """min over the support of |x - y|^2/2 - p(x), for y on the whole other grid; and the arg.
+
+    The minimiser comes from the Legendre transform of |x|^2/2 - p, in linear time; the value is
+    taken from the displacement, so that small costs keep their digits.
+    """
+    u = np.full(potential.shape, np.inf)
+    u[support] = (_half_square(axes) - potential)[support]
+    nearest = legendre(u, axes, others)[1]
+    out = -potential[tuple(nearest)]
+    for k, (x, y) in enumerate(zip(axes, others, strict=True)):
+        shape = [-1 if i == k else 1 for i in range(len(others))]
+        out += 0.5 * (x[nearest[k]] - y.reshape(shape)) ** 2
+    return out, nearest
+
+
+def _half_square(axes: Axes) -> Array:
+    """|x|^2/2 on a product grid."""
+    total = np.zeros(tuple(axis.size for axis in axes))
+    for k, axis in enumerate(axes):
+        total += 0.5 * (axis**2).reshape([-1 if i == k else 1 for i in range(len(axes))])
+    return total
+
+
+def from_source(reduced: Reduced, f: Array) -> HardPair:
+    """The pair that starts from f on the source's support; values off it do not matter."""
+    g, _ = transform(f, reduced.a > 0, reduced.x, reduced.y)
+    f, there = transform(g, reduced.b > 0, reduced.y, reduced.x)
+    # the same g on the support; off it, f may have risen since
+    g, back = transform(f, reduced.a > 0, reduced.x, reduced.y)
+    value = float((reduced.a * f).sum() + (reduced.b * g).sum())
+    return HardPair(f, g, (there, back), value)
+
+
+def atomic_dual(problem: Problem, potential: Array) -> float:
+    """A lower bound of W2^2 between the atoms at the cell centres, length^2, from any potential.
+
+    ``potential``: finite values of u at the source's cell centres, convex or not.
+    """
+    back = Return(problem)
+    pair = from_source(Reduced.of(problem), back.reduce(potential))
+    return max(0.0, back.squared_distance(pair.value))
+
+
+def hard_pairs(reduced: Reduced, f: Array, g: Array) -> tuple[HardPair, HardPair]:
+    """The better and the worse of the pairs that start from either side.
+
+    A third one stands in where both fall below it, as they may for masses that nearly coincide:
+    the potentials of the shift between the means, whose value is at least half its square.
+    """
+    first = from_source(reduced, f)
+    second = from_source(reduced, transform(g, reduced.b > 0, reduced.y, reduced.x)[0])
+    better, worse = (first, second) if first.value >= second.value else (second, first)
+    shift = [_mean(reduced.b, reduced.y, k) - _mean(reduced.a, reduced.x, k) for k in range(f.ndim)]
+    if better.value < 0.5 * sum(s * s for s in shift):
+        linear = np.zeros(f.shape)
+        for k, (s, axis) in enumerate(zip(shift, reduced.x, strict=True)):
+            linear -= s * axis.reshape([-1 if i == k else 1 for i in range(f.ndim)])
+        third = from_source(reduced, linear)
+        if third.value > better.value:
+            return third, better
+    return better, worse
+
+
+def _mean(masses: Array, axes: Axes, k: int) -> float:
+    """Mean coordinate along an axis."""
+    return float(masses.sum(axis=tuple(i for i in range(masses.ndim) if i != k)) @ axes[k])

@@ -1,0 +1,139 @@
+"""Integrals and densities that follow from a potential: the dual value, McCann's interpolation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pma_grid.equation.ghosts import lattice_between
+from pma_grid.grid.grid import Grid
+from pma_grid.grid.legendre import legendre
+from pma_grid.kernels.grid.points import gradient_at, invert
+from pma_grid.problem.domains import ConvexDomain
+from pma_grid.runtime.arrays import Array
+
+if TYPE_CHECKING:
+    pass
+
+# Step, in cells, below which Newton for the inverse stops.
+INVERSE_TOLERANCE = 1e-9
+POINT_HALO = 2
+
+
+class Potential:
+    """u = affine stretch of box to box + phi, as a function of points; phi reflects evenly.
+
+    Parameters
+    ----------
+    phi : ndarray
+        At the centres of ``source``.
+    source, target : Grid
+        Boxes that the gradient maps onto each other; target's centres start the inverse.
+    domain : ConvexDomain, optional
+        What the gradient fills instead of the target box; phi is extended accordingly.
+    """
+
+    def __init__(
+        self, phi: Array, source: Grid, target: Grid, domain: ConvexDomain | None = None
+    ) -> None:
+        self.source, self.target, self.phi, self.domain = source, target, phi, domain
+        self.stretch = np.array(target.lengths) / np.array(source.lengths)
+        self.spacing = np.array(source.spacing)
+        lattice = lattice_between(source, target, domain, halo=POINT_HALO)
+        padded = lattice.zeros()
+        lattice.extend(np.ascontiguousarray(phi), padded)
+        self.padded = padded.reshape(lattice.padded_shape)
+        self._shape = lattice.shape_array
+        self._starts: Array | None = None
+
+    def positions(self, x: Array) -> Array:
+        """Points in source cells, 0 at the first centre."""
+        return np.ascontiguousarray((x - np.array(self.source.lower)) / self.spacing - 0.5)
+
+    def quadratic(self, x: Array) -> Array:
+        """The part of u without phi, at points (m, d)."""
+        shifted = x - np.array(self.source.lower)
+        parts = 0.5 * self.stretch * shifted**2 + np.array(self.target.lower) * x
+        total: Array = parts.sum(axis=-1)
+        return total
+
+    def gradient(self, x: Array) -> Array:
+        """grad u at points (m, d) of the source box, clipped to the target box or domain."""
+        values, gradients = np.empty(len(x)), np.empty(x.shape)
+        gradient_at(
+            self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, gradients
+        )
+        affine = np.array(self.target.lower) + self.stretch * (x - np.array(self.source.lower))
+        image: Array = affine + gradients / self.spacing
+        if self.domain is not None:
+            return self.domain.nearest(image)
+        return np.asarray(np.clip(image, self.target.lower, self.target.upper))
+
+    def centred_gradient(self) -> Array:
+        """grad u at the source centres by centred differences, (d, *shape)."""
+        out = np.empty((self.source.dim, *self.source.shape))
+        inner = slice(POINT_HALO, -POINT_HALO)
+        for axis, (x, h) in enumerate(zip(self.source.axes, self.spacing, strict=True)):
+            window = [inner] * self.source.dim
+            window[axis] = slice(POINT_HALO - 1, 1 - POINT_HALO)
+            values = self.padded[tuple(window)]
+            n = self.source.shape[axis]
+            difference = np.take(values, range(2, n + 2), axis) - np.take(values, range(n), axis)
+            affine = self.target.lower[axis] + self.stretch[axis] * (x - self.source.lower[axis])
+            shape = [-1 if k == axis else 1 for k in range(self.source.dim)]
+            out[axis] = affine.reshape(shape) + difference / (2 * h)
+        if self.domain is not None:
+            image = self.domain.nearest(out.reshape(self.source.dim, -1).T)
+            out = np.ascontiguousarray(image.T).reshape(out.shape)
+        return out
+
+    def between(self, t: float, box: Grid) -> Potential:
+        """(1 - t) |x|^2 / 2 + t u, whose gradient maps into ``box``, between the two boxes."""
+        moving = Potential(t * self.phi, self.source, box)
+        # not by reflection: its own ghosts, where u fills a domain
+        moving.padded = t * self.padded
+        return moving
+
+    def starts(self) -> Array:
+        """Indices of the source cell that maximises <x, y> - u(x) at each target centre."""
+        if self._starts is None:
+            centres = np.stack(np.meshgrid(*self.source.axes, indexing="ij"), axis=-1)
+            u = self.phi + self.quadratic(centres)
+            self._starts = legendre(u, self.source.axes, self.target.axes)[1]
+        return self._starts
+
+    def inverse(self, y: Array) -> tuple[Array, Array]:
+        """Points x with grad u(x) = y, and phi there, for points (m, d) of the target box."""
+        cells = self.target.cell_index(y)
+        positions = np.ascontiguousarray(self.starts()[(slice(None), *cells.T)].T, float)
+        begun, values = positions.copy(), np.empty(len(y))
+        slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
+        failed = invert(
+            self.padded.ravel(), self._shape, POINT_HALO, self.stretch * self.spacing**2, slopes,
+            INVERSE_TOLERANCE, positions, values,
+        )  # fmt: skip
+        x = self._points(positions)
+        if failed:
+            self._keep_best(x, self._points(begun), y, values)
+        return x, values
+
+    def _points(self, positions: Array) -> Array:
+        """Points of the source box from positions in cells."""
+        x = np.array(self.source.lower) + (positions + 0.5) * self.spacing
+        return np.asarray(np.clip(x, self.source.lower, self.source.upper))
+
+    def _keep_best(self, x: Array, begun: Array, y: Array, values: Array) -> None:
+        """Put back points that Newton's method took further from grad u(x) = y, with phi there.
+
+        The start maximises <x, y> - u over the cell centres, so that it is right to about a cell.
+        """
+        ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, begun))
+        worse = ends > starts
+        x[worse] = begun[worse]
+        slopes = np.empty((int(worse.sum()), x.shape[1]))
+        again = np.empty(len(slopes))
+        gradient_at(
+            self.padded.ravel(), self._shape, POINT_HALO, self.positions(x[worse]), again, slopes
+        )
+        values[worse] = again

@@ -1,0 +1,310 @@
+"""`Transport`: a potential and what follows from it: the map, its inverse, W2, interpolation."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+
+from pma_grid.equation.monge_ampere import MongeAmpere
+from pma_grid.grid.grid import Grid
+from pma_grid.grid.splines import LogSpline
+from pma_grid.problem.density import Density
+from pma_grid.problem.domains import stored_domain
+from pma_grid.problem.floors import positive
+from pma_grid.problem.frame import split
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime import storage
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.transport.duality import dual_value
+from pma_grid.transport.interpolation import mccann
+from pma_grid.transport.potential import Potential
+
+
+class Transport:
+    """The optimal map of a problem as the gradient of a potential, cost |x - y|^2.
+
+    Not built by hand: `solve` returns it, `from_potential` wraps any potential, `load` reads one.
+
+    Attributes
+    ----------
+    problem : Problem
+    potential : ndarray, shape ``source.shape``
+        u at the cell centres, length^2; its additive constant is such that phi has mean zero.
+    status : Status
+    stats : dict
+        See `solve`.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        potential: Array,
+        *,
+        status: Status = Status.NOT_SOLVED,
+        stats: dict[str, Any] | None = None,
+    ) -> None:
+        self.problem = problem
+        self.potential = np.array(potential, float)
+        self.potential.flags.writeable = False
+        self.status = status
+        self.stats: dict[str, Any] = stats or {}
+
+    @classmethod
+    def from_potential(cls, problem: Problem, potential: Array) -> Transport:
+        """Wrap any finite potential on the source grid, convex or not.
+
+        Parameters
+        ----------
+        problem : Problem
+        potential : array_like, shape ``source.shape``
+            u at the cell centres, length^2.
+
+        Raises
+        ------
+        InvalidInputError
+            The shape differs from the source grid's, or a value is not finite.
+        """
+        try:
+            if np.iscomplexobj(potential):
+                raise TypeError("it is complex")
+            values = np.array(potential, dtype=float)
+        except (TypeError, ValueError) as error:
+            raise InvalidInputError(
+                f"potential cannot be read as real numbers ({error}); pass an array of floats"
+            ) from None
+        if values.shape != problem.source.shape:
+            raise InvalidInputError(
+                f"potential has shape {values.shape}, the source grid {problem.source.shape}; "
+                "they must agree: give u at the cell centres of the source"
+            )
+        if not np.isfinite(values).all():
+            where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
+            raise InvalidInputError(
+                f"potential has the value {values[where]} at {where}; values must be finite: "
+                "extend the potential off the support by its conjugate's conjugate"
+            )
+        return cls(problem, values)
+
+    def __repr__(self) -> str:
+        shape = "x".join(map(str, self.problem.source.shape))
+        return f"<Transport {shape}: W2 = {self.w2:.6g}, {self.status}>"
+
+    @property
+    def converged(self) -> bool:
+        """Whether the method that made this met its tolerance: the end of a flow is no answer."""
+        return self.status.succeeded and self.status is not Status.COMPLETED
+
+    @property
+    def message(self) -> str:
+        """The status as a sentence."""
+        return self.status.value
+
+    @cached_property
+    def phi(self) -> Array:
+        """The potential without its quadratic part (which maps box to box), mean zero."""
+        return split(self.problem, self.potential)[0]
+
+    @cached_property
+    def _function(self) -> Potential:
+        problem = self.problem
+        return Potential(self.phi, problem.source.grid, problem.target.grid, problem.target_domain)
+
+    @cached_property
+    def gradient(self) -> Array:
+        """grad u at the cell centres by centred differences, shape (d, *shape), length."""
+        return self._function.centred_gradient()
+
+    @cached_property
+    def displacement(self) -> Array:
+        """T(x) - x at the cell centres, shape (d, *shape), length."""
+        return self.gradient - self.problem.source.grid.coordinates()
+
+    def map(self, points: Array) -> Array:
+        """T(x) = grad u(x) at points of the source box.
+
+        Parameters
+        ----------
+        points : array_like, shape (m, d)
+
+        Returns
+        -------
+        ndarray, shape (m, d)
+            Points of the target box or domain; at cell centres exactly `gradient`.
+
+        Raises
+        ------
+        InvalidInputError
+            A point lies outside the source box (the first one is named).
+
+        Notes
+        -----
+        Cubic convolution (Keys 1981, doi:10.1109/TASSP.1981.1163711): second order for a
+        second-order potential, continuous.
+        """
+        return self._function.gradient(self.problem.source.grid.check_points(points, "points"))
+
+    def inverse(self, points: Array) -> Array:
+        """The inverse map grad u*(y) at points of the target box.
+
+        Parameters
+        ----------
+        points : array_like, shape (m, d)
+
+        Returns
+        -------
+        ndarray, shape (m, d)
+            Points of the source box.
+
+        Raises
+        ------
+        InvalidInputError
+            A point lies outside the target box (the first one is named).
+
+        Notes
+        -----
+        Discrete Legendre transform for the starting cell (linear time), then damped Newton on the
+        interpolated potential: second order.  inverse(map(x)) = x to rounding where u is convex.
+        """
+        return self._function.inverse(self.problem.target.grid.check_points(points, "points"))[0]
+
+    @cached_property
+    def residual(self) -> Array:
+        """h = log(rho_u / mu) at the cell centres, dimensionless; NaN where u is not convex.
+
+        rho_u = nu(grad u) det D2u, with the monotone determinant; `stats["mass_constant"]` is the
+        constant that h comes close to for a solution.  nu(grad u) is averaged over the images of
+        cells where `solve` did so (``stats["averaged"]``).
+        """
+        return _equation(self).evaluate_log(self.phi)
+
+    @cached_property
+    def hessian(self) -> Array:
+        """D2u at the cell centres, (d, d, *shape): symmetric, positive definite, dimensionless.
+
+        The inverse of the diffusion tensor of the monotone scheme, whose determinant satisfies the
+        discrete equation; on a potential that does not solve it, shifted until it does.
+        """
+        return discrete_hessian(self)
+
+    @property
+    def w2(self) -> float:
+        """The 2-Wasserstein distance, length; see `w2_squared`."""
+        return float(np.sqrt(self.w2_squared))
+
+    @cached_property
+    def w2_squared(self) -> float:
+        """W2^2 = min E|X - Y|^2, length^2, by the dual value of the potential; never negative.
+
+        Notes
+        -----
+        With D(x) = u(x) - |x|^2/2, the Kantorovich dual is
+
+            W2^2 = 2 (int min_x (|x - y|^2/2 + D(x)) dnu(y) - int D dmu),
+
+        stationary in u: an error e in grad u changes it by O(|e|^2) only, so that a second-order
+        potential gives fourth order up to quadrature.  The plain sum of |T - x|^2 mu is first order
+        in e and no better than a first-order method's.  Minimisers come from `inverse` at the
+        target's cell centres; both integrals use the mean over a cell of a quadratic, with the
+        linear variation of smooth densities across a cell included.
+        """
+        return dual_value(self._function, self.problem.source, self.problem.target)
+
+    def interpolate(self, t: float, grid: Grid | None = None) -> Density:
+        """McCann's interpolation: the law of (1 - t) X + t T(X), a geodesic of W2.
+
+        Parameters
+        ----------
+        t : float in [0, 1]
+        grid : Grid, optional
+            Where to give it; default the interpolated box, with the source's shape for t < 1/2.
+
+        Returns
+        -------
+        Density
+
+        Notes
+        -----
+        rho_t(z) = mu(x) / det((1 - t) I + t D2u(x)) at the x with (1 - t) x + t grad u(x) = z,
+        found by inverting the gradient of (1 - t)|x|^2/2 + t u; normalised.  Second order in the
+        spacing.
+        """
+        source, target = (
+            LogSpline(np.log(values), density.grid)
+            for values, density in zip(
+                positive(self.problem)[:2], (self.problem.source, self.problem.target), strict=True
+            )
+        )
+        return mccann(self._function, self.hessian, source, target, t, grid)
+
+    def sample(self, n: int, *, seed: int | np.random.Generator) -> tuple[Array, Array]:
+        """Coupled pairs: x from the source (uniform within cells), y = T(x); each (n, d)."""
+        x = self.problem.source.sample(n, seed)
+        return x, self.map(x)
+
+    def storable(self) -> tuple[dict[str, Array], dict[str, Any]]:
+        """Arrays and metadata that `from_stored` makes the transport of."""
+        arrays, meta = storable_pair(self.problem)
+        arrays["potential"] = self.potential
+        meta |= {"kind": "transport", "status": self.status.name, "stats": self.stats}
+        return arrays, meta
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one .npz file that `load` reads back."""
+        storage.save(path, *self.storable())
+
+    @classmethod
+    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Transport:
+        """The transport of what `storable` gave."""
+        problem = stored_pair(arrays, meta)
+        status = Status[meta["status"]]
+        return cls(problem, arrays["potential"], status=status, stats=meta["stats"])
+
+
+@runtime_checkable
+class HasTransport(Protocol):
+    """What ends at a transport, as a flow does."""
+
+    @property
+    def transport(self) -> Transport:
+        """Its end."""
+
+
+def discrete_hessian(transport: Transport) -> Array:
+    """`Transport.hessian` of any potential."""
+    equation = _equation(transport)
+    for _ in range(1 if equation.images is None else 2):  # images by the superbases of u
+        equation.evaluate(transport.phi, float(transport.stats.get("mass_constant", 0.0)))
+    return equation.hessian()
+
+
+def _equation(transport: Transport) -> MongeAmpere:
+    """The discrete equation that a transport was solved with."""
+    averaged = bool(transport.stats.get("averaged", False))
+    return MongeAmpere.of(transport.problem, averaged=averaged)
+
+
+def storable_pair(problem: Problem) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Arrays and metadata of a problem, for a file."""
+    pair = {"source": problem.source, "target": problem.target}
+    arrays = {name: density.values for name, density in pair.items()}
+    meta: dict[str, Any] = {
+        name: {"grid": density.grid.to_dict(), "floor": density.floor, "mass": density.mass}
+        for name, density in pair.items()
+    }
+    if problem.target_domain is not None:
+        meta["target_domain"] = problem.target_domain.to_dict()
+    return arrays, meta
+
+
+def stored_pair(arrays: dict[str, Array], meta: dict[str, Any]) -> Problem:
+    """The problem of a stored result."""
+    densities = [
+        Density(arrays[name], Grid.from_dict(meta[name]["grid"]), floor=meta[name]["floor"])
+        for name in ("source", "target")
+    ]
+    domain = meta.get("target_domain")
+    return Problem(*densities, target_domain=None if domain is None else stored_domain(domain))

@@ -144,7 +144,7 @@ def problems() -> Iterator[tuple[str, Any, dict[str, Any]]]:
     yield "2d-tails", Problem(*tails), {}
     yield "2d-plain", Problem(rough[0], bump((48, 48))), {"averaging": False, "fallback": False}
     lax = {"monotone_gradient": True}
-    yield "2d-monotone", Problem(bump((32, 32)), bump((32, 32), -1.0)), lax
+    yield "2d-monotone", Problem(bump((32, 32), 0.2), bump((32, 32), -0.2)), lax
     disc, grid = pma.Ellipse((0.5, 0.5), axes=0.4), Grid((40, 40))
     onto = Density(disc.averages(lambda a, b: 1 + a * b, grid), grid)
     yield "2d-disc", Problem(np.ones((40, 40)), onto, target_domain=disc), {}
@@ -152,7 +152,9 @@ def problems() -> Iterator[tuple[str, Any, dict[str, Any]]]:
     onto = Density(corner.fractions(grid), grid)
     yield "2d-triangle", Problem(bump((40, 40)), onto, target_domain=corner), {}
     yield "2d-line", Problem(bump((1, 30)), bump((1, 24), -1.0)), {}
-    yield "3d", Problem(bump((16, 13, 18)), bump((15, 16, 14), -1.0)), {}
+    yield "3d", Problem(bump((16, 13, 18), 0.3), bump((15, 16, 14), -0.3)), {}
+    yield "3d-steep", Problem(bump((16, 13, 18)), bump((15, 16, 14), -1.0)), {}
+    yield "3d-manufactured", pma.cases.manufactured(dim=3).problem((20, 20, 20)), {"tol": 1e-8}
     rough = np.random.default_rng(SEED).random((2, 16, 16, 16)) + 0.1
     yield "3d-noise", Problem(*rough), {}
     for solver in (pma.AMG(), pma.Direct(), pma.Multigrid()):
@@ -292,7 +294,7 @@ def fits() -> Iterator[tuple[str, Callable[[], Parts]]]:
         ("2d-histogram", 2, {"shape": 24, "method": learning.Histogram()}),
         ("2d-relearn", 2, {"shape": 16, "relearn": True, "method": learning.Logistic(0.1)}),
         ("2d-uniform", 2, {"shape": 24, "base": "uniform"}),
-        ("3d-kernel", 3, {"shape": 10, "method": "kernel"}),
+        ("3d-kernel", 3, {"shape": 10, "method": learning.Kernel()}),
     ]
     for name, dim, keywords in runs:
         yield (

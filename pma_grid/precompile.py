@@ -32,7 +32,7 @@ def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
         bump = 1 + 0.2 * np.indices(shape).sum(axis=0) / 9
         transport = solve(Problem(bump, np.ones(shape)))
         transport.interpolate(0.5)
-        transport.map(transport.problem.source.grid.coordinates().reshape(dim, -1).T[:1])
+        transport.map(transport.problem.source.grid.points[:1])
         assert transport.w2 >= 0 and np.isfinite(transport.residual).all()
         flow = evolve(
             transport.problem, schedule=constant(0.1), steps=1, record=("kl", "dissipation")

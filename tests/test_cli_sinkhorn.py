@@ -286,7 +286,7 @@ def test_a_flow_is_drawn_and_told_as_evolve_s(cli: Any, folder: Path) -> None:
 
 FLOW = ("sinkhorn", "a.npy", "b.npy", "-o", "flow.npz", "--time", "1")
 BAD = {
-    "eps-zero": ((*RUN[:-1], "0"), "eps is 0.0; it must be a positive number"),
+    "eps-zero": ((*RUN[:-1], "0"), "eps is 0.0; it must be a finite number > 0"),
     "eps-negative": ((*RUN[:-1], "-1"), "eps is -1.0"),
     "eps-nan": ((*RUN[:-1], "nan"), "eps is nan"),
     "eps-text": ((*RUN[:-1], "small"), "--eps"),

@@ -83,9 +83,9 @@ class DataSet:
     def mode_masses(self) -> Array:
         """Masses of the regions that `mode_of` tells apart, (modes,), by quadrature."""
         grid = self.grid(FINE[self.dim])
-        points = grid.coordinates().reshape(self.dim, -1)
-        masses = np.exp(self.log_density(*points)) * grid.cell_volume
-        return np.bincount(self.mode_of(points.T), masses, minlength=self.modes)
+        points = grid.points
+        masses = np.exp(self.log_density(*points.T)) * grid.cell_volume
+        return np.bincount(self.mode_of(points), masses, minlength=self.modes)
 
     def entropy(self, n: int | None = None) -> float:
         """-int mu log mu, nats, by the midpoint rule on n cells an axis."""

@@ -26,7 +26,7 @@ from pma_grid.flow.parabolic import Forcing
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.checks import check_positive
 
 # Standard deviations from the mean within which Gaussians cut to a box are compared.
 TRUSTED = 2.0
@@ -99,8 +99,7 @@ def poisson_kernel(dim: int = 1, start: float = 0.7) -> FlowCase:
     `manufactured_flow` has them.
     """
     check_dim(dim)
-    if not (math.isfinite(start) and start > 0):
-        raise InvalidInputError(f"start is {start!r}; it must be a positive time: for example 0.7")
+    check_positive(start, "start", "a time, for example 0.7")
     starts = [start * (1 + 0.5 * axis) for axis in range(dim)]
 
     def potential(*arguments: Array) -> Array:
@@ -189,8 +188,7 @@ def gaussians(dim: int = 1, radius: float = 6.0) -> FlowCase:
     representation of the tails: errors fall faster than h^2, down to those of the time steps.
     """
     check_dim(dim)
-    if not (math.isfinite(radius) and radius > 0):
-        raise InvalidInputError(f"radius is {radius!r}; it must be a positive number: 6 is enough")
+    check_positive(radius, "radius", "6 is enough")
     pair = gaussian_pair(dim)
     widest = np.maximum(np.diag(pair.source_cov), np.diag(pair.target_cov))
     half = radius * np.sqrt(widest)
@@ -260,10 +258,7 @@ def bimodal(
     """
     check_dim(dim, (1, 2))
     for name, value in (("separation", separation), ("sigma", sigma), ("radius", radius)):
-        if not (math.isfinite(value) and value > 0):
-            raise InvalidInputError(
-                f"{name} is {value!r}; it must be a positive length: leave it at its default"
-            )
+        check_positive(value, name, "a length, leave it at its default")
 
     def mu(*x: Array) -> Array:
         modes = [np.exp(-0.5 * ((x[0] - c) / sigma) ** 2) for c in (-separation, separation)]

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
+from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.runtime.arrays import Array
 
@@ -116,7 +117,7 @@ def product_averages(laws: tuple[Law, ...], grid: Grid) -> Array:
     values = np.ones(grid.shape)
     for axis, (law, faces, h) in enumerate(zip(laws, grid.faces, grid.spacing, strict=True)):
         line = np.diff(law.below(faces)) / h
-        values *= np.maximum(line, 0.0).reshape([-1 if k == axis else 1 for k in range(grid.dim)])
+        values *= along(np.maximum(line, 0.0), axis, grid.dim)
     return values
 
 

@@ -10,6 +10,7 @@ from importlib import resources
 import numpy as np
 from scipy import special
 
+from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
@@ -76,7 +77,7 @@ def _mean_square(mu: Field, gradient: Field, dim: int, points: int) -> float:
     x = np.meshgrid(*[0.5 + 0.5 * nodes] * dim, indexing="ij")
     weight = np.ones_like(x[0])
     for axis in range(dim):
-        weight = weight * (weights / 2).reshape([-1 if k == axis else 1 for k in range(dim)])
+        weight = weight * along(weights / 2, axis, dim)
     density = mu(*x) * weight
     return float((density * ((gradient(*x) - np.stack(x)) ** 2).sum(axis=0)).sum() / density.sum())
 

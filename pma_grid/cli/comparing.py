@@ -11,6 +11,7 @@ import click
 
 from pma_grid.cli import inputs
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
+from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 
 if TYPE_CHECKING:
@@ -125,10 +126,9 @@ def _check_options(asked: Entropic) -> None:
             "--method multiscale has no --kernel reflect and no --debiased; use --method dense"
         )
     for value in asked.eps:
-        if not 0 < value < float("inf"):
-            raise InvalidInputError(f"--eps is {value}; it must be a positive finite number")
-    if asked.tol is not None and not 0 < asked.tol < float("inf"):
-        raise InvalidInputError(f"--tol is {asked.tol}; it must be a positive finite number")
+        check_positive(value, "--eps", "it is in length^2, for example 1e-3")
+    if asked.tol is not None:
+        check_positive(asked.tol, "--tol", "for example 1e-6")
 
 
 def _are_results(files: tuple[str, ...]) -> bool:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import platform
 import time
 from collections.abc import Callable
-from importlib import metadata
 from typing import Any, Literal
 
-import numpy as np
 from threadpoolctl import threadpool_limits
 
 from pma_grid.entropic.dense.outcome import DenseOutcome
@@ -18,12 +14,20 @@ from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale.descent import DEFAULT_EPS, solve_multiscale
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.kernels.compilation import CompileClock
+from pma_grid.problem.arguments import check_eps, check_problem
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Return
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import (
+    check_choice,
+    check_inside,
+    check_positive,
+    check_threads,
+    check_whole,
+)
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.runtime.progress import reporter
+from pma_grid.runtime.versions import versions
 from pma_grid.transport.transport import HasTransport, Transport
 
 METHODS = ("dense", "multiscale")
@@ -35,8 +39,6 @@ DENSE_TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 MULTISCALE_TOLERANCE = 1e-4
 # Iterations of `max_iterations=None`: sweeps, and the multiscale cycles of several sweeps.
 MOST_ITERATIONS = {"dense": 10_000, "multiscale": 1000}
-# Below this eps, relative to the square of the longest side, c/eps has no digits left.
-SMALLEST_EPS = 1e-12
 
 
 def sinkhorn(
@@ -184,7 +186,7 @@ def _dense(
         "threads": settings.threads,
         "seconds": time.perf_counter() - started - clock.seconds,
         "compile_seconds": clock.seconds,
-        "versions": _versions(),
+        "versions": versions(),
     }
     return solved.transport(stats)
 
@@ -220,16 +222,9 @@ def _multiscale(
         "map": "barycentric",
         "seconds": time.perf_counter() - started - clock.seconds,
         "compile_seconds": clock.seconds,
-        "versions": _versions(),
+        "versions": versions(),
     }
     return sk
-
-
-def _versions() -> dict[str, str]:
-    """Of what the numbers depend on."""
-    return {"python": platform.python_version()} | {
-        name: metadata.version(name) for name in ("numpy", "scipy", "numba")
-    }
 
 
 def _start(problem: Problem, initial: Transport | HasTransport | Array) -> Transport:
@@ -256,10 +251,7 @@ def _check_choices(**chosen: Any) -> None:
     """Words must be among those known."""
     known = {"method": METHODS, "kernel": KERNELS, "map": MAPS, "dtype": DTYPES}
     for name, value in chosen.items():
-        if not (isinstance(value, str) and value in known[name]):
-            raise InvalidInputError(
-                f"{name} is {value!r}; it must be one of {', '.join(map(repr, known[name]))}"
-            )
+        check_choice(value, known[name], name)
 
 
 def _check_dense_only(
@@ -278,43 +270,16 @@ def _check_dense_only(
             )
 
 
-def check_eps(problem: Problem, eps: Any) -> None:
-    """Refuse an eps that is no positive number or lost in the rounding of the cost."""
-    if not (is_number(eps) and math.isfinite(eps) and eps > 0):
-        raise InvalidInputError(
-            f"eps is {eps!r}; it must be a positive number, in length^2: for example 1e-2 times "
-            "the squared side of the box"
-        )
-    longest = float((Reduced.of(problem).lengths ** 2).max())
-    if eps < SMALLEST_EPS * longest:
-        raise InvalidInputError(
-            f"eps is {eps!r}, less than {SMALLEST_EPS:g} of the squared side of the box; the cost "
-            "over eps would have no digits left: take a larger eps, or solve for eps = 0"
-        )
-
-
 def _check_numbers(
     problem: Any, eps: Any, tol: Any, max_iterations: Any, relaxation: Any, threads: Any
 ) -> None:
     """Kinds and ranges of the numbers."""
-    if not isinstance(problem, Problem):
-        raise InvalidInputError(
-            f"problem is of type {type(problem).__name__}; it must be a Problem: pass "
-            "pma.Problem(source, target)"
-        )
+    check_problem(problem)
     if eps is not None:
         check_eps(problem, eps)
-    if tol is not None and not (is_number(tol) and math.isfinite(tol) and tol > 0):
-        raise InvalidInputError(
-            f"tol is {tol!r}; it must be a positive number, the L1 error of the marginals: for "
-            "example 1e-6"
-        )
-    if relaxation is not None and not (is_number(relaxation) and 0 < relaxation < 2):
-        raise InvalidInputError(
-            f"relaxation is {relaxation!r}; it must lie in (0, 2): 1 gives Sinkhorn's sweeps"
-        )
-    counts = {"max_iterations": max_iterations, "threads": threads}
-    for name, value in counts.items():
-        whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-        if not (whole and value >= 1):
-            raise InvalidInputError(f"{name} is {value!r}; it must be an integer >= 1")
+    if tol is not None:
+        check_positive(tol, "tol", "the L1 error of the marginals, for example 1e-6")
+    if relaxation is not None:
+        check_inside(relaxation, 0, 2, "relaxation", "1 gives Sinkhorn's sweeps")
+    check_whole(max_iterations, 1, "max_iterations", "leave it at its default")
+    check_threads(threads)

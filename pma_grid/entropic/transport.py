@@ -201,10 +201,7 @@ class EntropicTransport(Transport):
     def _pairs(self, t: float, cells: Array) -> tuple[Array, Array]:
         """Where the plan's pairs of some source cells are at a time, (m, d), and their masses."""
         assert self.plan is not None
-        ends = [
-            d.grid.coordinates().reshape(d.dim, -1).T
-            for d in (self.problem.source, self.problem.target)
-        ]
+        ends = self.problem.source.grid.points, self.problem.target.grid.points
         entries = self.plan.tocoo()
         kept = cells.ravel()[entries.row]
         x, y = ends[0][entries.row[kept]], ends[1][entries.col[kept]]

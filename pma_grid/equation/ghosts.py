@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 from scipy import sparse
 
+from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.lattice import HALO, Lattice
 from pma_grid.grid.transfer import Transfer, lagrange
@@ -156,11 +157,10 @@ def _interpolated(padded: Array, lattice: Lattice, fine: tuple[int, ...], points
     for axis, (n, m) in enumerate(zip(fine, lattice.shape, strict=True)):
         s = (np.arange(n) + 0.5) * m / n - 0.5
         left = np.floor(s).astype(np.int64)
-        nodes = [-1 if k == axis else 1 for k in range(lattice.dim)]
         total = 0.0
         for k, weight in enumerate(lagrange(s - left, points).T):
             index = left + k - (points // 2 - 1) + lattice.halo
-            total = total + weight.reshape(nodes) * np.take(padded, index, axis)
+            total = total + along(weight, axis, lattice.dim) * np.take(padded, index, axis)
         padded = np.asarray(total)
     return padded
 

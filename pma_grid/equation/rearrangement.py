@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import cell_means, histospline
 from pma_grid.runtime.arrays import Array
@@ -21,15 +22,15 @@ def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Gri
     phi = np.zeros(source_grid.shape)
     for axis in range(source_grid.dim):
         others = tuple(i for i in range(source_grid.dim) if i != axis)
-        part = _along(
+        part = _one_axis(
             source.mean(others), source_grid.lengths[axis],
             target.mean(others), target_grid.lengths[axis],
         )  # fmt: skip
-        phi += part.reshape([-1 if i == axis else 1 for i in range(source_grid.dim)])
+        phi += along(part, axis, source_grid.dim)
     return phi
 
 
-def _along(source: Array, source_length: float, target: Array, target_length: float) -> Array:
+def _one_axis(source: Array, source_length: float, target: Array, target_length: float) -> Array:
     """phi with F_target(T) = F_source at the faces between cells of one axis, of mean zero."""
     masses = cell_means(histospline(source))
     # coefficients with one more at either end, reflected

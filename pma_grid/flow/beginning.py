@@ -16,6 +16,7 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import check_choice
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
 
@@ -33,8 +34,7 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
     InvalidInputError
         ``side`` is unknown, or ``initial`` has the wrong shape, is not finite or not convex.
     """
-    if side not in ("source", "target"):
-        raise InvalidInputError(f"side is {side!r}; it must be 'source' or 'target'")
+    check_choice(side, ("source", "target"), "side")
     if forcing is not None and not (callable(forcing) and side == "source"):
         raise InvalidInputError(
             f"forcing is {forcing!r} on the {side}'s side; it must be a function of t, and the "

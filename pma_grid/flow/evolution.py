@@ -12,14 +12,16 @@ from numpy.typing import ArrayLike
 from pma_grid.flow.beginning import begin
 from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import check_ends, check_problem, gather, march
+from pma_grid.flow.marching import check_ends, gather, march
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.parabolic import Forcing
 from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, Scheme
+from pma_grid.problem.arguments import check_problem
 from pma_grid.problem.problem import Problem
+from pma_grid.runtime.checks import check_offers
 from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.transport.transport import Transport
 
@@ -214,9 +216,5 @@ def _check(
             f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
             "for example pma.schedules.constant(0.1)"
         )
-    if isinstance(scheme, type) or not callable(getattr(scheme, "step", None)):
-        raise InvalidInputError(
-            f"scheme is {scheme!r}; it must be an object with a step: for example "
-            "pma.ImplicitEuler()"
-        )
+    check_offers(scheme, "step", "scheme", "for example pma.ImplicitEuler()")
     check_ends(steps, time, tol)

@@ -6,15 +6,13 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme
-from pma_grid.problem.problem import Problem
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_not_negative, check_whole, is_number
 from pma_grid.runtime.errors import (
     ConvergenceError,
     EvolutionInterrupted,
@@ -210,7 +208,7 @@ def _tried(
 def _checked_size(size: float, state: State, schedule: object) -> float:
     """The step size of a schedule, which may be a user's function."""
     longest = LONGEST * max(state.operator.problem.source.grid.lengths) ** 2
-    if not (_is_range(size) and 0 < size <= longest):
+    if not (is_number(size) and 0 < size <= longest):
         raise InvalidInputError(
             f"schedule {schedule!r} returned {size!r} at step {state.index} (t = {state.time:g}); "
             f"step sizes must be positive and at most {longest:.0e}, in length^2: change the "
@@ -219,29 +217,12 @@ def _checked_size(size: float, state: State, schedule: object) -> float:
     return float(size)
 
 
-def check_problem(problem: object) -> None:
-    """Refuse what is no pair of densities."""
-    if not isinstance(problem, Problem):
-        raise InvalidInputError(
-            f"problem is of type {type(problem).__name__}; it must be a Problem: pass "
-            "pma.Problem(source, target)"
-        )
-
-
 def check_ends(steps: object, time: object, tol: object) -> None:
     """Kinds and ranges of the ends of a flow."""
-    if steps is not None and not (_is_range(steps) and _is_whole(steps)):
-        raise InvalidInputError(f"steps is {steps!r}; it must be an integer >= 0: say 100")
+    if isinstance(steps, float) and steps.is_integer():
+        steps = int(steps)  # 1e3 is as good as 1000
+    if steps is not None:
+        check_whole(steps, 0, "steps", "say 100")
     for name, value in (("time", time), ("tol", tol)):
-        if value is not None and not _is_range(value):
-            raise InvalidInputError(f"{name} is {value!r}; it must be a number >= 0: say 0.1")
-
-
-def _is_whole(value: Any) -> bool:
-    """Whether a number is an integer."""
-    return float(value).is_integer()
-
-
-def _is_range(value: Any) -> bool:
-    """Whether it is one finite number >= 0."""
-    return is_number(value) and math.isfinite(value) and value >= 0
+        if value is not None:
+            check_not_negative(value, name, "say 0.1")

@@ -126,7 +126,7 @@ class ParabolicOperator(MirrorOperator):
         """phi and offset of u* on the target's grid, by inverting the interpolated gradient."""
         source, target = self.problem.source.grid, self.problem.target.grid
         potential = Potential(phi, source, target)
-        y = target.coordinates().reshape(target.dim, -1).T
+        y = target.points
         x, values = potential.inverse(y)
         conjugate = (x * y).sum(axis=1) - potential.quadratic(x) - values - offset
         psi = conjugate.reshape(target.shape) - Frame(target, source).quadratic()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -17,8 +15,9 @@ from pma_grid.flow.stepping import Explicit, Scheme
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import is_number, is_whole
 from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.runtime.versions import versions
 
 
 class Recorder:
@@ -139,7 +138,6 @@ class Recorder:
         )
 
     def _statistics(self, state: State) -> dict[str, Any]:
-        names = ("numpy", "scipy", "numba", "pyamg")
         handle = state.handle
         return {
             **{name: count - self._work[name] for name, count in state.operator.work.items()},
@@ -158,8 +156,7 @@ class Recorder:
             "floors": state.operator.floors,
             "seconds": time.perf_counter() - self._began - self.clock.seconds,
             "compile_seconds": self.clock.seconds,
-            "versions": {"python": platform.python_version()}
-            | {name: metadata.version(name) for name in names},
+            "versions": versions("pyamg"),
         }
 
 
@@ -178,8 +175,8 @@ def _value(name: str, function: Observable | None, state: State) -> float:
 
 def _checked_keep(keep: int | Sequence[float]) -> tuple[int, list[float]]:
     """Every so many steps, or a list of times."""
-    if isinstance(keep, int | np.integer) and not isinstance(keep, bool) and keep > 0:
-        return int(keep), []
+    if is_whole(keep, 1):
+        return int(keep), []  # type: ignore[arg-type]
     times: list[Any] = list(keep) if isinstance(keep, Iterable) else [None]
     if not all(is_number(t) and np.isfinite(t) for t in times):
         raise InvalidInputError(

@@ -38,6 +38,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from pma_grid.runtime.checks import check_positive, check_whole
 from pma_grid.runtime.errors import InvalidInputError
 
 Schedule = Callable[[int, float, float], float]
@@ -126,10 +127,7 @@ def geometric(first: float, ratio: float, largest: float = math.inf) -> Schedule
 def horizon(divergence: float, dissipation: float, steps: int) -> Schedule:
     """The constant step sqrt(2 D_0 / (G K)) that is best for K explicit steps with I <= G."""
     d, g = _positive(divergence, "divergence"), _positive(dissipation, "dissipation")
-    if not isinstance(steps, numbers.Integral) or isinstance(steps, bool) or steps < 1:
-        raise InvalidInputError(
-            f"steps is {steps!r}; the horizon must be a whole number, at least one step: say 100"
-        )
+    check_whole(steps, 1, "steps", "the horizon, say 100")
     eta = math.sqrt(2 * d / (g * steps))
     return Formula(f"horizon({_text(d, g, steps)})", lambda k, t, r: eta)
 
@@ -252,13 +250,4 @@ def _text(*values: float) -> str:
 
 def _positive(value: float, name: str, *, finite: bool = True) -> float:
     """A positive number or an error that names it."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    try:
-        number = float(value) if real else math.nan
-    except OverflowError:  # a Python integer beyond doubles
-        number = math.inf
-    if not number > 0 or (finite and math.isinf(number)):
-        raise InvalidInputError(
-            f"{name} is {value!r}; it must be a positive number: step sizes are times, in length^2"
-        )
-    return number
+    return check_positive(value, name, "step sizes are times, in length^2", finite=finite)

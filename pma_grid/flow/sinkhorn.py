@@ -7,30 +7,27 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.flow.beginning import begin_entropic
 from pma_grid.flow.entropic_mirror import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import LAST, LONGEST, check_ends, check_problem, gather, march
+from pma_grid.flow.marching import LAST, LONGEST, check_ends, gather, march
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import constant
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance
+from pma_grid.problem.arguments import check_eps, check_problem
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_choice
 from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.transport.transport import Transport
 
 Initial = Transport | Flow | State | ArrayLike
 Kernel = Literal["plain", "reflect"]
-
-# Exponents are potentials over eps: their rounding is an error of h, which may be so large.
-LARGEST_ERROR = 1e-6
 
 
 @dataclass(frozen=True)
@@ -253,17 +250,11 @@ def _check(
     check_problem(problem)
     check_ends(steps, time, tol)
     assert isinstance(problem, Problem)
-    if kernel not in ("plain", "reflect"):
-        raise InvalidInputError(f"kernel is {kernel!r}; it must be 'plain' or 'reflect'")
-    if not (is_number(eps) and math.isfinite(eps) and eps > 0):
+    check_choice(kernel, ("plain", "reflect"), "kernel")
+    check_eps(problem, eps)
+    longest = LONGEST * max(problem.source.grid.lengths) ** 2
+    if eps > longest:
         raise InvalidInputError(
-            f"eps is {eps!r}; it must be a positive number, in length^2: for example 0.01"
-        )
-    sides = problem.source.grid.lengths, problem.target.grid.lengths
-    square = float(np.max(np.array(sides[0]) * np.array(sides[1])))
-    least, most = np.finfo(float).eps / LARGEST_ERROR * square, LONGEST * square
-    if not least <= eps <= most:
-        raise InvalidInputError(
-            f"eps is {eps!r}; for these boxes it must lie between {least:.1e} and {most:.1e}: "
-            "below, u / eps has no digits left for h; cells squared are a good unit"
+            f"eps is {eps!r}; it is the step size, at most {longest:.0e} here, in length^2: cells "
+            "squared are a good unit"
         )

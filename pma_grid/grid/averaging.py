@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
-import numbers
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
+from pma_grid.grid.axes import along
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
+from pma_grid.runtime.checks import check_whole
+from pma_grid.runtime.errors import InvalidDensityError
 
 
 def function_averages(
@@ -52,13 +53,9 @@ def _quadrature_values(
     quadrature: int,
 ) -> Iterator[tuple[float, Array]]:
     """Weights (sum 1) and values of the function at each Gauss point of all cells at once."""
-    integral = isinstance(quadrature, numbers.Integral) and not isinstance(quadrature, bool)
-    if not integral or quadrature < 1:
-        raise InvalidInputError(
-            f"quadrature is {quadrature!r}; it must be an integer >= 1, the number of points along "
-            "each axis of a cell: 2 is enough for second order"
-        )
-    nodes, weights = np.polynomial.legendre.leggauss(int(quadrature))
+    remedy = "points along each axis of a cell, 2 are enough for second order"
+    points = check_whole(quadrature, 1, "quadrature", remedy)
+    nodes, weights = np.polynomial.legendre.leggauss(points)
     for point in itertools.product(range(len(nodes)), repeat=len(axes)):
         moved = [x + 0.5 * nodes[k] * h for x, h, k in zip(axes, spacing, point, strict=True)]
         mesh = np.meshgrid(*moved, indexing="ij", copy=False)
@@ -93,6 +90,5 @@ def averaged(values: Array, axis: int, n: int) -> Array:
     breaks = np.union1d(np.arange(m + 1) * n, np.arange(n + 1) * m)
     pieces = np.diff(breaks) / m  # in units of a new cell
     starts = np.searchsorted(breaks, np.arange(n) * m)
-    shape = [-1 if k == axis else 1 for k in range(values.ndim)]
-    parts = values.take(breaks[:-1] // n, axis=axis) * pieces.reshape(shape)
+    parts = values.take(breaks[:-1] // n, axis=axis) * along(pieces, axis, values.ndim)
     return np.add.reduceat(parts, starts, axis=axis)

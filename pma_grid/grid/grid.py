@@ -140,6 +140,11 @@ class Grid:
         """
         return np.stack(np.meshgrid(*self.axes, indexing="ij"))
 
+    @property
+    def points(self) -> Array:
+        """Cell centres as points, shape (size, d), in C order of the cells; a new array."""
+        return self.coordinates().reshape(self.dim, -1).T
+
     def contains(self, points: ArrayLike) -> NDArray[np.bool_]:
         """Which points lie in the box, up to rounding.
 

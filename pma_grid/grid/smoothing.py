@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
+from pma_grid.grid.axes import along
 from pma_grid.runtime.arrays import Array
 
 
@@ -16,5 +17,5 @@ def helmholtz(field: Array, spacing: tuple[float, ...], length: float) -> Array:
     symbol = np.ones(())
     for axis, (n, h) in enumerate(zip(field.shape, spacing, strict=True)):
         wave = (2.0 - 2.0 * np.cos(np.pi * np.arange(n) / n)) * (length / h) ** 2
-        symbol = symbol + wave.reshape([-1 if k == axis else 1 for k in range(field.ndim)])
+        symbol = symbol + along(wave, axis, field.ndim)
     return np.asarray(fft.idctn(fft.dctn(field, norm="ortho") / symbol, norm="ortho"))

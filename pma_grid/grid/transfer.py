@@ -14,6 +14,8 @@ from pma_grid.runtime.workers import SERIAL, Workers
 
 # Cells of a piece of a field that is made, used and forgotten while it is in the cache.
 PIECE = 2**14
+# Axes of at most this many cells are halved no further: a solve there costs next to nothing.
+COARSEST_AXIS_CELLS = 8
 
 
 def lagrange(s: Array, points: int) -> Array:
@@ -34,6 +36,11 @@ def _sums(values: Array, axis: int, begin: Array, share: Array) -> Array:
     coarse = np.empty((fine.shape[0], begin.size - 1, fine.shape[2]), values.dtype)
     transfer_kernels.restrict_axis(fine, begin, share.astype(values.dtype), coarse)
     return coarse.reshape(*shape[:axis], begin.size - 1, *shape[axis + 1 :])
+
+
+def halved(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The next coarser shape of a cascade: every axis halved that is longer than the shortest."""
+    return tuple((n + 1) // 2 if n > COARSEST_AXIS_CELLS else n for n in shape)
 
 
 class Transfer:

@@ -22,7 +22,12 @@ from pma_grid.inference.running import run
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import cell_counts, checked_names, default_names
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import (
+    check_choice,
+    check_not_negative,
+    check_positive,
+    is_whole,
+)
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.sampling.base_laws import base_law
 
@@ -125,7 +130,7 @@ def infer(
     f = LogFunction(log_density)
     limits, origin = _checked_place(box, start)
     _check_numbers(tail_bound, gap, side)
-    if isinstance(quadrature, bool) or quadrature not in range(1, 9):
+    if not is_whole(quadrature, 1) or quadrature > 8:
         raise InvalidInputError(
             f"quadrature is {quadrature!r}; it must be a whole number of points from 1 to 8: 2"
         )
@@ -257,12 +262,8 @@ def _checked_place(
 
 def _check_numbers(tail_bound: object, gap: object, side: object) -> None:
     """Ranges of the remaining arguments."""
-    if side not in ("source", "target"):
-        raise InvalidInputError(f"side is {side!r}; it must be 'source' or 'target'")
-    if not (is_number(gap) and 0 < float(gap) < math.inf):  # type: ignore[arg-type]
-        raise InvalidInputError(f"gap is {gap!r}; it must be a number of nats > 0: say 1e-8")
-    if tail_bound is not None and not (is_number(tail_bound) and 0 <= float(tail_bound) < math.inf):  # type: ignore[arg-type]
-        raise InvalidInputError(
-            f"tail_bound is {tail_bound!r}; it must be a share >= 0 of the mass in the box: 0 if "
-            "the density ends there"
-        )
+    check_choice(side, ("source", "target"), "side")
+    check_positive(gap, "gap", "it is in nats, say 1e-8")
+    if tail_bound is not None:
+        remedy = "a share of the mass in the box, 0 if the density ends there"
+        check_not_negative(tail_bound, "tail_bound", remedy)

@@ -22,7 +22,7 @@ from pma_grid.inference.proposal import log_push_forward
 from pma_grid.problem.density import Density
 from pma_grid.runtime import storage
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_count, is_number
+from pma_grid.runtime.checks import check_inside, check_whole
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.sampling.log_density import LogDensity
 from pma_grid.sampling.sampler import SMALLEST, Sampler
@@ -188,10 +188,7 @@ class Posterior:
 
     def interval(self, axis: int, level: float = 0.95) -> tuple[float, float]:
         """The central credible interval of one coordinate."""
-        if not (is_number(level) and 0 < level < 1):
-            raise InvalidInputError(
-                f"level is {level!r}; it must lie between 0 and 1, both excluded: for example 0.95"
-            )
+        check_inside(level, 0, 1, "level", "for example 0.95")
         low, high = self.quantile([0.5 - level / 2, 0.5 + level / 2], axis)
         return float(low), float(high)
 
@@ -220,8 +217,7 @@ class Posterior:
             raise InvalidInputError(
                 "this posterior has no log_density: files do not hold functions; call infer again"
             )
-        if check_count(n) < 2:
-            raise InvalidInputError(f"n is {n!r}; at least 2 draws are needed for an error")
+        check_whole(n, 2, "n", "fewer draws tell no error, pass for example 1000")
         y, x = self.sampler.pairs(n, seed=seed)
         proposal = self.sampler.log_density(x)
         if not isinstance(self.transport, EntropicTransport):

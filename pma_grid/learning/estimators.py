@@ -15,7 +15,7 @@ from pma_grid.learning.logistic import discriminate
 from pma_grid.learning.plug_in import padded, smoothed
 from pma_grid.learning.score import log_score, projected, score_field
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import InvalidInputError
 
 # Learned log-densities are cut so many nats below their maximum.  det D2u is mu / nu(grad u): from
@@ -71,12 +71,8 @@ class _OneStrength:
     strength: float | None = None
 
     def __post_init__(self) -> None:
-        value = self.strength
-        if value is not None and not (is_number(value) and 0 < value < math.inf):
-            raise InvalidInputError(
-                f"strength is {value!r}; it must be a number > 0, or None to be chosen by held-out "
-                "samples"
-            )
+        if self.strength is not None:
+            check_positive(self.strength, "strength", "None lets held-out samples choose it")
 
     def with_strength(self, strength: float) -> Self:
         """The same estimator with a strength."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import fft
 
+from pma_grid.grid.axes import along
 from pma_grid.runtime.arrays import Array
 
 
@@ -29,7 +30,7 @@ def smoothed(masses: Array, bandwidth: float) -> Array:
     factor = np.ones(())
     for axis, n in enumerate(masses.shape):
         decay = np.exp(-0.5 * (bandwidth * np.pi * np.arange(n)) ** 2)
-        factor = factor * decay.reshape([-1 if k == axis else 1 for k in range(masses.ndim)])
+        factor = factor * along(decay, axis, masses.ndim)
     spread = fft.idctn(fft.dctn(masses, norm="ortho") * factor, norm="ortho")
     return np.asarray(np.maximum(spread, 0.0))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators import Estimator
 from pma_grid.problem.samples import Samples
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.checks import check_whole
 from pma_grid.runtime.progress import tally
 from pma_grid.sampling.log_density import LogDensity
 
@@ -103,10 +102,7 @@ def select(
     >>> found.at_edge, 0.01 < found.estimator.strength < 0.1
     (False, True)
     """
-    if isinstance(divisions, bool) or not isinstance(divisions, Integral) or divisions < 1:
-        raise InvalidInputError(
-            f"divisions is {divisions!r}; it must be an integer >= 1: take 1, or 5 for few samples"
-        )
+    check_whole(divisions, 1, "divisions", "take 1, or 5 for few samples")
     parts = [samples.split(held_out, seed)]  # checks both
     parts += [samples.split(held_out, seed + k) for k in range(1, divisions)]
     search = _Search(estimator, parts, rho)

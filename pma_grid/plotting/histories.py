@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, overload
 
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK, given_or_new, open_corner, scientific
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
 
@@ -137,10 +136,8 @@ def _series(flow: Flow, names: str | Sequence[str], ax: Axes | None, floor: floa
             f"names is empty; it must name a series to draw: the flow has {', '.join(flow.series)}"
         )
     curves = {name: flow[name] for name in chosen}
-    if floor is not None and not (is_number(floor) and math.isfinite(floor) and floor > 0):
-        raise InvalidInputError(
-            f"floor is {floor!r}; it must be a positive number in the unit of the series"
-        )
+    if floor is not None:
+        check_positive(floor, "floor", "it is in the unit of the series")
     ax = given_or_new(ax, 5.0, 3.4)
     marker = "" if len(flow) else "o"  # a start alone is no line
     for k, (name, values) in enumerate(curves.items()):

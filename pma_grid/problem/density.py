@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.problem.readers import MAX_PIXELS, read_image
 from pma_grid.problem.validation import checked_floor, checked_total, checked_values
 from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import check_count, check_seed
 from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
 
 
@@ -363,12 +363,10 @@ class Density:
         >>> points.shape, bool((points >= 0.5).all())
         ((100, 1), True)
         """
-        if isinstance(n, bool) or not isinstance(n, numbers.Integral) or n < 0:
-            raise InvalidInputError(f"n is {n!r}; it must be an integer >= 0: pass for example 100")
-        generator = np.random.default_rng(seed)
+        n, generator = check_count(n), check_seed(seed)
         below = np.cumsum(self.values.ravel())
         # side="right" never picks an empty cell, also for a draw of exactly 0.
-        cells = np.searchsorted(below, generator.random(int(n)) * below[-1], side="right")
+        cells = np.searchsorted(below, generator.random(n) * below[-1], side="right")
         index = np.stack(np.unravel_index(np.minimum(cells, below.size - 1), self.shape), axis=1)
         inside = (index + generator.random(index.shape)) * self.grid.spacing
         return np.minimum(self.grid.lower + inside, self.grid.upper)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
@@ -28,7 +29,7 @@ class Frame:
         for i, x in enumerate(self.source.axes):
             part = 0.5 * self.stretch[i] * (x - self.source.lower[i]) ** 2
             part = part + self.target.lower[i] * x
-            total += part.reshape([-1 if k == i else 1 for k in range(self.source.dim)])
+            total += along(part, i, self.source.dim)
         return total
 
 

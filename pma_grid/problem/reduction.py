@@ -17,6 +17,7 @@ from functools import cached_property
 
 import numpy as np
 
+from pma_grid.grid.axes import along
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
@@ -157,7 +158,7 @@ class Return:
                 part = 0.5 * stretch[i] * x * x + other[i] * x + 0.5 * mine[i] * other[i]
             else:
                 part = 0.5 * axis * axis
-            total += part.reshape([-1 if j == i else 1 for j in range(total.ndim)])
+            total += along(part, i, total.ndim)
         return total
 
     def potential(self, reduced: Array, side: str = "source") -> Array:

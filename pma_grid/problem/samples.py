@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from pma_grid.grid.grid import MAX_DIM, Grid
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_seed, is_number
+from pma_grid.runtime.checks import check_inside, check_seed
 from pma_grid.runtime.errors import InvalidInputError
 
 # Fewer points, or fewer different ones, say nothing about a density.
@@ -113,11 +113,7 @@ class Samples:
 
     def split(self, held_out: float, seed: int) -> tuple[Samples, Samples]:
         """Two parts at random, the second with a share ``held_out`` of the points; same grid."""
-        if not (is_number(held_out) and 0 < held_out < 1):
-            raise InvalidInputError(
-                f"held_out is {held_out!r}; it is a share of the samples and must lie between 0 "
-                "and 1, both excluded: 0.2 for a fifth"
-            )
+        check_inside(held_out, 0, 1, "held_out", "a share of the samples, 0.2 for a fifth")
         order = check_seed(seed).permutation(self.n)
         count = min(max(1, round(held_out * self.n)), self.n - 1)
         return self._part(order[count:]), self._part(order[:count])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.grid.grid import MAX_DIM
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
+from pma_grid.runtime.checks import check_inside
+from pma_grid.runtime.errors import InvalidDensityError
 
 
 def checked_values(values: ArrayLike, name: str) -> Array:
@@ -88,13 +88,5 @@ def checked_floor(floor: float | None) -> float | None:
     """A floor in (0, 1), or None."""
     if floor is None:
         return None
-    if isinstance(floor, bool | np.bool_) or not isinstance(floor, numbers.Real):
-        valid = False
-    else:
-        valid = 0 < float(floor) < 1
-    if not valid:
-        raise InvalidInputError(
-            f"floor is {floor!r}; it is relative to the mean density and must lie between 0 and 1, "
-            "both excluded: pass for example floor=1e-3, or None to leave positive values alone"
-        )
-    return float(floor)
+    remedy = "relative to the mean density, for example 1e-3; None leaves positive values alone"
+    return check_inside(floor, 0, 1, "floor", remedy)

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from numbers import Integral
 from typing import TypeVar
 
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.checks import check_threads
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -53,16 +52,6 @@ class Workers:
         """0..count in nearly equal ranges, one a thread; a single one for few cells."""
         parts = min(self.threads, count) if cells >= WORTHWHILE else 1
         return [(k * count // parts, (k + 1) * count // parts) for k in range(max(1, parts))]
-
-
-def check_threads(threads: int) -> int:
-    """A number of threads, at least 1."""
-    if isinstance(threads, bool) or not isinstance(threads, Integral) or threads < 1:
-        raise InvalidInputError(
-            f"threads is {threads!r}; it must be a whole number of at least 1: "
-            "pass at most the number of cores"
-        )
-    return int(threads)
 
 
 # The caller's thread alone; it owns no pool, so that anything may hold it.

@@ -82,7 +82,7 @@ class LogDensity:
         """log of the integral of the exponential, the maximum taken out."""
         nodes, weights = np.polynomial.legendre.leggauss(NODES)
         spacing = np.array(self.grid.spacing)
-        centres = self.grid.coordinates().reshape(self.grid.dim, -1).T
+        centres = self.grid.points
         values = [
             (np.prod(weights[list(k)] / 2), self._inside(centres + 0.5 * nodes[list(k)] * spacing))
             for k in itertools.product(range(NODES), repeat=self.grid.dim)

@@ -14,7 +14,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_seed, is_number
+from pma_grid.runtime.checks import check_inside, check_positive, check_seed
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.stationary.solving import solve
 
@@ -88,10 +88,7 @@ def mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float | None = None) -> float:
         both = np.concatenate([_spread(x, MEDIAN_OF // 2), _spread(y, MEDIAN_OF // 2)])
         distances = cdist(both, both)
         bandwidth = float(np.median(distances[np.triu_indices(len(both), 1)]))
-    if not (is_number(bandwidth) and math.isfinite(bandwidth) and bandwidth > 0):
-        raise InvalidInputError(
-            f"bandwidth is {bandwidth!r}; it must be a length > 0, or None for the median distance"
-        )
+    check_positive(bandwidth, "bandwidth", "a length, or None for the median distance")
     scale = -0.5 / bandwidth**2
 
     def kernel(squares: Array) -> Array:
@@ -143,10 +140,7 @@ def energy_threshold(
     Székely & Rizzo (2013), section 5, as for `energy_distance`.
     """
     x, y = _two(x, y)
-    if not (is_number(level) and 0 < level < 1):
-        raise InvalidInputError(
-            f"level is {level!r}; it must lie between 0 and 1: for example 1e-3"
-        )
+    check_inside(level, 0, 1, "level", "for example 1e-3")
     count = math.ceil(1 / level - 1e-9) - 1 if permutations is None else permutations
     rank = math.floor(level * (count + 1) + 1e-9)
     if rank < 1:

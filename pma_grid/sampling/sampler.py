@@ -210,7 +210,7 @@ class Sampler:
         )
         rest = Grid(tuple(map(int, shape)), lower, upper)
         points = np.empty((rest.size, grid.dim))
-        points[:, axes] = rest.coordinates().reshape(rest.dim, -1).T
+        points[:, axes] = rest.points
         for axis, value in given.items():
             points[:, axis] = value
         logs = self._log_density(grid.check_points(points, "given")).reshape(rest.shape)

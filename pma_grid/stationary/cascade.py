@@ -15,7 +15,7 @@ from pma_grid.equation.ghosts import prolongations
 from pma_grid.equation.monge_ampere import MongeAmpere
 from pma_grid.equation.rearrangement import rearranged
 from pma_grid.grid.grid import Grid
-from pma_grid.grid.transfer import Transfer
+from pma_grid.grid.transfer import Transfer, halved
 from pma_grid.problem.floors import Floors
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
@@ -252,5 +252,4 @@ class Cascade:
 
 def _coarsened(values: Array) -> Array:
     """Averages on a grid with every axis halved that still has more than the coarsest size."""
-    shape = tuple((n + 1) // 2 if n > COARSEST_AXIS else n for n in values.shape)
-    return Transfer(values.shape, shape).average(values)
+    return Transfer(values.shape, halved(values.shape)).average(values)

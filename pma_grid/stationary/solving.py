@@ -6,13 +6,10 @@ helps, starts the next finer one, superbases included.
 
 from __future__ import annotations
 
-import platform
 import time
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
-from importlib import metadata
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -21,13 +18,15 @@ from threadpoolctl import threadpool_limits
 from pma_grid.grid.grid import Grid
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
+from pma_grid.problem.arguments import check_problem
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_offers, check_positive, check_whole
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.runtime.progress import reporter
+from pma_grid.runtime.versions import versions
 from pma_grid.runtime.workers import Workers
 from pma_grid.stationary.candidates import PATIENCE, Candidate, globalise
 from pma_grid.stationary.cascade import Cascade, Scheme, Solved
@@ -168,29 +167,12 @@ def solve(
 
 def _check(problem: Any, tol: Any, max_iterations: Any, linear_solver: Any, callback: Any) -> None:
     """Kinds and ranges of the arguments."""
-    if not isinstance(problem, Problem):
-        raise InvalidInputError(
-            f"problem is of type {type(problem).__name__}; it must be a Problem: pass "
-            "pma.Problem(source, target)"
-        )
-    if tol is not None and not (is_number(tol) and np.isfinite(tol) and tol > 0):
-        raise InvalidInputError(
-            f"tol is {tol!r}; it must be a positive number, the rms residual asked for: "
-            "pass for example tol=1e-6, or None for the default"
-        )
-    whole = isinstance(max_iterations, Integral) and not isinstance(max_iterations, bool)
-    if not whole or max_iterations < 1:
-        raise InvalidInputError(
-            f"max_iterations is {max_iterations!r}; it must be at least 1, a whole number: leave "
-            "it at its default"
-        )
-    if isinstance(linear_solver, type) or not (
-        linear_solver is None or hasattr(linear_solver, "setup")
-    ):
-        raise InvalidInputError(
-            f"linear_solver is {linear_solver!r}; it must be an object with a method setup: pass "
-            "for example pma.AMG()"
-        )
+    check_problem(problem)
+    if tol is not None:
+        check_positive(tol, "tol", "the rms residual, for example 1e-6, or None for the default")
+    check_whole(max_iterations, 1, "max_iterations", "leave it at its default")
+    if linear_solver is not None:
+        check_offers(linear_solver, "setup", "linear_solver", "pass for example pma.AMG()")
     if not (callback is None or callable(callback)):
         raise InvalidInputError(
             f"callback is {callback!r}; it must be a function of a Record, or None"
@@ -255,8 +237,7 @@ def _statistics(
         "candidates": [candidate.record() for candidate in candidates],
         "seconds": seconds - compiling,
         "compile_seconds": compiling,
-        "versions": {"python": platform.python_version()}
-        | {name: metadata.version(name) for name in ("numpy", "scipy", "numba", "pyamg")},
+        "versions": versions("pyamg"),
     }
     if best.entropic is not None:
         return best.entropic.stats | stats | {"newton": newton}

@@ -52,7 +52,7 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
         there, whole = np.moveaxis(centroids, -1, 0), parts == 1.0
         met = target.values > 0  # elsewhere there is nothing to be found, and no mass
     y = there[:, met].T
-    centres = source.grid.coordinates().reshape(source.dim, -1).T
+    centres = source.grid.points
     shift = potential.phi + _shift(potential, centres).reshape(source.shape)
     x, phi = potential.inverse(y)
     lowest = 0.5 * ((x - y) ** 2).sum(axis=1) + phi + _shift(potential, x)

@@ -47,7 +47,7 @@ def mccann(
         grid = between_boxes
     box = Grid(grid.shape, between_boxes.lower, between_boxes.upper)
     moving = potential.between(t, box)
-    z = grid.coordinates().reshape(grid.dim, -1).T
+    z = grid.points
     inside = moving.target.contains(z)
     x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))
     if potential.domain is not None:

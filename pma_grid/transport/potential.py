@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pma_grid.equation.ghosts import lattice_between
+from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.legendre import legendre
 from pma_grid.kernels.grid.points import gradient_at, invert
@@ -81,8 +82,7 @@ class Potential:
             n = self.source.shape[axis]
             difference = np.take(values, range(2, n + 2), axis) - np.take(values, range(n), axis)
             affine = self.target.lower[axis] + self.stretch[axis] * (x - self.source.lower[axis])
-            shape = [-1 if k == axis else 1 for k in range(self.source.dim)]
-            out[axis] = affine.reshape(shape) + difference / (2 * h)
+            out[axis] = along(affine, axis, self.source.dim) + difference / (2 * h)
         if self.domain is not None:
             image = self.domain.nearest(out.reshape(self.source.dim, -1).T)
             out = np.ascontiguousarray(image.T).reshape(out.shape)

@@ -236,7 +236,7 @@ def test_over_relaxed_steps() -> None:
 
 @pytest.mark.parametrize("eps", [0.0, -1.0, math.nan, math.inf, "small"])
 def test_eps_must_be_positive(eps: Any) -> None:
-    with pytest.raises(InvalidInputError, match="eps is .*; it must be a positive finite number"):
+    with pytest.raises(InvalidInputError, match="eps is .*; it must be a finite number > 0"):
         LINE.entropic(eps)
 
 

@@ -64,7 +64,7 @@ def _marginal_error(sk: pma.EntropicTransport) -> float:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"eps": 0}, "eps is 0; it must be a positive number"),
+        ({"eps": 0}, "eps is 0; it must be a finite number > 0"),
         ({"eps": -1.0}, "eps is -1.0"),
         ({"eps": float("nan")}, "eps is nan"),
         ({"eps": float("inf")}, "eps is inf"),
@@ -74,7 +74,7 @@ def _marginal_error(sk: pma.EntropicTransport) -> float:
         ({"eps": 1j}, "eps is 1j"),
         ({"eps": 10**400}, "eps is 1000"),
         ({"eps": 1e-13}, "the cost over eps would have no digits left"),
-        ({"tol": 0.0}, "tol is 0.0; it must be a positive number"),
+        ({"tol": 0.0}, "tol is 0.0; it must be a finite number > 0"),
         ({"tol": -1e-3}, "tol is -0.001"),
         ({"tol": float("nan")}, "tol is nan"),
         ({"tol": float("inf")}, "tol is inf"),
@@ -82,7 +82,7 @@ def _marginal_error(sk: pma.EntropicTransport) -> float:
         ({"max_iterations": 0}, "max_iterations is 0; it must be an integer >= 1"),
         ({"max_iterations": 2.0}, "max_iterations is 2.0"),
         ({"max_iterations": True}, "max_iterations is True"),
-        ({"relaxation": 0.0}, "relaxation is 0.0; it must lie in \\(0, 2\\)"),
+        ({"relaxation": 0.0}, "relaxation is 0.0; it must lie between 0 and 2"),
         ({"relaxation": 2.0}, "relaxation is 2.0"),
         ({"relaxation": float("nan")}, "relaxation is nan"),
         ({"relaxation": "auto"}, "relaxation is 'auto'"),

@@ -134,8 +134,8 @@ def test_the_default_scales_with_the_box() -> None:
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "rising eps": ({"eps": (0.01, 0.02)}, "must fall"),
-    "no eps": ({"eps": ()}, "positive numbers"),
-    "nan": ({"eps": (math.nan,)}, "positive numbers"),
+    "no eps": ({"eps": ()}, "eps is empty"),
+    "nan": ({"eps": (math.nan,)}, "eps is nan"),
     "falling times": ({"times": (0.08, 0.04)}, "must rise"),
     "no multiple": ({"eps": (0.03,), "times": (0.04,)}, "multiples of every eps"),
     "before the first sweep": ({"eps": (0.1,), "times": (0.04,)}, "multiples of every eps"),

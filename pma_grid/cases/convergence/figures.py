@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import InvalidInputError
 
 # Slopes are fitted over so many halvings of eps, the last ones.
@@ -49,10 +49,10 @@ def _ordered(
     values: Sequence[float], name: str, verb: str, right: Callable[[float, float], bool]
 ) -> tuple[float, ...]:
     given = tuple(values)
-    if not given or not all(is_number(v) and math.isfinite(v) and v > 0 for v in given):
-        raise InvalidInputError(
-            f"{name} is {given!r}; it must be positive numbers, in length^2: for example (0.01,)"
-        )
+    if not given:
+        raise InvalidInputError(f"{name} is empty; it needs a number: for example (0.01,)")
+    for value in given:
+        check_positive(value, name, "its numbers are in length^2, for example (0.01,)")
     if not all(itertools.starmap(right, itertools.pairwise(given))):
         raise InvalidInputError(f"{name} is {given!r}; the numbers must {verb}: sort them")
     return tuple(float(v) for v in given)

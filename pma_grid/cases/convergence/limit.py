@@ -22,6 +22,7 @@ from pma_grid.cases.convergence.figures import (
 from pma_grid.cases.convergence.references import Reference, reference
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.flow.sinkhorn import iterate_sinkhorn
+from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Return
@@ -253,7 +254,7 @@ def face_distance(grid: Grid) -> Array:
     for i, (axis, n) in enumerate(zip(grid.axes, grid.shape, strict=True)):
         if n > 1:
             near = np.minimum(axis - grid.lower[i], grid.upper[i] - axis)
-            total = np.minimum(total, near.reshape([-1 if k == i else 1 for k in range(grid.dim)]))
+            total = np.minimum(total, along(near, i, grid.dim))
     return total
 
 

@@ -25,7 +25,7 @@ from pma_grid.cases.oracles.quadratic import Quadratic
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import constant
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
 
 if TYPE_CHECKING:
@@ -80,11 +80,7 @@ class GaussianSinkhorn:
     eps: float
 
     def __post_init__(self) -> None:
-        if not (is_number(self.eps) and math.isfinite(self.eps) and self.eps > 0):
-            raise InvalidInputError(
-                f"eps is {self.eps!r}; it must be a positive finite number, in length^2: for "
-                "example 0.01"
-            )
+        check_positive(self.eps, "eps", "it is in length^2, for example 0.01")
 
     def conjugate(self, potential: Quadratic) -> Quadratic:
         """v(y) = eps log int e^{(<x,y> - u(x))/eps} dmu(x), about the mean of the target."""

@@ -13,7 +13,7 @@ import numpy as np
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_choice, check_positive, check_whole, is_number
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, LostConvexityError, Status
 
 U = TypeVar("U")
@@ -169,18 +169,16 @@ def mirror_states(
     ConvergenceError
         A step was refused 30 times.
     """
-    if scheme not in NAMES:
-        raise InvalidInputError(f"scheme is {scheme!r}; it must be 'explicit' or 'implicit'")
+    check_choice(scheme, NAMES, "scheme")
     if not callable(schedule) and not isinstance(schedule, StateSchedule):
         raise InvalidInputError(
             f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
             "for example pma.schedules.constant(0.1)"
         )
-    if isinstance(steps, bool) or not is_number(steps) or int(steps) != steps or steps < 0:
-        raise InvalidInputError(f"steps is {steps!r}; it must be an integer >= 0: for example 100")
+    steps = check_whole(steps, 0, "steps", "for example 100")
     state = MirrorState(0, 0.0, start, oracle, MirrorStep(0.0, start))
     yield state
-    for _ in range(int(steps)):
+    for _ in range(steps):
         state = _advance(state, schedule, scheme)
         yield state
 
@@ -268,11 +266,7 @@ def _checked_size(size: float, index: int, schedule: object) -> float:
 
 def checked_step(step_size: float) -> float:
     """The step size of a single step."""
-    if not (is_number(step_size) and math.isfinite(step_size) and step_size > 0):
-        raise InvalidInputError(
-            f"step_size is {step_size!r}; it must be a positive finite number, in length^2"
-        )
-    return float(step_size)
+    return check_positive(step_size, "step_size", "it is in length^2, for example 0.1")
 
 
 def excess(x: Array) -> Array:

@@ -11,6 +11,7 @@ from pma_grid.entropic.dense.relaxation import Potentials
 from pma_grid.entropic.dense.stages import Settings
 from pma_grid.entropic.dense.symmetric import self_potential
 from pma_grid.entropic.transport import EntropicTransport, Projections
+from pma_grid.grid.axes import along
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Return
 from pma_grid.runtime.arrays import Array
@@ -99,9 +100,8 @@ class DenseOutcome:
         total = kernel.to_source(logs)
         means = []
         for i, (y, length) in enumerate(zip(self.reduced.y, self.reduced.lengths, strict=True)):
-            shape = [-1 if k == i else 1 for k in range(self.reduced.dim)]
             # from the lower face: weights are positive
-            weighted = logs + np.log(y + 0.5 * length).reshape(shape)
+            weighted = logs + along(np.log(y + 0.5 * length), i, self.reduced.dim)
             means.append(np.exp(kernel.to_source(weighted) - total) - 0.5 * length)
         return np.stack(means)
 
@@ -111,8 +111,7 @@ class DenseOutcome:
         for i, (x, y) in enumerate(zip(self.reduced.x, self.reduced.y, strict=True)):
             others = tuple(k for k in range(self.reduced.dim) if k != i)
             lines = self.reduced.a.sum(axis=others), self.columns.sum(axis=others)
-            shape = [-1 if k == i else 1 for k in range(self.reduced.dim)]
-            product = float((self.reduced.a * x.reshape(shape) * means[i]).sum())
+            product = float((self.reduced.a * along(x, i, self.reduced.dim) * means[i]).sum())
             total += 0.5 * float(lines[0] @ x**2 + lines[1] @ y**2) - product
         return float(self.back.squared_distance(total, self.columns))
 

@@ -19,11 +19,10 @@ import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials, sweeps
+from pma_grid.grid.transfer import halved
 from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.arrays import Array
 
-# Axes of at most this many cells are not coarsened further.
-COARSEST_AXIS = 8
 # On the coarsest grid eps starts at this share of the squared diagonal and falls by this factor.
 FIRST_EPS, FALL = 0.25, 0.25
 # Coarse grids only start finer ones; their errors against the tolerance of the finest.
@@ -143,13 +142,11 @@ def _levels(reduced: Reduced) -> list[Reduced]:
     """Grids from coarse to fine, every axis halved down to the coarsest size."""
     levels = [reduced]
     while True:
-        shapes = tuple(
-            tuple((n + 1) // 2 if n > COARSEST_AXIS else n for n in m.shape)
-            for m in (levels[0].a, levels[0].b)
-        )
-        if shapes == (levels[0].a.shape, levels[0].b.shape):
+        finer = levels[0].a.shape, levels[0].b.shape
+        shapes = halved(finer[0]), halved(finer[1])
+        if shapes == finer:
             return levels
-        levels.insert(0, levels[0].coarsened((shapes[0], shapes[1])))
+        levels.insert(0, levels[0].coarsened(shapes))
 
 
 def _handed_on(before: Stage, stage: Stage, at: Potentials, settings: Settings) -> Potentials:

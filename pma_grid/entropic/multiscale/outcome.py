@@ -121,10 +121,7 @@ def _values(
 ) -> dict[str, Any]:
     """Values of the entropic problem, and how well the marginals are met."""
     source, target = plan.level.source, plan.level.target
-    points = [
-        np.ascontiguousarray(d.grid.coordinates().reshape(d.dim, -1).T)
-        for d in (problem.source, problem.target)
-    ]
+    points = [np.ascontiguousarray(d.grid.points) for d in (problem.source, problem.target)]
     cost = sparse.squared_cost(matrix.indptr, matrix.indices, matrix.data, *points)
     reduced_cost = 0.5 * sparse.squared_cost(
         plan.pairs.pointers, plan.pairs.indices, plan.values(), source.position, target.position

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -16,7 +15,7 @@ from pma_grid.entropic.transport import EntropicTransport, Projections
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Return
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_positive, check_whole
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 
 # Entries of a dense matrix over pairs of cells; methods keep about four of them, 8 bytes each.
@@ -66,12 +65,8 @@ class Request:
 
     def __post_init__(self) -> None:
         for name in ("eps", "tol"):
-            value = getattr(self, name)
-            if not (is_number(value) and math.isfinite(value) and value > 0):
-                raise InvalidInputError(f"{name} is {value!r}; it must be a positive finite number")
-        count = self.max_iterations
-        if isinstance(count, bool) or not is_number(count) or int(count) != count or count < 1:
-            raise InvalidInputError(f"max_iterations is {count!r}; it must be an integer >= 1")
+            check_positive(getattr(self, name), name, "for example 1e-3")
+        check_whole(self.max_iterations, 1, "max_iterations", "for example 10000")
 
 
 def imported(peer: str, module: str, package: str) -> Any:

@@ -13,7 +13,7 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance, linearised
 from pma_grid.grid.smoothing import helmholtz
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
+from pma_grid.runtime.checks import check_not_negative
 from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
 
 # Share of a limit that capped steps keep.
@@ -62,10 +62,7 @@ class Explicit:
                 f"cap is {self.cap!r}; it must be None, 'convexity' or 'stability': "
                 "for example Explicit(cap='stability')"
             )
-        if not (is_number(self.smoothing) and 0 <= self.smoothing < math.inf):
-            raise InvalidInputError(
-                f"smoothing is {self.smoothing!r}; it must be a length >= 0: 0 for the plain step"
-            )
+        check_not_negative(self.smoothing, "smoothing", "a length, 0 for the plain step")
 
     def _direction(self, state: State) -> Array:
         """P h."""

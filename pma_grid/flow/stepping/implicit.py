@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,8 +12,7 @@ from pma_grid.flow.stepping.scheme import advance, parabolic
 from pma_grid.flow.stepping.stage import StageSolver, default_linear_solver
 from pma_grid.linsolve import LinearSolver
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.checks import check_not_negative, check_offers, check_whole
 
 GAMMA = 2.0 - math.sqrt(2.0)
 # Largest ratio of successive residuals that the extrapolated start believes in.
@@ -32,22 +30,9 @@ class _Implicit:
 
     def __post_init__(self) -> None:
         for name in ("rtol", "atol"):
-            value = getattr(self, name)
-            if not (is_number(value) and math.isfinite(value) and value >= 0):
-                raise InvalidInputError(
-                    f"{name} is {value!r}; it must be a number >= 0: for example 1e-4"
-                )
-        count = self.max_iterations
-        if not isinstance(count, numbers.Integral) or isinstance(count, bool) or count < 1:
-            raise InvalidInputError(
-                f"max_iterations is {count!r}; it must be an integer >= 1: leave it at 20"
-            )
-        solver = self.linear_solver
-        if isinstance(solver, type) or not callable(getattr(solver, "setup", None)):
-            raise InvalidInputError(
-                f"linear_solver is {solver!r}; it must be an object with a setup: for example "
-                "pma.AMG()"
-            )
+            check_not_negative(getattr(self, name), name, "for example 1e-4")
+        check_whole(self.max_iterations, 1, "max_iterations", "leave it at 20")
+        check_offers(self.linear_solver, "setup", "linear_solver", "for example pma.AMG()")
 
     @property
     def _stages(self) -> StageSolver:

@@ -10,6 +10,7 @@ import pytest
 
 import pma_grid as pma
 from pma_grid.problem.tables import read_table
+from pma_grid.runtime import storage
 
 ROOT = Path(__file__).resolve().parents[1]
 LOG_DENSITIES = '''
@@ -263,7 +264,7 @@ def test_without_a_seed_a_new_one_is_recorded(
     words = ["sample", "m.npz", "-n", "20", "--json"]
     out = [cli.json(path, *words, "-o", f"s{k}.npz") for k in (0, 1)]
     assert out[0]["seed"] != out[1]["seed"]
-    _, meta = pma.storage.load(path / "s0.npz")
+    _, meta = storage.load(path / "s0.npz")
     assert meta["seed"] == out[0]["seed"]
     cli.json(path, *words, "-o", "again.npz", "--seed", str(out[0]["seed"]))
     again = read_table(path / "again.npz")[0]

@@ -81,7 +81,7 @@ def dissipation(findings: Findings, quick: bool) -> None:
         for n in sizes:
             problem = bumps(dim, n)
             flow = evolve(
-                problem, schedule=constant(0.08 / n), time=2 * WARM_TIME, scheme=TRBDF2(**SHARP),  # type: ignore[arg-type]
+                problem, schedule=constant(0.08 / n), time=2 * WARM_TIME, scheme=TRBDF2(**SHARP),
                 record=("kl", "dissipation"), initial=_warm(problem),
             )  # fmt: skip
             worst.append(float(np.abs(theory.dissipation_residual(flow)).max()))

@@ -117,7 +117,7 @@ def second_order_steps(findings: Findings, quick: bool) -> None:
     for dim, n in sizes.items():
         flow = evolve(
             bumps(dim, n), schedule=adaptive(1e-2 if quick else 1e-3), time=0.3,
-            scheme=TRBDF2(**SHARP), record=(*CHEAP, "bregman"),  # type: ignore[arg-type]
+            scheme=TRBDF2(**SHARP), record=(*CHEAP, "bregman"),
         )  # fmt: skip
         findings.below(
             f"{dim}-D, adaptive TR-BDF2: rise of KL, TV, chi2, max h, fall of min h", 1e-8,

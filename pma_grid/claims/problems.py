@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pma_grid.cases import manufactured
@@ -16,12 +18,12 @@ from pma_grid.stationary.solving import solve
 from pma_grid.transport.transport import Transport
 
 # Steps solved far below everything that the claims compare.
-SHARP = {"rtol": 1e-9, "atol": 1e-13}
+SHARP: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-13}
 
 
 def sharp(linear_solver: LinearSolver | None = None) -> ImplicitEuler:
     """Implicit Euler solved to rounding."""
-    return ImplicitEuler(linear_solver or default_linear_solver(), **SHARP)  # type: ignore[arg-type]
+    return ImplicitEuler(linear_solver or default_linear_solver(), **SHARP)
 
 
 def settled(problem: Problem, tol: float) -> Transport:

@@ -63,9 +63,9 @@ def order_in_time(findings: Findings, quick: bool) -> None:
     counts = (8, 16, 32)
     for case, n in cases:
         curves = []
-        fine = _last(case, n, TRBDF2(**SHARP), 128 if quick else 512)  # type: ignore[arg-type]
+        fine = _last(case, n, TRBDF2(**SHARP), 128 if quick else 512)
         for scheme, expected, slack in (
-            (sharp(), 1.0, 0.15), (TRBDF2(**SHARP), 2.0, 0.2),  # type: ignore[arg-type]
+            (sharp(), 1.0, 0.15), (TRBDF2(**SHARP), 2.0, 0.2),
         ):  # fmt: skip
             steps = [case.time / count for count in counts]
             errors = [
@@ -163,7 +163,7 @@ def agreement(findings: Findings, quick: bool) -> None:
         "implicit Euler, eta = 0.1": (constant(0.1), sharp()),
         "residual-balanced steps": (residual_balanced(0.01, 1e4), sharp()),
         "Polyak steps": (polyak(), sharp()),
-        "adaptive TR-BDF2": (adaptive(1e-3), TRBDF2(**SHARP)),  # type: ignore[arg-type]
+        "adaptive TR-BDF2": (adaptive(1e-3), TRBDF2(**SHARP)),
     }
     sizes = {1: 64, 2: 32} if quick else {1: 64, 2: 64, 3: 16}
     curves = []

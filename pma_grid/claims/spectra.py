@@ -35,7 +35,7 @@ def spectral_gap(findings: Findings, quick: bool) -> None:
         gap = float(theory.spectrum(settled(problem, 1e-10))[0])
         schemes: list[tuple[Scheme, float]] = [(sharp(), 0.05 / gap)]
         if not quick:
-            schemes += [(sharp(), 0.5 / gap), (TRBDF2(**SHARP), 0.2 / gap)]  # type: ignore[arg-type]
+            schemes += [(sharp(), 0.5 / gap), (TRBDF2(**SHARP), 0.2 / gap)]
         for scheme, eta in schemes:
             pace = theory.decay_rate(scheme.name, gap, eta)
             flow = evolve(

@@ -57,7 +57,7 @@ def plot(result: str, output: str, kind: str | None) -> int:
     if isinstance(found, Flow):
         _draw_flow(found, chosen, drawn)
     elif chosen == "page":
-        _draw_page(found, drawn)  # type: ignore[arg-type]
+        _draw_page(found, drawn)
     else:
         ot = found if isinstance(found, Transport) else found.transport
         _draw_transport(ot, chosen, drawn)

@@ -15,7 +15,7 @@ from pma_grid.flow.flow import Flow
 from pma_grid.flow.marching import check_ends, gather, march
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.parabolic import Forcing
-from pma_grid.flow.recording import Recorder
+from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, Scheme
@@ -95,7 +95,7 @@ def evolve(
     tol: float | None = None,
     initial: Initial | None = None,
     record: Sequence[str | Observable] = CHEAP,
-    keep: int | Sequence[float] = (),
+    keep: Keep = (),
     side: Side = "source",
     forcing: Forcing | None = None,
     progress: bool = False,

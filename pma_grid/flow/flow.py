@@ -53,16 +53,17 @@ class Flow:
     snapshots : tuple of Snapshot
     """
 
+    # `| Any`: None in closed forms only, which no user should have to rule out
     scheme: str
     times: Array
     step_sizes: Array
     series: Mapping[str, Array]
     status: Status = Status.COMPLETED
-    problem: Problem | None = None
+    problem: Problem | Any = None
     stats: dict[str, Any] = field(default_factory=dict)
-    potential: Array | None = None
-    average_density: Array | None = None
-    average_potential: Array | None = None
+    potential: Array | Any = None
+    average_density: Array | Any = None
+    average_potential: Array | Any = None
     snapshots: tuple[Snapshot, ...] = ()
 
     def __getitem__(self, name: str) -> Array:

@@ -19,6 +19,9 @@ from pma_grid.runtime.checks import is_number, is_whole
 from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.runtime.versions import versions
 
+# Snapshots: every so many steps, or at given times.
+Keep = int | np.integer[Any] | Sequence[float] | Array
+
 
 class Recorder:
     """Takes states one by one; `flow` gives what was recorded up to now.
@@ -34,7 +37,7 @@ class Recorder:
         schedule: str,
         side: str,
         record: Mapping[str, Observable | None],
-        keep: int | Sequence[float],
+        keep: Keep,
         *,
         stationary: Callable[[State], Array],
         facts: Mapping[str, Any] | None = None,
@@ -173,7 +176,7 @@ def _value(name: str, function: Observable | None, state: State) -> float:
         ) from None
 
 
-def _checked_keep(keep: int | Sequence[float]) -> tuple[int, list[float]]:
+def _checked_keep(keep: Keep) -> tuple[int, list[float]]:
     """Every so many steps, or a list of times."""
     if is_whole(keep, 1):
         return int(keep), []  # type: ignore[arg-type]

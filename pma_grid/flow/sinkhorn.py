@@ -14,7 +14,7 @@ from pma_grid.flow.entropic_mirror import EntropicOperator
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.marching import LAST, LONGEST, check_ends, gather, march
 from pma_grid.flow.observables import CHEAP, Observable, resolve
-from pma_grid.flow.recording import Recorder
+from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import constant
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance
@@ -134,7 +134,7 @@ def sinkhorn_flow(
     initial: Initial | None = None,
     kernel: Kernel = "plain",
     record: Sequence[str | Observable] = CHEAP,
-    keep: int | Sequence[float] = (),
+    keep: Keep = (),
     progress: bool = False,
 ) -> Flow:
     """Sinkhorn's iterates u_k as a flow, one sweep a step of eps, with what was recorded along it.

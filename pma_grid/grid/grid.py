@@ -68,8 +68,8 @@ class Grid:
     def __init__(
         self,
         shape: SupportsIndex | Sequence[SupportsIndex],
-        lower: float | Sequence[float] | None = None,
-        upper: float | Sequence[float] | None = None,
+        lower: ArrayLike | None = None,
+        upper: ArrayLike | None = None,
     ) -> None:
         cells = _checked_shape(shape)
         low = _checked_corner(0.0 if lower is None else lower, "lower", len(cells))
@@ -198,7 +198,8 @@ class Grid:
                 "are outside); every point must lie in the box: drop or move them, or take a "
                 "larger box"
             )
-        return np.clip(array, self.lower, self.upper)
+        inside: Array = np.clip(array, self.lower, self.upper)
+        return inside
 
     def cell_index(self, points: ArrayLike) -> NDArray[np.int64]:
         """Index of the cell that holds each point.
@@ -328,7 +329,7 @@ def _checked_count(n: Any, axis: int) -> int:
     return count
 
 
-def _checked_corner(corner: float | Sequence[float], name: str, dim: int) -> tuple[float, ...]:
+def _checked_corner(corner: ArrayLike, name: str, dim: int) -> tuple[float, ...]:
     """One corner of the box as floats."""
     try:
         array = np.asarray(corner, dtype=np.float64)

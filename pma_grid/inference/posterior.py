@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -169,7 +168,7 @@ class Posterior:
         shape, lower, upper = (tuple(side[a] for a in axes) for side in sides)
         return Density(values, Grid(tuple(map(int, shape)), lower, upper))
 
-    def quantile(self, p: float | Sequence[float], axis: int) -> Array:
+    def quantile(self, p: ArrayLike, axis: int) -> Array:
         """Quantiles of one coordinate's marginal, by a monotone cubic distribution function.
 
         References

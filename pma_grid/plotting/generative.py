@@ -278,7 +278,8 @@ def _quantiles(law: Density, axis: int, count: int) -> Array:
     masses = marginal(law, (axis,))
     # cells without mass keep a little: their faces are places too
     held = np.concatenate([[0.0], np.cumsum(masses + 1e-9 * masses.max())])
-    return np.interp(np.linspace(0.0, held[-1], count), held, law.grid.faces[axis])
+    levels = np.linspace(0.0, held[-1], count)
+    return np.asarray(np.interp(levels, held, law.grid.faces[axis]))
 
 
 def _window(model: Model) -> list[tuple[float, float]]:

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pma_grid.equation.monge_ampere import MongeAmpere
 from pma_grid.grid.grid import Grid
@@ -54,7 +55,7 @@ class Transport:
         self.stats: dict[str, Any] = stats or {}
 
     @classmethod
-    def from_potential(cls, problem: Problem, potential: Array) -> Transport:
+    def from_potential(cls, problem: Problem, potential: ArrayLike) -> Transport:
         """Wrap any finite potential on the source grid, convex or not.
 
         Parameters
@@ -121,7 +122,8 @@ class Transport:
     @cached_property
     def displacement(self) -> Array:
         """T(x) - x at the cell centres, shape (d, *shape), length."""
-        return self.gradient - self.problem.source.grid.coordinates()
+        moved: Array = self.gradient - self.problem.source.grid.coordinates()
+        return moved
 
     def map(self, points: Array) -> Array:
         """T(x) = grad u(x) at points of the source box.

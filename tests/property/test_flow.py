@@ -43,7 +43,7 @@ def _states(problem: pma.Problem, sizes: list[float], **options: Any) -> list[St
     return list(pma.iterate(problem, schedule=_given(sizes), steps=len(sizes), **options))
 
 
-SHARP = {"rtol": 1e-8, "atol": 1e-12}
+SHARP: dict[str, Any] = {"rtol": 1e-8, "atol": 1e-12}
 
 
 @FEW
@@ -52,7 +52,7 @@ def test_implicit_steps_of_random_sizes_are_monotone(
     shape: tuple[int, ...], seed: int, sizes: list[float], amg: bool
 ) -> None:
     """KL both ways, TV, chi^2 and max h fall, min h rises, whatever the sequence of steps."""
-    solver = {"linear_solver": pma.AMG()} if amg else {}
+    solver: dict[str, Any] = {"linear_solver": pma.AMG()} if amg else {}
     flow = pma.evolve(
         _problem(shape, seed), schedule=_given(sizes), steps=len(sizes),
         scheme=pma.ImplicitEuler(**SHARP, **solver),
@@ -140,7 +140,7 @@ def test_axes_may_be_exchanged_and_reversed(seed: int, how: str) -> None:
 def test_a_flow_may_be_cut_anywhere(seed: int, sizes: list[float], cut: int, name: str) -> None:
     """Continued from any of its states it is the same flow."""
     cut = min(cut, len(sizes) - 1)
-    scheme = {"euler": pma.ImplicitEuler(), "trbdf2": pma.TRBDF2()}[name]
+    scheme: Any = {"euler": pma.ImplicitEuler(), "trbdf2": pma.TRBDF2()}[name]
     problem = _problem((24,), seed)
     whole = _states(problem, sizes, scheme=scheme)
     rest = list(pma.iterate(

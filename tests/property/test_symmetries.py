@@ -46,8 +46,10 @@ def _solve(source: pma.Density, target: pma.Density, *, averaging: bool = True) 
     try:
         return pma.solve(pma.Problem(source, target), tol=TOL, averaging=averaging, fallback=False)
     except pma.ConvergenceError as error:
-        assert source.dim == 3 and error.result.stats["residual"] < 1e-4
-        return error.result
+        last = error.result
+        assert isinstance(last, pma.Transport)
+        assert source.dim == 3 and last.stats["residual"] < 1e-4
+        return last
 
 
 @FEW

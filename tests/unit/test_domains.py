@@ -1,6 +1,7 @@
 """Convex sets: support functions, nearest points, parts of cells, and what is refused."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ PENTAGRAM = [(np.cos(4 * np.pi * k / 5), np.sin(4 * np.pi * k / 5)) for k in ran
         ("triangle", "finite numbers of shape"),
     ],
 )
-def test_polygons_refused(vertices: object, message: str) -> None:
+def test_polygons_refused(vertices: Any, message: str) -> None:
     with pytest.raises(pma.InvalidInputError, match=message):
         pma.Polygon(vertices)
 
@@ -162,7 +163,7 @@ def test_polygons_refused(vertices: object, message: str) -> None:
         {"centre": (0, 0, 0), "axes": 1.0},
     ],
 )
-def test_ellipses_refused(arguments: dict[str, object]) -> None:
+def test_ellipses_refused(arguments: dict[str, Any]) -> None:
     with pytest.raises(pma.InvalidInputError):
         pma.Ellipse(**arguments)
 
@@ -177,7 +178,7 @@ def test_ellipses_refused(arguments: dict[str, object]) -> None:
         (lambda d: np.full(len(d), np.nan), "one number for each direction"),
     ],
 )
-def test_support_functions_refused(function: object, message: str) -> None:
+def test_support_functions_refused(function: Any, message: str) -> None:
     with pytest.raises(pma.InvalidInputError, match=message):
         pma.ConvexSet(function)
 

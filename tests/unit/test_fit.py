@@ -148,4 +148,4 @@ def test_models_are_saved_and_loaded(tmp_path: Path) -> None:
 def test_bad_arguments_are_refused(options: dict[str, Any], message: str) -> None:
     points = np.random.default_rng(0).normal(size=(100, 2))
     with pytest.raises(pma.InvalidInputError, match=message):
-        pma.fit(points, **({"shape": 8, "method": "kde"} | options))
+        pma.fit(points, **{"shape": 8, "method": "kde", **options})

@@ -55,10 +55,10 @@ def test_lengths_and_texts(flow: pma.Flow) -> None:
 
 def test_flows_and_states_are_frozen(flow: pma.Flow) -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        flow.scheme = "other"
+        flow.scheme = "other"  # type: ignore[misc]
     state = next(iter(pma.iterate(flow.problem, schedule=STEP)))
     with pytest.raises(dataclasses.FrozenInstanceError):
-        state.time = 1.0
+        state.time = 1.0  # type: ignore[misc]
 
 
 def test_statistics_say_how_it_was_made(flow: pma.Flow) -> None:

@@ -93,8 +93,8 @@ LINES: tuple[Shape, ...] = ((1, 30), (30, 1), (1, 29, 1), (1, 1), (1,), (2,))
 PAIRS |= {f"rough {s}": (_rough(s, 1), _rough(s, 2)) for s in LINES}
 PAIRS |= {f"sparse {s}": (_sparse(s, 1), _sparse(s, 2)) for s in LINES}
 PAIRS |= {
-    "rough 30:1": tuple(_long(_rough((20, 24), k), 30.0) for k in (1, 2)),
-    "bumps 30:1": tuple(_long(_peak((20, 24), k, 0.1), 30.0) for k in (0.3, 0.7)),
+    "rough 30:1": (_long(_rough((20, 24), 1), 30.0), _long(_rough((20, 24), 2), 30.0)),
+    "bumps 30:1": (_long(_peak((20, 24), 0.3, 0.1), 30.0), _long(_peak((20, 24), 0.7, 0.1), 30.0)),
     "unequal boxes": (
         pma.Density(_rough((20, 24), 1)),
         pma.Density(_rough((17, 19), 2), pma.Grid((17, 19), (5.0, -2.0), (6.0, 3.0))),
@@ -368,6 +368,8 @@ def test_results_are_stored_whole(name: str, tmp_path: Path) -> None:
     assert back.stats["candidates"] == ot.stats["candidates"]
     assert back.stats["assessment"] == figures
     if isinstance(ot, pma.EntropicTransport):
+        assert isinstance(back, pma.EntropicTransport)
+        assert ot.plan is not None and back.plan is not None
         np.testing.assert_array_equal(back.tears, ot.tears)
         np.testing.assert_array_equal(back.plan.toarray(), ot.plan.toarray())
 

@@ -671,7 +671,7 @@ def test_arguments_out_of_range(options: dict[str, object], message: str) -> Non
 
 def test_the_problem_must_be_one() -> None:
     with pytest.raises(InvalidInputError, match="problem is"):
-        _multiscale(np.ones((3, 3)))
+        _multiscale(np.ones((3, 3)))  # type: ignore[arg-type]
 
 
 def test_torn_cells_of_a_line() -> None:

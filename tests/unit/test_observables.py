@@ -15,7 +15,7 @@ from pma_grid.flow.observables import CHEAP, NAMED, NAMES
 from pma_grid.flow.state import State
 from pma_grid.grid.splines import log_centre_values
 
-SHARP = {"rtol": 1e-9, "atol": 1e-13}
+SHARP: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-13}
 SHAPES = {1: (30,), 2: (14, 13), 3: (6, 7, 5)}
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])
 

@@ -40,7 +40,7 @@ def test_maps_above_and_distances_below(dim: int, n: int) -> None:
     image = others[1].images[0]
     assert isinstance(image.norm, LogNorm)
     assert image.norm.vmin is not None
-    np.testing.assert_allclose(image.get_array(), np.maximum(distance, image.norm.vmin))
+    np.testing.assert_allclose(np.asarray(image.get_array()), np.maximum(distance, image.norm.vmin))
     assert _drawn(figure).std() > 10
 
 
@@ -67,6 +67,6 @@ def test_cells_without_mass_are_left_out() -> None:
     x = problem.source.grid.coordinates()
     potentials = [(0.5 + c) * (x**2).sum(axis=0) for c in (0.0, 0.1)]
     pair = [pma.Transport.from_potential(problem, u) for u in potentials]
-    shown = pma.plotting.comparison(pair).axes[3].images[0].get_array()
+    shown: Any = pma.plotting.comparison(pair).axes[3].images[0].get_array()
     assert np.ma.getmaskarray(shown)[:4].all()
     assert not np.ma.getmaskarray(shown)[4:].any()

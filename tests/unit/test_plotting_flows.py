@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ SHAPES = {1: (32,), 2: (12, 10), 3: (6, 6, 6)}
 every_dim = pytest.mark.parametrize("dim", [1, 2, 3])
 
 
-def _evolve(dim: int, **options: object) -> pma.Flow:
+def _evolve(dim: int, **options: Any) -> pma.Flow:
     problem = pma.cases.manufactured(dim).problem(SHAPES[dim])
     schedule = pma.schedules.constant(0.02)
     return pma.evolve(problem, schedule=schedule, steps=4, **options)
@@ -135,9 +136,9 @@ def test_series_that_are_missing_are_named(bare: pma.Flow) -> None:
 def test_names_and_floors_are_not_for_transports() -> None:
     ot = pma.solve(pma.Problem(1 + np.arange(16.0), np.ones(16)))
     with pytest.raises(pma.InvalidInputError, match="names or floor"):
-        plotting.history(ot, "kl")
+        plotting.history(ot, "kl")  # type: ignore[call-overload]
     with pytest.raises(pma.InvalidInputError, match="names or floor"):
-        plotting.history(ot, floor=1e-3)
+        plotting.history(ot, floor=1e-3)  # type: ignore[call-overload]
     ax = Figure().subplots()
     assert plotting.history(ot, ax=ax) is ax
 

@@ -68,7 +68,7 @@ def test_panels_lines_and_legend() -> None:
     assert all(ax.get_xscale() == ax.get_yscale() == "log" for ax in (maps[0], *values))
     # the first method lies on top: its marks, then its frontier, are drawn last
     marks, line = maps[0].lines[-2:]
-    assert sorted(marks.get_xdata()) == [1.0, 2.0, 3.0]
+    assert sorted(np.asarray(marks.get_xdata())) == [1.0, 2.0, 3.0]
     np.testing.assert_array_equal(line.get_xydata(), [(1.0, 1e-2), (2.0, 1e-4)])
     assert marks.get_color() == line.get_color() == pma.plotting.canvas.COLOURS[0]
     # of W2^2 the size alone, over its own clock, and no zero

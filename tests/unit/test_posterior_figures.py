@@ -77,7 +77,7 @@ def test_importance_needs_the_function_and_draws(posterior: pma.Posterior, tmp_p
     with pytest.raises(pma.InvalidInputError, match="n is .*integer >= 2"):
         posterior.importance(1, seed=0)
     with pytest.raises(pma.InvalidInputError, match="n is 2.5"):
-        posterior.importance(2.5, seed=0)
+        posterior.importance(2.5, seed=0)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("points, order", [(1, 2.0), (2, 4.0)])

@@ -53,7 +53,8 @@ def test_samples_count_and_split() -> None:
     assert samples.split(0.2, 4)[1].points.tolist() != second.points.tolist()
     assert first.grid is second.grid is samples.grid
     assert not first.points.flags.writeable
-    for bad in (0, 1, 1.5, "x"):
+    shares: list[Any] = [0, 1, 1.5, "x"]
+    for bad in shares:
         with pytest.raises(pma.InvalidInputError, match="held_out"):
             samples.split(bad, 0)
     with pytest.raises(pma.InvalidInputError, match="seed"):
@@ -179,14 +180,15 @@ def test_sampler_of_gaps_draws_nothing_into_them() -> None:
 
 def test_sampler_arguments() -> None:
     with pytest.raises(pma.InvalidInputError, match="transport"):
-        pma.Sampler("ot")
+        pma.Sampler("ot")  # type: ignore[arg-type]
     sampler = pma.Sampler(pma.solve(pma.Problem([1.0, 2.0, 1.0], [1.0, 1.0, 1.0])))
     assert sampler.sample(0, seed=0).shape == (0, 1)
-    for bad in (-1, 1.5, True):
+    counts: list[Any] = [-1, 1.5, True]
+    for bad in counts:
         with pytest.raises(pma.InvalidInputError, match="n is"):
             sampler.sample(bad, seed=0)
     with pytest.raises(pma.InvalidInputError, match="seed"):
-        sampler.sample(3, seed="x")
+        sampler.sample(3, seed="x")  # type: ignore[arg-type]
     with pytest.raises(pma.InvalidInputError, match="base"):
         base_law("cauchy", (4,))
     with pytest.raises(pma.InvalidInputError, match="axes"):

@@ -110,7 +110,7 @@ def test_arguments_out_of_range(
 
 def test_the_problem_must_be_one() -> None:
     with pytest.raises(InvalidInputError, match="problem is of type ndarray; it must be a Problem"):
-        pma.sinkhorn(np.ones(4), EPS)
+        pma.sinkhorn(np.ones(4), EPS)  # type: ignore[arg-type]
 
 
 def test_a_start_of_another_grid_is_refused(problem: pma.Problem) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 import pma_grid as pma
 import pma_grid.kernels
+from pma_grid.linsolve import LinearSolver
 from pma_grid.stationary.newton import Record
 
 SHAPES = {1: (40,), 2: (20, 22), 3: (9, 10, 11)}
@@ -243,7 +244,7 @@ def test_floor_of_the_target_is_the_one_chosen() -> None:
 
 
 @pytest.mark.parametrize("solver", [pma.Direct(), pma.Multigrid(), pma.AMG(), pma.Auto()])
-def test_linear_solvers_agree(solver: object) -> None:
+def test_linear_solvers_agree(solver: LinearSolver) -> None:
     reference = pma.solve(_problem(2), tol=1e-9)
     ot = pma.solve(_problem(2), tol=1e-9, linear_solver=solver)
     np.testing.assert_allclose(ot.gradient, reference.gradient, atol=1e-6)
@@ -313,7 +314,7 @@ def test_arguments_of_the_wrong_kind(options: dict[str, Any], message: str) -> N
 
 def test_a_problem_is_asked_for() -> None:
     with pytest.raises(pma.InvalidInputError, match=r"problem is of type tuple"):
-        pma.solve((np.ones(5), np.ones(5)))
+        pma.solve((np.ones(5), np.ones(5)))  # type: ignore[arg-type]
 
 
 def test_boxes_too_far_from_the_origin_are_refused() -> None:

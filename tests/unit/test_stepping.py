@@ -20,7 +20,7 @@ from pma_grid.linsolve import Handle, LinearResult, Stencil
 
 SHAPES = {1: (33,), 2: (17, 16), 3: (8, 7, 9)}
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])
-SHARP = {"rtol": 1e-9, "atol": 1e-13}
+SHARP: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-13}
 
 
 def _smooth(dim: int, shape: tuple[int, ...] | None = None) -> pma.Problem:
@@ -497,7 +497,7 @@ def test_rejected_trials_say_nothing_about_rounding(monkeypatch: pytest.MonkeyPa
 def test_tolerances_out_of_range(name: str, value: float) -> None:
     for kind in (pma.ImplicitEuler, pma.TRBDF2):
         with pytest.raises(pma.InvalidInputError, match=f"{name} is {value!r}"):
-            kind(**{name: value})
+            kind(**dict[str, Any]({name: value}))
 
 
 def test_iterations_out_of_range() -> None:

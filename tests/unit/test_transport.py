@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -184,7 +185,7 @@ BAD = [
 
 
 @pytest.mark.parametrize(("potential", "word"), BAD)
-def test_what_is_no_potential_is_refused(potential: object, word: str) -> None:
+def test_what_is_no_potential_is_refused(potential: Any, word: str) -> None:
     with pytest.raises(pma.InvalidInputError, match=word):
         pma.Transport.from_potential(PLAIN, potential)
 

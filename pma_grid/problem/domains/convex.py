@@ -66,7 +66,8 @@ class ConvexDomain(ABC):
         """The points of the set nearest to ``points`` (m, d)."""
         p = checked_points(points, self.dim, "points")
         if self.dim == 1:
-            return np.clip(p, *self.bounds())
+            clipped: Array = np.clip(p, *self.bounds())
+            return clipped
         out = np.empty_like(p)
         _kernels().nearest(p, *self._seen, out)
         return out

@@ -143,6 +143,7 @@ def main() -> None:
     parser.add_argument("--tol", type=float, default=1e-4)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--kernels", action="store_true")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a row")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.row:
@@ -151,7 +152,8 @@ def main() -> None:
     if options.kernels:
         kernels(options.repeats)
         return
-    print(line(None))
+    if not options.json:
+        print(line(None))
     environment = os.environ | dict.fromkeys(ONE_THREAD, "1")
     environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     for name in options.problems:
@@ -163,7 +165,8 @@ def main() -> None:
                 done = subprocess.run(
                     command, env=environment, stdout=subprocess.PIPE, text=True, check=True
                 )
-                print(line(json.loads(done.stdout.splitlines()[-1])), flush=True)
+                found = done.stdout.splitlines()[-1]
+                print(found if options.json else line(json.loads(found)), flush=True)
 
 
 if __name__ == "__main__":

@@ -132,6 +132,7 @@ def measure(name: str, n: int, options: argparse.Namespace) -> dict:
         other = bfm.run(problem.source.values, problem.target.values)
         if other is not None:
             row["bfm_seconds"] = other["seconds"]
+            row["bfm_ratio"] = other["seconds"] / row["seconds"]
             row["bfm_map_l2"] = map_error(case.gradient, other["map"], problem.source)
             row["bfm_w2_rel"] = case.w2_squared and other["w2_squared"] / case.w2_squared - 1
     return row

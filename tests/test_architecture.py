@@ -1,6 +1,7 @@
 """The import table: who may know whom.  Change it when the design changes, with the reason."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,15 @@ def test_the_table_names_what_exists_and_all_of_it() -> None:
     rooms = {p.name.removesuffix(".py") for p in PACKAGE.iterdir() if _is_code(p)}
     assert rooms - set(DOORS) == set(ORDER)
     assert len([p for p in PACKAGE.iterdir() if p.name != "__pycache__"]) <= MOST_NAMES
+
+
+def test_the_page_of_the_architecture_draws_the_table() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = re.findall(r"^([1-9])  (.+?)(?:  |$)", page, re.MULTILINE)
+    assert [number for number, _ in drawn] == [str(k) for k in range(len(ROWS), 0, -1)]
+    for (_, names), steps in zip(drawn, reversed(ROWS), strict=True):
+        assert [tuple(step.split()) for step in names.split(" -> ")] == list(steps)
+    assert set(re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)) == set(ORDER)
 
 
 def _is_code(path: Path) -> bool:

@@ -13,10 +13,11 @@ from pma_grid.entropic.dense.stages import Settings, solve_dense
 from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale.descent import DEFAULT_EPS, solve_multiscale
 from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.grid.axes import half_square
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.problem.arguments import check_eps, check_problem
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced, Return
+from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import (
     check_choice,
@@ -215,7 +216,7 @@ def _multiscale(
         sk = solve_multiscale(
             problem, reduced, DEFAULT_EPS * reduced.cell if eps is None else float(eps), tol=tol,
             max_iterations=max_iterations, threads=threads, report=report,
-            initial=None if start is None else Return(problem).reduce(start.potential),
+            initial=None if start is None else Reduction(problem).reduce(start.potential),
         )  # fmt: skip
     sk.stats |= {
         "history": errors,
@@ -242,9 +243,9 @@ def _reduced_start(problem: Problem, start: Transport) -> Array:
     """Reduced f of a transport to start from: of an entropic one its own, biased as it is."""
     potential = start.potential
     if isinstance(start, EntropicTransport):
-        square = (problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+        square = half_square(problem.source.grid.axes)
         potential = square - start.source_potential
-    return Return(problem).reduce(potential)
+    return Reduction(problem).reduce(potential)
 
 
 def _check_choices(**chosen: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.grid.axes import along
+from pma_grid.grid.axes import outer_sum
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import cell_means, histospline
 from pma_grid.runtime.arrays import Array
@@ -19,15 +19,15 @@ def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Gri
     ``source`` and ``target`` are positive cell averages.  On one axis this solves the equation of
     means over images, with the mass constant 0; so it nearly does for densities that are products.
     """
-    phi = np.zeros(source_grid.shape)
+    parts = []
     for axis in range(source_grid.dim):
         others = tuple(i for i in range(source_grid.dim) if i != axis)
         part = _one_axis(
             source.mean(others), source_grid.lengths[axis],
             target.mean(others), target_grid.lengths[axis],
         )  # fmt: skip
-        phi += along(part, axis, source_grid.dim)
-    return phi
+        parts.append(part)
+    return outer_sum(parts)
 
 
 def _one_axis(source: Array, source_length: float, target: Array, target_length: float) -> Array:

@@ -128,7 +128,7 @@ class ParabolicOperator(MirrorOperator):
         potential = Potential(phi, source, target)
         y = target.points
         x, values = potential.inverse(y)
-        conjugate = (x * y).sum(axis=1) - potential.quadratic(x) - values - offset
+        conjugate = (x * y).sum(axis=1) - potential.frame.potential(x) - values - offset
         psi = conjugate.reshape(target.shape) - Frame(target, source).quadratic()
         mean = float(psi.mean())
         return psi - mean, mean

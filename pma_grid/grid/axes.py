@@ -1,6 +1,10 @@
-"""Values along one axis of a grid."""
+"""Functions of single coordinates on grids: one array an axis, spread over the others."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
 
 from pma_grid.runtime.arrays import Array
 
@@ -8,3 +12,16 @@ from pma_grid.runtime.arrays import Array
 def along(line: Array, axis: int, dim: int) -> Array:
     """Values along one axis of ``dim``, in the shape that broadcasts over the others."""
     return line.reshape([-1 if k == axis else 1 for k in range(dim)])
+
+
+def outer_sum(lines: Sequence[Array]) -> Array:
+    """sum_i f_i(x_i) on the grid, from one array an axis."""
+    total = np.zeros(tuple(line.size for line in lines))
+    for axis, line in enumerate(lines):
+        total += along(line, axis, len(lines))
+    return total
+
+
+def half_square(axes: Sequence[Array]) -> Array:
+    """|x|^2 / 2 on the grid."""
+    return outer_sum([0.5 * x * x for x in axes])

@@ -14,15 +14,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
-from pma_grid.grid.axes import along
+from pma_grid.grid.axes import half_square, outer_sum
 from pma_grid.grid.transfer import Transfer
+from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 
 Axes = tuple[Array, ...]
+Side = Literal["source", "target"]
+SIDES: tuple[Side, Side] = ("source", "target")
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +130,8 @@ def _centred(shape: tuple[int, ...], lengths: Array) -> Axes:
     )
 
 
-class Return:
-    """From reduced potentials, maps and values back to those of the problem as given.
+class Reduction:
+    """The change of variables between a problem and its reduced one.
 
     Attributes
     ----------
@@ -136,42 +140,36 @@ class Return:
     """
 
     def __init__(self, problem: Problem) -> None:
-        source, target = problem.source.grid, problem.target.grid
+        grids = problem.source.grid, problem.target.grid
         self.problem = problem
-        self.stretch = np.array(target.lengths) / np.array(source.lengths)
-        self.centres = tuple(
-            0.5 * (np.array(g.lower) + np.array(g.upper)) for g in (source, target)
-        )
-        self._axes = source.axes, target.axes
+        self.stretch = Frame(*grids).stretch
+        self.centres = tuple(0.5 * (np.array(g.lower) + np.array(g.upper)) for g in grids)
+        self._axes = tuple(g.axes for g in grids)
 
-    def _separable(self, side: str, function: str) -> Array:
-        """A sum over axes of a function of the coordinate, on one side's grid."""
-        k = 0 if side == "source" else 1
+    def _affine(self, side: Side) -> Array:
+        """The potential of the affine map of box to box, <x, y> at its centres split evenly."""
+        k = SIDES.index(side)
         stretch = 1 / self.stretch if k else self.stretch
-        axes = self._axes[k]
-        mine, other = self.centres[k], self.centres[1 - k]
-        total = np.zeros(tuple(axis.size for axis in axes))
-        for i, axis in enumerate(axes):
-            x = axis - mine[i]
-            if function == "potential":
-                # the affine map of box to box, <x, y> at its centres split evenly
-                part = 0.5 * stretch[i] * x * x + other[i] * x + 0.5 * mine[i] * other[i]
-            else:
-                part = 0.5 * axis * axis
-            total += along(part, i, total.ndim)
-        return total
+        here, there = self.centres[k], self.centres[1 - k]
+        return outer_sum(
+            [
+                0.5 * s * (x - c) * (x - c) + d * (x - c) + 0.5 * c * d
+                for x, s, c, d in zip(self._axes[k], stretch, here, there, strict=True)
+            ]
+        )
 
-    def potential(self, reduced: Array, side: str = "source") -> Array:
+    def potential(self, reduced: Array, side: Side = "source") -> Array:
         """u (or v = u* on the target's side) from the reduced f (or g): u + v >= <x, y>."""
-        return np.asarray(self._separable(side, "potential") - reduced)
+        return np.asarray(self._affine(side) - reduced)
 
-    def reduce(self, potential: Array, side: str = "source") -> Array:
+    def reduce(self, potential: Array, side: Side = "source") -> Array:
         """The reduced f of a potential u, or g of a v: the inverse of `potential`."""
-        return np.asarray(self._separable(side, "potential") - potential)
+        return np.asarray(self._affine(side) - potential)
 
-    def kantorovich(self, reduced: Array, side: str = "source") -> Array:
+    def kantorovich(self, reduced: Array, side: Side = "source") -> Array:
         """f of the cost |x - y|^2 / 2 from the reduced f: |x|^2/2 - u, length^2."""
-        return np.asarray(self._separable(side, "square") - self.potential(reduced, side))
+        square = half_square(self._axes[SIDES.index(side)])
+        return np.asarray(square - self.potential(reduced, side))
 
     def image(self, reduced: Array) -> Array:
         """Points y of the target's side from reduced ones, (d, ...)."""

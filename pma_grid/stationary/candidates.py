@@ -23,6 +23,7 @@ import numpy as np
 
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.grid.axes import half_square
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import Floors, positive
 from pma_grid.problem.frame import split
@@ -166,7 +167,7 @@ def _first_rescue(cascade: Cascade) -> int:
 def _soft_phi(problem: Problem, sk: EntropicTransport | None) -> Array:
     """phi of the entropic potential: that of the hard one has kinks from cell to cell."""
     assert sk is not None
-    square = (problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+    square = half_square(problem.source.grid.axes)
     return split(problem, square - sk.source_potential)[0]
 
 

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pma_grid.grid.axes import along, half_square, outer_sum
 from pma_grid.grid.legendre import legendre
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Axes, Reduced, Return
+from pma_grid.problem.reduction import Axes, Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 
 
@@ -46,21 +47,12 @@ def transform(potential: Array, support: Array, axes: Axes, others: Axes) -> tup
     taken from the displacement, so that small costs keep their digits.
     """
     u = np.full(potential.shape, np.inf)
-    u[support] = (_half_square(axes) - potential)[support]
+    u[support] = (half_square(axes) - potential)[support]
     nearest = legendre(u, axes, others)[1]
     out = -potential[tuple(nearest)]
     for k, (x, y) in enumerate(zip(axes, others, strict=True)):
-        shape = [-1 if i == k else 1 for i in range(len(others))]
-        out += 0.5 * (x[nearest[k]] - y.reshape(shape)) ** 2
+        out += 0.5 * (x[nearest[k]] - along(y, k, len(others))) ** 2
     return out, nearest
-
-
-def _half_square(axes: Axes) -> Array:
-    """|x|^2/2 on a product grid."""
-    total = np.zeros(tuple(axis.size for axis in axes))
-    for k, axis in enumerate(axes):
-        total += 0.5 * (axis**2).reshape([-1 if i == k else 1 for i in range(len(axes))])
-    return total
 
 
 def from_source(reduced: Reduced, f: Array) -> HardPair:
@@ -78,7 +70,7 @@ def atomic_dual(problem: Problem, potential: Array) -> float:
 
     ``potential``: finite values of u at the source's cell centres, convex or not.
     """
-    back = Return(problem)
+    back = Reduction(problem)
     pair = from_source(Reduced.of(problem), back.reduce(potential))
     return max(0.0, back.squared_distance(pair.value))
 
@@ -94,9 +86,7 @@ def hard_pairs(reduced: Reduced, f: Array, g: Array) -> tuple[HardPair, HardPair
     better, worse = (first, second) if first.value >= second.value else (second, first)
     shift = [_mean(reduced.b, reduced.y, k) - _mean(reduced.a, reduced.x, k) for k in range(f.ndim)]
     if better.value < 0.5 * sum(s * s for s in shift):
-        linear = np.zeros(f.shape)
-        for k, (s, axis) in enumerate(zip(shift, reduced.x, strict=True)):
-            linear -= s * axis.reshape([-1 if i == k else 1 for i in range(f.ndim)])
+        linear = outer_sum([-s * axis for s, axis in zip(shift, reduced.x, strict=True)])
         third = from_source(reduced, linear)
         if third.value > better.value:
             return third, better

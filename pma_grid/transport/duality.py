@@ -76,7 +76,7 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
 def _shift(potential: Potential, x: Array) -> Array:
     """The quadratic part of u minus |x|^2 / 2, without cancellation where the boxes agree."""
     a, b = np.array(potential.source.lower), np.array(potential.target.lower)
-    s = potential.stretch
+    s = potential.frame.stretch
     # s (x-a)^2/2 + b x - x^2/2 = (s-1) (x-a)^2/2 + (b-a) (x-a) + (a b - a^2/2)
     shifted = x - a
     parts = 0.5 * (s - 1) * shifted**2 + (b - a) * shifted + a * (b - 0.5 * a)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 
 from pma_grid.equation.ghosts import lattice_between
@@ -12,10 +10,8 @@ from pma_grid.grid.grid import Grid
 from pma_grid.grid.legendre import legendre
 from pma_grid.kernels.grid.points import gradient_at, invert
 from pma_grid.problem.domains import ConvexDomain
+from pma_grid.problem.frame import Frame
 from pma_grid.runtime.arrays import Array
-
-if TYPE_CHECKING:
-    pass
 
 # Step, in cells, below which Newton for the inverse stops.
 INVERSE_TOLERANCE = 1e-9
@@ -39,7 +35,7 @@ class Potential:
         self, phi: Array, source: Grid, target: Grid, domain: ConvexDomain | None = None
     ) -> None:
         self.source, self.target, self.phi, self.domain = source, target, phi, domain
-        self.stretch = np.array(target.lengths) / np.array(source.lengths)
+        self.frame = Frame(source, target)
         self.spacing = np.array(source.spacing)
         lattice = lattice_between(source, target, domain, halo=POINT_HALO)
         padded = lattice.zeros()
@@ -52,21 +48,13 @@ class Potential:
         """Points in source cells, 0 at the first centre."""
         return np.ascontiguousarray((x - np.array(self.source.lower)) / self.spacing - 0.5)
 
-    def quadratic(self, x: Array) -> Array:
-        """The part of u without phi, at points (m, d)."""
-        shifted = x - np.array(self.source.lower)
-        parts = 0.5 * self.stretch * shifted**2 + np.array(self.target.lower) * x
-        total: Array = parts.sum(axis=-1)
-        return total
-
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box or domain."""
         values, gradients = np.empty(len(x)), np.empty(x.shape)
         gradient_at(
             self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, gradients
         )
-        affine = np.array(self.target.lower) + self.stretch * (x - np.array(self.source.lower))
-        image: Array = affine + gradients / self.spacing
+        image: Array = self.frame.image(x) + gradients / self.spacing
         if self.domain is not None:
             return self.domain.nearest(image)
         return np.asarray(np.clip(image, self.target.lower, self.target.upper))
@@ -75,14 +63,14 @@ class Potential:
         """grad u at the source centres by centred differences, (d, *shape)."""
         out = np.empty((self.source.dim, *self.source.shape))
         inner = slice(POINT_HALO, -POINT_HALO)
-        for axis, (x, h) in enumerate(zip(self.source.axes, self.spacing, strict=True)):
+        for axis, h in enumerate(self.spacing):
             window = [inner] * self.source.dim
             window[axis] = slice(POINT_HALO - 1, 1 - POINT_HALO)
             values = self.padded[tuple(window)]
             n = self.source.shape[axis]
             difference = np.take(values, range(2, n + 2), axis) - np.take(values, range(n), axis)
-            affine = self.target.lower[axis] + self.stretch[axis] * (x - self.source.lower[axis])
-            out[axis] = along(affine, axis, self.source.dim) + difference / (2 * h)
+            affine = along(self.frame.image_along(axis), axis, self.source.dim)
+            out[axis] = affine + difference / (2 * h)
         if self.domain is not None:
             image = self.domain.nearest(out.reshape(self.source.dim, -1).T)
             out = np.ascontiguousarray(image.T).reshape(out.shape)
@@ -98,8 +86,7 @@ class Potential:
     def starts(self) -> Array:
         """Indices of the source cell that maximises <x, y> - u(x) at each target centre."""
         if self._starts is None:
-            centres = np.stack(np.meshgrid(*self.source.axes, indexing="ij"), axis=-1)
-            u = self.phi + self.quadratic(centres)
+            u = self.phi + self.frame.quadratic()
             self._starts = legendre(u, self.source.axes, self.target.axes)[1]
         return self._starts
 
@@ -109,9 +96,10 @@ class Potential:
         positions = np.ascontiguousarray(self.starts()[(slice(None), *cells.T)].T, float)
         begun, values = positions.copy(), np.empty(len(y))
         slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
+        metric = self.frame.stretch * self.spacing**2
         failed = invert(
-            self.padded.ravel(), self._shape, POINT_HALO, self.stretch * self.spacing**2, slopes,
-            INVERSE_TOLERANCE, positions, values,
+            self.padded.ravel(), self._shape, POINT_HALO, metric, slopes, INVERSE_TOLERANCE,
+            positions, values,
         )  # fmt: skip
         x = self._points(positions)
         if failed:

@@ -25,7 +25,7 @@ from pma_grid.flow.sinkhorn import iterate_sinkhorn
 from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced, Return
+from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -298,7 +298,7 @@ def _conditional_mean(problem: Problem, gibbs: SeparableKernel, before: Array) -
     with np.errstate(divide="ignore"):
         logs = np.log(gibbs.reduced.a), np.log(gibbs.reduced.b)
     dual = -gibbs.to_target(logs[0] - before / gibbs.eps)
-    return Return(problem).image(gibbs.mean_on_source(logs[1] + dual))
+    return Reduction(problem).image(gibbs.mean_on_source(logs[1] + dual))
 
 
 def _row(

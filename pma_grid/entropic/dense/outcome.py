@@ -11,9 +11,9 @@ from pma_grid.entropic.dense.relaxation import Potentials
 from pma_grid.entropic.dense.stages import Settings
 from pma_grid.entropic.dense.symmetric import self_potential
 from pma_grid.entropic.transport import EntropicTransport, Projections
-from pma_grid.grid.axes import along
+from pma_grid.grid.axes import along, half_square
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced, Return
+from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import Status
 
@@ -37,7 +37,7 @@ class DenseOutcome:
     ) -> None:
         self.problem, self.reduced, self.eps, self.at = problem, reduced, eps, at
         self.settings = settings
-        self.back = Return(problem)
+        self.back = Reduction(problem)
         kernel = settings.kernel(reduced, eps)
         with np.errstate(divide="ignore"):
             logs = np.log(reduced.a) + at.F, np.log(reduced.b) + at.G
@@ -123,7 +123,7 @@ class DenseOutcome:
             status = Status.MAX_ITERATIONS
         elif self.eps < self.reduced.widest_cell * (1 - 1e-9):
             status = Status.NARROW_KERNEL
-        square = (self.problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
+        square = half_square(self.problem.source.grid.axes)
         return EntropicTransport(
             self.problem,
             square - self.f + self.shift,

@@ -13,7 +13,7 @@ from pma_grid.entropic.multiscale.refinement import Plan
 from pma_grid.entropic.transport import EntropicTransport, Projections
 from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Axes, Reduced, Return
+from pma_grid.problem.reduction import Axes, Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import Status
 from pma_grid.transport.atomic_dual import HardPair, hard_pairs, transform
@@ -21,7 +21,7 @@ from pma_grid.transport.atomic_dual import HardPair, hard_pairs, transform
 
 def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> EntropicTransport:
     """The transport of a plan on the finest level."""
-    back = Return(problem)
+    back = Reduction(problem)
     source, target = plan.level.source, plan.level.target
     # entropic potentials, moved so that f has mean zero under the source
     shift = float(source.mass @ plan.f)
@@ -60,7 +60,7 @@ def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> Entro
     )
 
 
-def _affine(back: Return, u: Array) -> Array:
+def _affine(back: Reduction, u: Array) -> Array:
     """The potential of the affine map of box to box."""
     return back.potential(np.zeros_like(u))
 
@@ -114,7 +114,7 @@ def _matrix(problem: Problem, plan: Plan) -> matrices.csr_array:
 
 def _values(
     problem: Problem,
-    back: Return,
+    back: Reduction,
     plan: Plan,
     matrix: matrices.csr_array,
     potentials: tuple[Array, Array],
@@ -144,7 +144,7 @@ def _values(
     }
 
 
-def _duals(back: Return, better: HardPair, worse: HardPair) -> dict[str, float]:
+def _duals(back: Reduction, better: HardPair, worse: HardPair) -> dict[str, float]:
     """Lower bounds of W2^2, length^2."""
     bounds = [max(0.0, back.squared_distance(pair.value)) for pair in (better, worse)]
     return {"hard_dual": bounds[0], "hard_dual_other": bounds[1]}

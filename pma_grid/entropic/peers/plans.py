@@ -13,7 +13,7 @@ import numpy as np
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.transport import EntropicTransport, Projections
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced, Return
+from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_positive, check_whole
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
@@ -133,7 +133,7 @@ def transport(
         error = max(error, own.marginal_error)
         centres = np.stack(np.meshgrid(*reduced.x, indexing="ij"))
         f, forward = f - own.f, forward - own.forward + centres
-    back = Return(problem)
+    back = Reduction(problem)
     stats = {
         "method": peer, "peer": peer, "eps": float(request.eps), "tol": float(request.tol),
         "debiased": request.debiased, "marginal_error": error, "dual": plan.dual(back),
@@ -190,7 +190,7 @@ class _Plan:
         self.forward = kernel.mean_on_source(logs)
         self.backward = kernel.mean_on_target(_log(reduced.a) + F)
 
-    def dual(self, back: Return) -> float:
+    def dual(self, back: Reduction) -> float:
         """int f dmu + int g dnu of the cost |x - y|^2/2; the plan's mass is 1."""
         pair = back.kantorovich(self.f), back.kantorovich(self.g, "target")
         return float((self.reduced.a * pair[0]).sum() + (self.reduced.b * pair[1]).sum())

@@ -1,10 +1,15 @@
-"""`CompileClock`: how long compiling takes, so that it can be told from solving."""
+"""How long compiling takes, so that it can be told from solving; what it may do to sums."""
 
 from __future__ import annotations
 
 import time
 
 from numba.core import event
+
+# Sums in any order, so that the compiler may use vectors; infinities and NaN keep their meaning.
+ANY_ORDER = {"reassoc", "contract", "nsz", "arcp"}
+# The same where no NaN occurs.
+ANY_ORDER_NO_NAN = ANY_ORDER | {"nnan"}
 
 
 class CompileClock(event.Listener):

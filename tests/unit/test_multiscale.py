@@ -19,7 +19,9 @@ from pma_grid.entropic.multiscale.components import Components
 from pma_grid.entropic.multiscale.pyramid import Level, pyramid
 from pma_grid.entropic.multiscale.scaling import Scaling
 from pma_grid.grid.legendre import legendre
+from pma_grid.kernels import records
 from pma_grid.kernels.entropic import plans, sparse
+from pma_grid.kernels.records import Entries, GroupPairs
 from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.transport.atomic_dual import from_source, transform
@@ -193,15 +195,16 @@ def test_pairs_at_the_threshold_are_filled_in_as_they_were_counted() -> None:
     x, y = rng.integers(0, 8, (n, 2)) / 8, rng.integers(0, 8, (m, 2)) / 8
     f, g, log_a, log_b = np.full(n, 0.3), np.full(m, 0.1), np.full(n, -3.7), np.full(m, -3.6)
     every = Pairs.all(n, m)
-    pattern = every.pointers, every.indices, np.arange(n + 1), np.arange(m + 1)
+    pattern = GroupPairs(every.pointers, every.indices, np.arange(n + 1), np.arange(m + 1))
+    sides = records.Atoms(x, f, log_a), records.Atoms(y, g, log_b)
     costs = 0.5 * ((x[:, None] - y) ** 2).sum(axis=2)
     for threshold in np.unique((f[:, None] + g - costs) / eps + log_b):
-        common = (*pattern, x, y, f, g, log_a, log_b, eps, threshold)
+        common = (pattern, *sides, eps, threshold)
         counts = np.empty(n, np.int64)
         plans.count_pairs(0, n, *common, counts)
         for row in range(n):
             found, starts = np.full(m, -1, np.int32), np.zeros(n + 1, np.int64)
-            plans.fill_pairs(row, row + 1, *common, starts, found, np.empty(m))
+            plans.fill_pairs(row, row + 1, *common, Entries(starts, found, np.empty(m)))
             assert (found >= 0).sum() == counts[row]
 
 
@@ -276,20 +279,21 @@ def test_sweep_and_moments_of_a_plan() -> None:
     values, a, v = rng.random(pairs.size), rng.random(12), rng.random(9)
     R = matrices.csr_array((values, pairs.indices, pairs.pointers), shape=(12, 9)).toarray()
     u, out = np.empty(12), np.zeros(9)
-    sparse.sweep(0, 12, pairs.pointers, pairs.indices, values, a, v, u, out)
+    matrix = Entries(pairs.pointers, pairs.indices, values)
+    sparse.sweep(0, 12, matrix, a, v, u, out)
     np.testing.assert_allclose(u, a / (R @ v), rtol=1e-13)
     np.testing.assert_allclose(out, R.T @ u, rtol=1e-13)
     plan = u[:, None] * R * v
     y, x = rng.normal(size=(9, 3)), rng.normal(size=(12, 3))
     means, moments = np.empty((12, 3)), np.zeros((9, 4))
-    sparse.means(0, 12, pairs.pointers, pairs.indices, values, v, y, means)
+    sparse.means(0, 12, matrix, v, y, means)
     np.testing.assert_allclose(means, plan @ y / a[:, None], atol=1e-13)
-    sparse.column_moments(pairs.pointers, pairs.indices, values, u, x, moments)
+    sparse.column_moments(matrix, u, x, moments)
     expected = np.concatenate([plan.sum(axis=0)[:, None], plan.T @ x], axis=1)
     np.testing.assert_allclose(moments * v[:, None], expected, atol=1e-13)
     entries = np.empty(pairs.size)
-    sparse.plan_values(pairs.pointers, pairs.indices, values, u, v, entries)
-    cost = sparse.squared_cost(pairs.pointers, pairs.indices, entries, x, y)
+    sparse.plan_values(matrix, u, v, entries)
+    cost = sparse.squared_cost(Entries(pairs.pointers, pairs.indices, entries), x, y)
     squares = ((x[:, None] - y) ** 2).sum(axis=2)
     assert cost == pytest.approx((plan * squares).sum(), rel=1e-12)
 
@@ -387,15 +391,16 @@ def test_chunks_share_rows_and_columns() -> None:
     n, per = 30_000, 10
     pointers = np.arange(n + 1) * per
     indices = rng.integers(0, 500, n * per).astype(np.int32)
-    values, a, v = rng.random(n * per), rng.random(n), rng.random(500)
+    matrix = Entries(pointers, indices, rng.random(n * per))
+    a, v = rng.random(n), rng.random(500)
     results = []
     for threads in (1, 3):
         with Chunks(threads) as chunks:
             u, out = np.empty(n), np.full(500, np.nan)
-            chunks.columns(sparse.sweep, pointers, indices, values, a, v, u, out=out)
+            chunks.columns(sparse.sweep, matrix, a, v, u, out=out)
             means = np.empty((n, 2))
             y = np.stack([v, v**2], axis=1)
-            chunks.rows(sparse.means, pointers, indices, values, v, y, means)
+            chunks.rows(sparse.means, matrix, v, y, means)
             results.append((u, out, means))
     for one, three in zip(*results, strict=True):
         np.testing.assert_allclose(three, one, rtol=1e-12)

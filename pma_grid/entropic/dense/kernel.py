@@ -6,8 +6,8 @@ Two ways to the same sums, chosen for every product by what floating point allow
   product is thrown away where its smallest sum comes near the smallest number there is, so that
   what underflowed could matter.
   In single precision, if asked for, as long as that range holds, else in double.
-- *tilted* sums (`pma_grid.kernels.softmax`): windows that follow the mass, in logarithms; no eps is
-  too small for them.
+- *tilted* sums (`pma_grid.kernels.entropic.softmax`): windows that follow the mass, in logarithms;
+  no eps is too small for them.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pma_grid.kernels.entropic import softmax
+from pma_grid.kernels.records import Tilt
 from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.arrays import Array
 
@@ -118,10 +119,8 @@ class Axis:
         if power:
             weight = power * np.log(self.padded - self.origin)
         out = np.empty((lines.shape[0], self.y.size))
-        softmax.softmax_lines(
-            lines, self.padded, self.padding, weight, self.y, 1.0 / self.eps, self.table,
-            LIMIT, DEPTH, out,
-        )  # fmt: skip
+        tilt = Tilt(1.0 / self.eps, self.table, LIMIT, DEPTH)
+        softmax.softmax_lines(lines, self.padded, self.padding, weight, self.y, tilt, out)
         return out
 
 

@@ -17,7 +17,9 @@ import numpy as np
 
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.pyramid import Atoms, Level
+from pma_grid.kernels import records
 from pma_grid.kernels.entropic import plans
+from pma_grid.kernels.records import Entries, GroupPairs
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -63,7 +65,10 @@ class Pairs:
         """The same pairs by columns."""
         pointers = np.zeros(self.columns + 1, np.int64)
         indices = np.empty(self.size, np.int32)
-        plans.transpose(self.pointers, self.indices, pointers, indices)
+        none = np.empty(0)
+        plans.transpose(
+            Entries(self.pointers, self.indices, none), Entries(pointers, indices, none)
+        )
         return Pairs(pointers, indices, self.pointers.size - 1)
 
     def united(self, other: Pairs) -> Pairs:
@@ -155,38 +160,39 @@ class Candidates:
             They would not fit into the memory that is free.
         """
         x, y = self.level.source, self.level.target
-        common = (
-            self.pairs.indices, self.rows, self.columns, x.position, y.position, f, g,
-            x.log_mass, y.log_mass, eps, math.log(delta),
-        )  # fmt: skip
+        common = (self._groups, *self._sides(f, g), eps, math.log(delta))
         counts = np.empty(x.size, np.int64)
-        self.chunks.rows(plans.count_pairs, self.pairs.pointers, *common, counts)
+        self.chunks.rows(plans.count_pairs, *common, counts)
         pointers = np.concatenate([[0], np.cumsum(counts)])
         check_memory(int(pointers[-1]), self.level)
         indices, values = np.empty(pointers[-1], np.int32), np.empty(pointers[-1])
-        self.chunks.rows(plans.fill_pairs, self.pairs.pointers, *common, pointers, indices, values)
+        self.chunks.rows(plans.fill_pairs, *common, Entries(pointers, indices, values))
         return Pairs(pointers, indices, y.size), values
 
     def links(
         self, f: Array, g: Array, eps: float, labels: tuple[Array, Array], count: int
-    ) -> tuple[Array, Array, Array]:
-        """log of the mass between each row and every component of columns but its own.
-
-        Returns pointers by rows, components and logs.
-        """
-        x, y = self.level.source, self.level.target
-        arguments = (
-            self.pairs.pointers, self.pairs.indices, self.rows, self.columns, x.position,
-            y.position, f, g, x.log_mass, y.log_mass, eps, *labels, count,
-        )  # fmt: skip
-        pointers = np.zeros(x.size + 1, np.int64)
-        groups = self.rows.size - 1
-        plans.links(0, groups, *arguments, False, pointers, np.empty(0, np.int32), np.empty(0))
+    ) -> Entries:
+        """log of the mass between each row and every component of columns but its own."""
+        common = (self._groups, *self._sides(f, g), eps, (*labels, count))
+        pointers = np.zeros(self.level.source.size + 1, np.int64)
+        plans.links(*common, False, Entries(pointers, np.empty(0, np.int32), np.empty(0)))
         np.cumsum(pointers, out=pointers)
         check_memory(int(pointers[-1]), self.level)
-        found, logs = np.empty(pointers[-1], np.int32), np.empty(pointers[-1])
-        plans.links(0, groups, *arguments, True, pointers, found, logs)
-        return pointers, found, logs
+        found = Entries(pointers, np.empty(pointers[-1], np.int32), np.empty(pointers[-1]))
+        plans.links(*common, True, found)
+        return found
+
+    @property
+    def _groups(self) -> GroupPairs:
+        return GroupPairs(self.pairs.pointers, self.pairs.indices, self.rows, self.columns)
+
+    def _sides(self, f: Array, g: Array) -> tuple[records.Atoms, records.Atoms]:
+        """The atoms of both sides with their potentials."""
+        x, y = self.level.source, self.level.target
+        return (
+            records.Atoms(x.position, f, x.log_mass),
+            records.Atoms(y.position, g, y.log_mass),
+        )
 
 
 def extended(
@@ -207,10 +213,10 @@ def _soft(
 ) -> Array:
     """Soft transform of a potential on the second atoms to one on the first."""
     out = np.empty(atoms[0].size)
-    chunks.rows(
-        plans.soft_transform, pairs.pointers, pairs.indices, *groups, atoms[0].position,
-        atoms[1].position, potential, atoms[1].log_mass, eps, out,
-    )  # fmt: skip
+    x, y = atoms
+    others = records.Atoms(y.position, potential, y.log_mass)
+    listed = GroupPairs(pairs.pointers, pairs.indices, *groups)
+    chunks.rows(plans.soft_transform, listed, x.position, others, eps, out)
     return out
 
 

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 
+from pma_grid.kernels.records import Entries, GroupPairs
 from pma_grid.runtime.arrays import Array
 
+# What is compressed by rows: its pointers say where ranges are to be cut.
+Rows = Entries | GroupPairs
 # Below so many pairs a thread costs more than it saves.
 WORTHWHILE = 200_000
 
 
 class Chunks:
-    """Runs kernels that take ranges of rows, ``kernel(lo, hi, *arguments)``, on some threads.
+    """Runs kernels that take ranges of rows, ``kernel(lo, hi, rows, *arguments)``, on some threads.
 
     The kernels release the interpreter's lock.  Ranges hold about equally many entries, so that the
     result depends on the number of threads by the rounding of column sums only.
@@ -41,29 +44,27 @@ class Chunks:
         ends = [0, *np.searchsorted(pointers, marks).tolist(), pointers.size - 1]
         return [(a, b) for a, b in pairwise(ends) if a < b]
 
-    def rows(self, kernel: Callable[..., Any], pointers: Array, *arguments: Any) -> None:
+    def rows(self, kernel: Callable[..., Any], rows: Rows, *arguments: Any) -> None:
         """A kernel whose rows are independent."""
-        ranges = self._ranges(pointers)
+        ranges = self._ranges(rows.pointers)
         if self._pool is None or len(ranges) == 1:
             for lo, hi in ranges:
-                kernel(lo, hi, pointers, *arguments)
+                kernel(lo, hi, rows, *arguments)
             return
-        for done in [self._pool.submit(kernel, lo, hi, pointers, *arguments) for lo, hi in ranges]:
+        for done in [self._pool.submit(kernel, lo, hi, rows, *arguments) for lo, hi in ranges]:
             done.result()
 
-    def columns(
-        self, kernel: Callable[..., Any], pointers: Array, *arguments: Any, out: Array
-    ) -> None:
+    def columns(self, kernel: Callable[..., Any], rows: Rows, *arguments: Any, out: Array) -> None:
         """A kernel that adds into columns, its last argument; ``out`` receives the sums."""
-        ranges = self._ranges(pointers)
+        ranges = self._ranges(rows.pointers)
         out[:] = 0
         if self._pool is None or len(ranges) == 1:
             for lo, hi in ranges:
-                kernel(lo, hi, pointers, *arguments, out)
+                kernel(lo, hi, rows, *arguments, out)
             return
         parts = [out, *(np.zeros_like(out) for _ in ranges[1:])]
         tasks = [
-            self._pool.submit(kernel, lo, hi, pointers, *arguments, part)
+            self._pool.submit(kernel, lo, hi, rows, *arguments, part)
             for (lo, hi), part in zip(ranges, parts, strict=True)
         ]
         for done in tasks:

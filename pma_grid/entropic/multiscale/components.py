@@ -21,6 +21,7 @@ from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.pyramid import Level
 from pma_grid.entropic.multiscale.scaling import Scaling
 from pma_grid.kernels.entropic import plans, sparse
+from pma_grid.kernels.records import Entries
 from pma_grid.runtime.arrays import Array
 
 # Pairs that carry less than this share of the smaller mass join nothing, the weakest tried first.
@@ -83,15 +84,16 @@ class Components:
     def offsets(self, candidates: Candidates, f: Array, g: Array, eps: float) -> Array:
         """o_c for every row: o_c eps belongs into its potential."""
         labels = self.rows, self.columns
-        pointers, others, logs = candidates.links(f, g, eps, labels, self.count)
+        links = candidates.links(f, g, eps, labels, self.count)
         order = np.argsort(self.rows, kind="stable")
         first = np.concatenate([[0], np.cumsum(np.bincount(self.rows, minlength=self.count))])
-        there = np.empty(self.count + 1, np.int64), np.empty_like(others), np.empty_like(logs)
+        pointers = np.empty(self.count + 1, np.int64)
+        there = Entries(pointers, np.empty_like(links.indices), np.empty_like(links.values))
         mark = np.full(self.count, -1, np.int64)
-        size = sparse.merge_links(order, first, pointers, others, logs, mark, *there)
-        there = there[0], there[1][:size], there[2][:size]
-        back = np.zeros(self.count + 1, np.int64), np.empty_like(there[1]), np.empty(size)
-        plans.transpose_values(*there, *back)
+        size = sparse.merge_links(order, first, links, mark, there)
+        there = Entries(pointers, there.indices[:size], there.values[:size])
+        back = Entries(np.zeros_like(pointers), np.empty_like(there.indices), np.empty(size))
+        plans.transpose(there, back)
         out = np.zeros(self.count)
-        sparse.join(*there, *back, self.surplus, PASSES, out)
+        sparse.join(there, back, self.surplus, PASSES, out)
         return np.asarray(out[self.rows])

@@ -12,6 +12,7 @@ from pma_grid.entropic.multiscale.pyramid import Atoms
 from pma_grid.entropic.multiscale.refinement import Plan
 from pma_grid.entropic.transport import EntropicTransport, Projections
 from pma_grid.kernels.entropic import plans, sparse
+from pma_grid.kernels.records import Entries
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Axes, Reduced, Reduction
 from pma_grid.runtime.arrays import Array
@@ -102,7 +103,9 @@ def _matrix(problem: Problem, plan: Plan) -> matrices.csr_array:
         renamed = atoms.flat.astype(np.int32)[indices]
         sorted_pointers = np.zeros(density.grid.size + 1, np.int64)
         indices, sorted_values = np.empty(pairs.size, np.int32), np.empty(pairs.size)
-        plans.transpose_values(pointers, renamed, values, sorted_pointers, indices, sorted_values)
+        plans.transpose(
+            Entries(pointers, renamed, values), Entries(sorted_pointers, indices, sorted_values)
+        )
         pointers, values = sorted_pointers, sorted_values
     shape = problem.source.grid.size, problem.target.grid.size
     if pairs.size < 2**31:
@@ -122,10 +125,10 @@ def _values(
     """Values of the entropic problem, and how well the marginals are met."""
     source, target = plan.level.source, plan.level.target
     points = [np.ascontiguousarray(d.grid.points) for d in (problem.source, problem.target)]
-    cost = sparse.squared_cost(matrix.indptr, matrix.indices, matrix.data, *points)
-    reduced_cost = 0.5 * sparse.squared_cost(
-        plan.pairs.pointers, plan.pairs.indices, plan.values(), source.position, target.position
-    )
+    masses = Entries(matrix.indptr, matrix.indices, matrix.data)
+    cost = sparse.squared_cost(masses, *points)
+    kept = Entries(plan.pairs.pointers, plan.pairs.indices, plan.values())
+    reduced_cost = 0.5 * sparse.squared_cost(kept, source.position, target.position)
     f, g = (p.ravel() for p in potentials)
     a, b = (_spread(s, s.mass, 0.0).ravel() for s in (source, target))
     rows, columns = matrix.sum(axis=1), matrix.sum(axis=0)

@@ -71,20 +71,14 @@ class Plan:
         """E[y | x_i], reduced, shape (n, max(d, 2))."""
         target = self.level.target
         out = np.empty((self.level.source.size, target.position.shape[1]))
-        self.scaling.chunks.rows(
-            sparse.means, self.pairs.pointers, self.pairs.indices, self.scaling.values, self.v,
-            target.position, out,
-        )  # fmt: skip
+        self.scaling.chunks.rows(sparse.means, self.scaling.entries, self.v, target.position, out)
         return out
 
     def preimages(self) -> Array:
         """E[x | y_j], reduced; the atom itself where no row reaches it."""
         source, target = self.level.source, self.level.target
         moments = np.zeros((target.size, source.position.shape[1] + 1))
-        sparse.column_moments(
-            self.pairs.pointers, self.pairs.indices, self.scaling.values, self.u,
-            source.position, moments,
-        )  # fmt: skip
+        sparse.column_moments(self.scaling.entries, self.u, source.position, moments)
         weight = moments[:, :1]
         out = target.position.copy()
         return np.asarray(np.divide(moments[:, 1:], weight, out=out, where=weight > 0))

@@ -14,6 +14,7 @@ from pma_grid.entropic.multiscale.candidates import Pairs
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level
 from pma_grid.kernels.entropic import sparse
+from pma_grid.kernels.records import Entries
 from pma_grid.runtime.arrays import Array
 
 # Sweeps of a cycle where nothing coarser is left: below other levels, and alone.
@@ -40,6 +41,7 @@ class Scaling:
 
     def __init__(self, pairs: Pairs, values: Array, levels: list[Level], chunks: Chunks) -> None:
         self.pairs, self.values, self.chunks = pairs, values, chunks
+        self.entries = Entries(pairs.pointers, pairs.indices, values)
         self.source, self.target = levels[0].source, levels[0].target
         self.u, self.sums = np.empty(self.source.size), np.empty(self.target.size)
         self.coarse: Scaling | None = None
@@ -62,10 +64,7 @@ class Scaling:
 
     def scale_rows(self, v: Array) -> None:
         """u = a / (R v), and ``sums`` = R^T u: the plan's rows are exact, its columns v sums."""
-        self.chunks.columns(
-            sparse.sweep, self.pairs.pointers, self.pairs.indices, self.values, self.source.mass,
-            v, self.u, out=self.sums,
-        )  # fmt: skip
+        self.chunks.columns(sparse.sweep, self.entries, self.source.mass, v, self.u, out=self.sums)
 
     def error(self, v: Array) -> float:
         """L1 distance of the plan's columns from the target's masses."""
@@ -74,7 +73,7 @@ class Scaling:
     def plan(self, u: Array, v: Array) -> Array:
         """u_i R_ij v_j, pair by pair."""
         out = np.empty(self.pairs.size)
-        sparse.plan_values(self.pairs.pointers, self.pairs.indices, self.values, u, v, out)
+        sparse.plan_values(self.entries, u, v, out)
         return out
 
     def scaled_columns(self, v: Array) -> Array:
@@ -105,8 +104,8 @@ class Scaling:
         u = self.u / source.root_mass[parents[0]]
         w = v / target.root_mass[parents[1]]
         self.chunks.rows(
-            sparse.aggregate_values, self.coarse.pairs.pointers, self.pairs.pointers,
-            self.pairs.indices, self.values, u, w, source.children, self._place, self.coarse.values,
+            sparse.aggregate_values, self.coarse.entries, self.entries, u, w, source.children,
+            self._place,
         )  # fmt: skip
         factors = self.coarse.solve() / target.root_mass
         return np.asarray(np.clip(factors, 1 / LARGEST_FACTOR, LARGEST_FACTOR)[parents[1]])

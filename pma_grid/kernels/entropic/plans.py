@@ -1,57 +1,69 @@
 """Lists of pairs of atoms that may exchange mass: soft transforms over them, thinning, widening.
 
-A list of pairs is compressed by rows (``ptr``, ``idx``).  Rows and columns of a list may stand for
-groups of atoms: row I for the atoms rows[I] .. rows[I+1] - 1, column J likewise, so that the pairs
-of a coarse level stand for all the pairs of their children; where a row is one atom, rows is 0, 1,
-2, ...  Positions carry two or three columns.  s_ij = (f_i + g_j - |x_i - y_j|^2 / 2) / eps.
+With f and g the potentials of the atoms x_i and y_j, s_ij = (f_i + g_j - |x_i - y_j|^2 / 2) / eps.
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
-# No NaN occurs here, and the order of sums is free: the compiler may use vectors.
-FAST = {"reassoc", "contract", "nsz", "arcp", "nnan"}
+from pma_grid.kernels.compilation import ANY_ORDER_NO_NAN
+from pma_grid.kernels.records import Array
+
 # Terms below e^-40 of the largest one are lost in its rounding.
 NEGLIGIBLE = 40.0
 # The pair kept in a row without any other may have no mass at all; its weight stays representable.
 LOWEST = -600.0
 
 
+class _Met(NamedTuple):
+    """Room for the atoms that a row meets: their indices, positions, values and exponents."""
+
+    index: Array
+    position: Array
+    value: Array
+    exponent: Array
+
+
 @njit(nogil=True, error_model="numpy", cache=True)
-def _width(lo, hi, ptr, idx, cols):
-    """The most atoms that a row of the list meets."""
+def _room(lo, hi, pairs, dim):
+    """Room for the most atoms that any of the rows lo .. hi - 1 meets."""
+    pointers, indices, columns = pairs.pointers, pairs.indices, pairs.columns
     widest = 0
     for I in range(lo, hi):
         m = 0
-        for q in range(ptr[I], ptr[I + 1]):
-            m += cols[idx[q] + 1] - cols[idx[q]]
+        for q in range(pointers[I], pointers[I + 1]):
+            m += columns[indices[q] + 1] - columns[indices[q]]
         widest = max(widest, m)
-    return widest
+    return _Met(
+        np.empty(widest, np.int32), np.empty((dim, widest)), np.empty(widest), np.empty(widest)
+    )
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def _gather(I, ptr, idx, cols, y, values, which, z, w):
-    """The atoms that row I meets: their indices, positions and values; returns how many."""
-    deep = y.shape[1] == 3
+def _gather(I, pairs, position, values, met):
+    """The atoms that row I meets, with their values; returns how many."""
+    deep = position.shape[1] == 3
     m = 0
-    for q in range(ptr[I], ptr[I + 1]):
-        J = idx[q]
-        for j in range(cols[J], cols[J + 1]):
-            which[m] = j
-            z[0, m] = y[j, 0]
-            z[1, m] = y[j, 1]
+    for q in range(pairs.pointers[I], pairs.pointers[I + 1]):
+        J = pairs.indices[q]
+        for j in range(pairs.columns[J], pairs.columns[J + 1]):
+            met.index[m] = j
+            met.position[0, m] = position[j, 0]
+            met.position[1, m] = position[j, 1]
             if deep:
-                z[2, m] = y[j, 2]
-            w[m] = values[j]
+                met.position[2, m] = position[j, 2]
+            met.value[m] = values[j]
             m += 1
     return m
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def _exponents(x, i, m, z, w, half, s):
-    """s[k] = w[k] - half |x_i - z_k|^2, by the same operations wherever it is compiled into."""
+def _exponents(x, i, m, met, half):
+    """met.value[k] - half |x_i - z_k|^2, by the same operations wherever it is compiled into."""
+    z, w, s = met.position, met.value, met.exponent
     x0, x1 = x[i, 0], x[i, 1]
     for k in range(m):
         d0 = x0 - z[0, k]
@@ -64,17 +76,16 @@ def _exponents(x, i, m, z, w, half, s):
             s[k] -= half * d2 * d2
 
 
-@njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)
-def soft_transform(lo, hi, ptr, idx, rows, cols, x, y, potential, log_mass, eps, out):
+@njit(nogil=True, error_model="numpy", cache=True, fastmath=ANY_ORDER_NO_NAN)
+def soft_transform(lo, hi, pairs, x, others, eps, out):
     """out_i = -eps log sum_j m_j exp((p_j - |x_i - y_j|^2/2) / eps) over the pairs of row i."""
-    width = _width(lo, hi, ptr, idx, cols)
-    which, z = np.empty(width, np.int32), np.empty((y.shape[1], width))
-    w, s = np.empty(width), np.empty(width)
-    logs = log_mass + potential / eps
+    met = _room(lo, hi, pairs, x.shape[1])
+    s = met.exponent
+    logs = others.log_mass + others.potential / eps
     for I in range(lo, hi):
-        m = _gather(I, ptr, idx, cols, y, logs, which, z, w)
-        for i in range(rows[I], rows[I + 1]):
-            _exponents(x, i, m, z, w, 0.5 / eps, s)
+        m = _gather(I, pairs, others.position, logs, met)
+        for i in range(pairs.rows[I], pairs.rows[I + 1]):
+            _exponents(x, i, m, met, 0.5 / eps)
             top = -1e300
             for k in range(m):
                 top = max(top, s[k])
@@ -86,22 +97,23 @@ def soft_transform(lo, hi, ptr, idx, rows, cols, x, y, potential, log_mass, eps,
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def count_pairs(lo, hi, ptr, idx, rows, cols, x, y, f, g, log_a, log_b, eps, log_delta, out):
+def count_pairs(lo, hi, pairs, source, target, eps, log_delta, out):
     """out_i = number of j in row i with P_ij > delta min(a_i, b_j), at least one.
 
-    P_ij = a_i b_j exp(s_ij), so that the test reads s_ij + max(log a_i, log b_j) > log delta.  No
-    FAST here and in `fill_pairs`: both must decide alike to the last bit, or rows overrun.
+    P_ij = a_i b_j exp(s_ij), so that the test reads s_ij + max(log a_i, log b_j) > log delta.  Sums
+    keep their order here and in `fill_pairs`: both must decide alike to the last bit, or rows
+    overrun.
     """
-    width = _width(lo, hi, ptr, idx, cols)
-    which, z = np.empty(width, np.int32), np.empty((y.shape[1], width))
-    w, s, b = np.empty(width), np.empty(width), np.empty(width)
-    scaled = g / eps
+    x, f, log_a = source
+    met = _room(lo, hi, pairs, x.shape[1])
+    s, b = met.exponent, np.empty(met.index.size)
+    scaled = target.potential / eps
     for I in range(lo, hi):
-        m = _gather(I, ptr, idx, cols, y, scaled, which, z, w)
+        m = _gather(I, pairs, target.position, scaled, met)
         for k in range(m):
-            b[k] = log_b[which[k]]
-        for i in range(rows[I], rows[I + 1]):
-            _exponents(x, i, m, z, w, 0.5 / eps, s)
+            b[k] = target.log_mass[met.index[k]]
+        for i in range(pairs.rows[I], pairs.rows[I + 1]):
+            _exponents(x, i, m, met, 0.5 / eps)
             limit, ai = log_delta - f[i] / eps, log_a[i]
             count = 0
             for k in range(m):
@@ -110,82 +122,60 @@ def count_pairs(lo, hi, ptr, idx, rows, cols, x, y, f, g, log_a, log_b, eps, log
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def fill_pairs(
-    lo, hi, ptr, idx, rows, cols, x, y, f, g, log_a, log_b, eps, log_delta, out_ptr, out_idx, out
-):
-    """The pairs that `count_pairs` counts, and R_ij = P_ij / sqrt(a_i b_j) into ``out``.
+def fill_pairs(lo, hi, pairs, source, target, eps, log_delta, out):
+    """The pairs that `count_pairs` counts, and R_ij = P_ij / sqrt(a_i b_j), into the entries out.
 
     R and not P: masses may span the whole range of floating point numbers, their roots leave room.
     """
-    width = _width(lo, hi, ptr, idx, cols)
-    which, z = np.empty(width, np.int32), np.empty((y.shape[1], width))
-    w, s, b = np.empty(width), np.empty(width), np.empty(width)
-    scaled = g / eps
+    x, f, log_a = source
+    met = _room(lo, hi, pairs, x.shape[1])
+    s, b = met.exponent, np.empty(met.index.size)
+    scaled = target.potential / eps
     for I in range(lo, hi):
-        m = _gather(I, ptr, idx, cols, y, scaled, which, z, w)
+        m = _gather(I, pairs, target.position, scaled, met)
         for k in range(m):
-            b[k] = log_b[which[k]]
-        for i in range(rows[I], rows[I + 1]):
-            _exponents(x, i, m, z, w, 0.5 / eps, s)
+            b[k] = target.log_mass[met.index[k]]
+        for i in range(pairs.rows[I], pairs.rows[I + 1]):
+            _exponents(x, i, m, met, 0.5 / eps)
             shift, ai = f[i] / eps, log_a[i]
             limit = log_delta - shift
-            p = out_ptr[i]
+            p = out.pointers[i]
             for k in range(m):
                 if s[k] + max(ai, b[k]) > limit:
-                    out_idx[p] = which[k]
-                    out[p] = math.exp(max(s[k] + shift + 0.5 * (ai + b[k]), LOWEST))
+                    out.indices[p] = met.index[k]
+                    out.values[p] = math.exp(max(s[k] + shift + 0.5 * (ai + b[k]), LOWEST))
                     p += 1
-            if p == out_ptr[i]:
+            if p == out.pointers[i]:
                 best = 0
                 for k in range(1, m):
                     if s[k] + b[k] > s[best] + b[best]:
                         best = k
-                out_idx[p] = which[best]
-                out[p] = math.exp(max(s[best] + shift + 0.5 * (ai + b[best]), LOWEST))
+                out.indices[p] = met.index[best]
+                out.values[p] = math.exp(max(s[best] + shift + 0.5 * (ai + b[best]), LOWEST))
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def links(
-    lo,
-    hi,
-    ptr,
-    idx,
-    rows,
-    cols,
-    x,
-    y,
-    f,
-    g,
-    log_a,
-    log_b,
-    eps,
-    row_label,
-    col_label,
-    labels,
-    fill,
-    out_ptr,
-    out_label,
-    out,
-):
-    """log of the mass P that row i would send to each component of columns but its own.
+def links(pairs, source, target, eps, labels, fill, out):
+    """log of the mass P that each row would send to each component of columns but its own.
 
-    First call, ``fill`` False: out_ptr[i + 1] receives the number of components; second call: their
-    labels and logs.
+    ``labels`` are the components of rows and of columns, and how many there are.  First call,
+    ``fill`` False: out.pointers[i + 1] receives the number of components; second call: their labels
+    and logs.
     """
-    width = _width(lo, hi, ptr, idx, cols)
-    which, z = np.empty(width, np.int32), np.empty((y.shape[1], width))
-    w, s = np.empty(width), np.empty(width)
-    logs = log_b + g / eps
-    owner, place = np.full(labels, -1, np.int64), np.empty(labels, np.int64)
-    for I in range(lo, hi):
-        m = _gather(I, ptr, idx, cols, y, logs, which, z, w)
-        for i in range(rows[I], rows[I + 1]):
+    x, f, log_a = source
+    row_label, column_label, count = labels
+    met = _room(0, pairs.rows.size - 1, pairs, x.shape[1])
+    logs = target.log_mass + target.potential / eps
+    owner, place = np.full(count, -1, np.int64), np.empty(count, np.int64)
+    for I in range(pairs.rows.size - 1):
+        m = _gather(I, pairs, target.position, logs, met)
+        for i in range(pairs.rows[I], pairs.rows[I + 1]):
             if fill:
-                _exponents(x, i, m, z, w, 0.5 / eps, s)
+                _exponents(x, i, m, met, 0.5 / eps)
             shift = log_a[i] + f[i] / eps
-            p = out_ptr[i] if fill else 0
+            p = out.pointers[i] if fill else 0
             for k in range(m):
-                d = col_label[which[k]]
+                d = column_label[met.index[k]]
                 if d == row_label[i]:
                     continue
                 new = owner[d] != i
@@ -195,46 +185,38 @@ def links(
                     p += 1
                 if not fill:
                     continue
-                q, value = place[d], s[k] + shift
-                if new:
-                    out_label[q], out[q] = d, value
-                else:
-                    top = max(out[q], value)
-                    out[q] = top + math.log1p(math.exp(min(out[q], value) - top))
+                q, value = place[d], met.exponent[k] + shift
+                out.indices[q] = d
+                out.values[q] = value if new else add_logs(out.values[q], value)
             if not fill:
-                out_ptr[i + 1] = p
+                out.pointers[i + 1] = p
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def transpose(ptr, idx, out_ptr, out_idx):
-    """The list by columns; within one, rows ascend.  ``out_ptr`` is zero on entry."""
-    n, m = ptr.size - 1, out_ptr.size - 1
-    for q in range(idx.size):
-        out_ptr[idx[q] + 1] += 1
-    for j in range(m):
-        out_ptr[j + 1] += out_ptr[j]
-    place = out_ptr[:m].copy()
-    for i in range(n):
-        for q in range(ptr[i], ptr[i + 1]):
-            j = idx[q]
-            out_idx[place[j]] = i
-            place[j] += 1
+def add_logs(a, b):
+    """log(e^a + e^b)."""
+    top = max(a, b)
+    return top + math.log1p(math.exp(min(a, b) - top))
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def transpose_values(ptr, idx, values, out_ptr, out_idx, out):
-    """`transpose` with one value a pair."""
-    n, m = ptr.size - 1, out_ptr.size - 1
-    for q in range(idx.size):
-        out_ptr[idx[q] + 1] += 1
+def transpose(entries, out):
+    """The list by columns; within one, rows ascend.  ``out.pointers`` are zero on entry.
+
+    Without values, empty arrays, only the pairs.
+    """
+    n, m = entries.pointers.size - 1, out.pointers.size - 1
+    for q in range(entries.indices.size):
+        out.pointers[entries.indices[q] + 1] += 1
     for j in range(m):
-        out_ptr[j + 1] += out_ptr[j]
-    place = out_ptr[:m].copy()
+        out.pointers[j + 1] += out.pointers[j]
+    place = out.pointers[:m].copy()
     for i in range(n):
-        for q in range(ptr[i], ptr[i + 1]):
-            j = idx[q]
-            out_idx[place[j]] = i
-            out[place[j]] = values[q]
+        for q in range(entries.pointers[i], entries.pointers[i + 1]):
+            j = entries.indices[q]
+            out.indices[place[j]] = i
+            if out.values.size > 0:
+                out.values[place[j]] = entries.values[q]
             place[j] += 1
 
 

@@ -19,8 +19,7 @@ floating-point numbers.
 import numpy as np
 from numba import njit
 
-# No "ninf" and no "nnan": empty cells are l = -inf.
-FAST = {"reassoc", "contract", "nsz", "arcp"}
+from pma_grid.kernels.compilation import ANY_ORDER
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -73,7 +72,7 @@ def _windows(x, U, y, slope, hull, top, depth, first, last, highest):
         highest[j] = best
 
 
-@njit(error_model="numpy", cache=True, nogil=True, fastmath=FAST)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=ANY_ORDER)
 def _dot(a, b):
     """Inner product."""
     total = a[0] * b[0]
@@ -95,13 +94,14 @@ def _spread(line, weight, pad, x, half, U):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def softmax_lines(lines, x, pad, weight, y, slope, table, limit, depth, out):
+def softmax_lines(lines, x, pad, weight, y, tilt, out):
     """out[r, j] = log sum_i exp(lines[r, i] + weight_i - slope (x_i - y_j)^2 / 2), slope = 1/eps.
 
     ``x`` are the abscissae of the line continued evenly by ``pad`` cells on both sides, ``weight``
-    is added there.  -inf where a line is empty.  ``table`` is that of `tilt_table`; its type is
-    that of the sums.
+    is added there.  -inf where a line is empty.  The type of the
+    table of ``tilt``, made by `tilt_table`, is that of the sums.
     """
+    slope, table, limit, depth = tilt
     n, m = x.size, y.size
     half_outputs, half_inputs = table.shape[0] // 2, table.shape[1] // 2
     hx = x[1] - x[0] if n > 1 else 0.0
@@ -140,7 +140,7 @@ def softmax_lines(lines, x, pad, weight, y, slope, table, limit, depth, out):
             start = end
 
 
-@njit(error_model="numpy", cache=True, nogil=True, fastmath=FAST)
+@njit(error_model="numpy", cache=True, nogil=True, fastmath=ANY_ORDER)
 def balance(scaling, sums, masses, out):
     """out = masses / sums; returns sum |scaling sums - masses|, and the least and largest out."""
     error = 0.0

@@ -1,6 +1,6 @@
 """Matrix scaling: sweeps over a sparse positive matrix, its aggregation, moments of the plan.
 
-The plan is P_ij = u_i R_ij v_j, R compressed by rows.  Kernels that take ``lo, hi`` work on a range
+The plan is P_ij = u_i R_ij v_j.  Kernels that take ``lo, hi`` work on a range
 of rows; those that add into columns add into ``out``, so that ranges may run side by side with one
 ``out`` each.
 """
@@ -10,15 +10,17 @@ import math
 import numpy as np
 from numba import njit
 
-from pma_grid.kernels.entropic.plans import FAST, NEGLIGIBLE
+from pma_grid.kernels.compilation import ANY_ORDER_NO_NAN
+from pma_grid.kernels.entropic.plans import NEGLIGIBLE, add_logs
 
 # Factors stay in this range: what lies beyond is reached by absorbing them first.
 SMALLEST, LARGEST = 1e-280, 1e280
 
 
-@njit(nogil=True, error_model="numpy", cache=True, fastmath=FAST)
-def sweep(lo, hi, ptr, idx, val, a, v, u, out):
+@njit(nogil=True, error_model="numpy", cache=True, fastmath=ANY_ORDER_NO_NAN)
+def sweep(lo, hi, matrix, a, v, u, out):
     """u = a / (R v), then out += R^T u, each row while it is at hand."""
+    ptr, idx, val = matrix
     for i in range(lo, hi):
         total = 0.0
         for k in range(ptr[i], ptr[i + 1]):
@@ -52,10 +54,12 @@ def aggregate_pairs(ptr, idx, rows, parent, mark, out_ptr, out_idx, place):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def aggregate_values(lo, hi, out_ptr, ptr, idx, val, u, v, rows, place, out):
-    """out = sums of u_i R_ij v_j over the entries of each pair of groups."""
+def aggregate_values(lo, hi, coarse, matrix, u, v, rows, place):
+    """coarse = sums of u_i R_ij v_j over the entries of each pair of groups."""
+    ptr, idx, val = matrix
+    out = coarse.values
     for I in range(lo, hi):
-        for k in range(out_ptr[I], out_ptr[I + 1]):
+        for k in range(coarse.pointers[I], coarse.pointers[I + 1]):
             out[k] = 0.0
         for i in range(rows[I], rows[I + 1]):
             ui = u[i]
@@ -64,8 +68,9 @@ def aggregate_values(lo, hi, out_ptr, ptr, idx, val, u, v, rows, place, out):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def means(lo, hi, ptr, idx, val, v, y, out):
+def means(lo, hi, matrix, v, y, out):
     """out_i = sum_j P_ij y_j / sum_j P_ij."""
+    ptr, idx, val = matrix
     for i in range(lo, hi):
         total = 0.0
         for c in range(y.shape[1]):
@@ -80,8 +85,9 @@ def means(lo, hi, ptr, idx, val, v, y, out):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def column_moments(ptr, idx, val, u, x, out):
+def column_moments(matrix, u, x, out):
     """out_j += sum_i u_i R_ij (1, x_i): weight and moments; the column's v_j drops out of means."""
+    ptr, idx, val = matrix
     for i in range(u.size):
         for k in range(ptr[i], ptr[i + 1]):
             p = u[i] * val[k]
@@ -92,8 +98,9 @@ def column_moments(ptr, idx, val, u, x, out):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def squared_cost(ptr, idx, plan, x, y):
+def squared_cost(plan, x, y):
     """sum_ij P_ij |x_i - y_j|^2, summed row by row."""
+    ptr, idx, mass = plan
     total = 0.0
     for i in range(ptr.size - 1):
         line = 0.0
@@ -102,49 +109,50 @@ def squared_cost(ptr, idx, plan, x, y):
             for c in range(x.shape[1]):
                 e = x[i, c] - y[idx[k], c]
                 d += e * e
-            line += plan[k] * d
+            line += mass[k] * d
         total += line
     return total
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def plan_values(ptr, idx, val, u, v, out):
+def plan_values(matrix, u, v, out):
     """Entries u_i R_ij v_j."""
+    ptr, idx, val = matrix
     for i in range(u.size):
         for k in range(ptr[i], ptr[i + 1]):
             out[k] = u[i] * val[k] * v[idx[k]]
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def merge_links(order, first, ptr, idx, logs, mark, out_ptr, out_idx, out):
+def merge_links(order, first, links, mark, out):
     """Rows of a list summed, in logarithms, over groups order[first[c]] .. order[first[c + 1] - 1].
 
-    ``mark`` holds -1 a column; ``out_idx`` and ``out`` have room for every entry.  Returns how many
-    pairs of group and column there are.
+    ``mark`` holds -1 a column; ``out`` has room for every entry.  Returns how many pairs of group
+    and column there are.
     """
     count = 0
     for c in range(first.size - 1):
         start = count
-        out_ptr[c] = start
+        out.pointers[c] = start
         for r in range(first[c], first[c + 1]):
             i = order[r]
-            for k in range(ptr[i], ptr[i + 1]):
-                d = idx[k]
+            for k in range(links.pointers[i], links.pointers[i + 1]):
+                d = links.indices[k]
                 if mark[d] < start:
                     mark[d] = count
-                    out_idx[count], out[count] = d, logs[k]
+                    out.indices[count], out.values[count] = d, links.values[k]
                     count += 1
                 else:
                     q = mark[d]
-                    top = max(out[q], logs[k])
-                    out[q] = top + math.log1p(math.exp(min(out[q], logs[k]) - top))
-    out_ptr[first.size - 1] = count
+                    out.values[q] = add_logs(out.values[q], links.values[k])
+    out.pointers[first.size - 1] = count
     return count
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def _log_sum(c, ptr, idx, logs, sign, offsets):
+def _log_sum(c, links, sign, offsets):
     """log sum_d W_cd exp(sign o_d) over the row of c; -inf if it is empty."""
+    ptr, idx, logs = links
     top = -np.inf
     for k in range(ptr[c], ptr[c + 1]):
         top = max(top, logs[k] + sign * offsets[idx[k]])
@@ -159,20 +167,21 @@ def _log_sum(c, ptr, idx, logs, sign, offsets):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def join(ptr, idx, logs, back_ptr, back_idx, back_logs, surplus, passes, out):
+def join(there, back, surplus, passes, out):
     """Offsets o with sum_d W_cd e^(o_c - o_d) - sum_d W_dc e^(o_d - o_c) = surplus_c.
 
     One component after the other, X e^o - Y e^-o = m: o = asinh(m / (2 sqrt(X Y))) + log(Y / X)/2.
     A component of rows only (Y = 0) is scaled to its mass, one of columns only (X = 0) too; one
-    that nothing reaches keeps its offset.
+    that nothing reaches keeps its offset.  ``there`` holds the logarithms of W by rows, ``back`` by
+    columns.
     """
     n = surplus.size
     for t in range(passes):
         change = 0.0
         for r in range(n):
             c = r if t % 2 == 0 else n - 1 - r
-            x = _log_sum(c, ptr, idx, logs, -1.0, out)
-            y = _log_sum(c, back_ptr, back_idx, back_logs, 1.0, out)
+            x = _log_sum(c, there, -1.0, out)
+            y = _log_sum(c, back, 1.0, out)
             m = surplus[c]
             if x == -np.inf or y == -np.inf:
                 if m > 0.0 and x > -np.inf:

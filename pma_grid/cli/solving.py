@@ -53,7 +53,6 @@ def demo(output: str, size: int, as_json: bool, quiet: bool) -> int:
               help="Average the target over the images of cells where it varies much.")  # fmt: skip
 @click.option("--fallback/--no-fallback", default=True, show_default=True,
               help="Try the entropic solver too where Newton's method stalls.")  # fmt: skip
-@click.option("--verify-monotone", is_flag=True, help="Check the stencils by a full scan (slow).")
 @inputs.two_densities
 @inputs.target_polygon
 @click.option("--plot", "picture", metavar="FILE", help="Picture to write as well.")
@@ -62,7 +61,7 @@ def demo(output: str, size: int, as_json: bool, quiet: bool) -> int:
 def solve(
     source: str, target: str, output: str, tol: float | None, floor_source: float | None,
     floor_target: float | None, box_source: Any, box_target: Any, linear_solver: str,
-    max_iterations: int, threads: int, averaging: bool, fallback: bool, verify_monotone: bool,
+    max_iterations: int, threads: int, averaging: bool, fallback: bool,
     target_polygon: Any, picture: str | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Optimal transport from SOURCE to TARGET, cost |x - y|^2.
@@ -85,7 +84,6 @@ def solve(
         "tol": tol, "linear_solver": _linear_solver(linear_solver),
         "max_iterations": max_iterations, "threads": threads, "averaging": averaging,
         "fallback": fallback,
-        "verify_monotone": verify_monotone,
     }  # fmt: skip
     return _solve_and_write(problem, written, drawn, as_json, quiet, options)
 

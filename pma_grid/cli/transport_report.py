@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 from pma_grid.entropic.transport import EntropicTransport
@@ -11,7 +12,7 @@ from pma_grid.transport.transport import Transport
 # Statistics that are printed as they are, in this order.
 KEYS = (
     "residual", "tol", "mass_constant", "iterations", "linear_iterations", "linear_solver",
-    "seconds", "compile_seconds", "floors", "monotone", "candidates", "assessment", "versions",
+    "seconds", "compile_seconds", "floors", "candidates", "assessment", "versions",
 )  # fmt: skip
 ENTROPIC_KEYS = (
     "method", "map", "eps_over_h2", "cell", "primal", "dual", "transport_cost", "marginal_error",
@@ -65,17 +66,12 @@ def table(ot: Transport, files: list[str]) -> str:
     lines += floors(stats)
     lines += _assessment(stats)
     lines += _candidates(stats)
-    if "monotone" in stats:
-        scan = stats["monotone"]
-        lines.append(
-            f"monotone scan  differs in {scan['cells']} cells, by {scan['largest_gain']:.1e}"
-        )
     if files:
         lines.append(f"files          {', '.join(files)}")
     return "\n".join(lines)
 
 
-def _assessment(stats: dict[str, Any]) -> list[str]:
+def _assessment(stats: Mapping[str, Any]) -> list[str]:
     """The lines of `assess`."""
     if "assessment" not in stats:
         return []
@@ -92,7 +88,7 @@ def _assessment(stats: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _candidates(stats: dict[str, Any]) -> list[str]:
+def _candidates(stats: Mapping[str, Any]) -> list[str]:
     """What `solve` tried, where that was more than one thing."""
     tried = stats.get("candidates", [])
     if len(tried) < 2:
@@ -136,7 +132,7 @@ def _entropic(ot: EntropicTransport) -> list[str]:
     return lines
 
 
-def _iterations(stats: dict[str, Any]) -> str:
+def _iterations(stats: Mapping[str, Any]) -> str:
     """How many, and on how many grids."""
     text = f"iterations     {stats.get('iterations', 0)}"
     if "levels" in stats:
@@ -154,7 +150,7 @@ def plain_numbers(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def floors(stats: dict[str, Any]) -> list[str]:
+def floors(stats: Mapping[str, Any]) -> list[str]:
     """A line for each density that was raised to a working floor."""
     return [
         f"floor          {name}: {floor['cells']} cells raised to {floor['relative']:.1e} of the "

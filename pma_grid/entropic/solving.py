@@ -180,15 +180,10 @@ def _dense(
         debiased = map == "debiased"
         if debiased:
             solved.debias()
-    stats = solved.statistics() | {
-        "method": "dense",
-        "map": map,
-        "levels": levels,
-        "threads": settings.threads,
-        "seconds": time.perf_counter() - started - clock.seconds,
-        "compile_seconds": clock.seconds,
-        "versions": versions(),
-    }
+    stats = solved.report()
+    stats.map, stats.levels, stats.versions = map, levels, versions()
+    stats.seconds = time.perf_counter() - started - clock.seconds
+    stats.compile_seconds = clock.seconds
     return solved.transport(stats)
 
 
@@ -218,13 +213,9 @@ def _multiscale(
             max_iterations=max_iterations, threads=threads, report=report,
             initial=None if start is None else Reduction(problem).reduce(start.potential),
         )  # fmt: skip
-    sk.stats |= {
-        "history": errors,
-        "map": "barycentric",
-        "seconds": time.perf_counter() - started - clock.seconds,
-        "compile_seconds": clock.seconds,
-        "versions": versions(),
-    }
+    sk.stats.history, sk.stats.versions = errors, versions()
+    sk.stats.seconds = time.perf_counter() - started - clock.seconds
+    sk.stats.compile_seconds = clock.seconds
     return sk
 
 

@@ -19,6 +19,7 @@ from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.transport.duality import dual_value
 from pma_grid.transport.interpolation import interpolated_grid
 from pma_grid.transport.pushforward import Raster
+from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport, discrete_hessian, storable_pair, stored_pair
 
 
@@ -59,19 +60,12 @@ class EntropicTransport(Transport):
         P_ij as (source.size, target.size), in C order of the cells; multiscale only.
     tears : ndarray of bool, shape ``source.shape``, or None
         Cells where the map jumps against a neighbour's; multiscale only.
-    stats : dict
-        Of both methods: "primal", "dual", values of the entropic problem, length^2, for the cost
-        |x - y|^2/2 (reflecting: -eps log of the kernel's sum over images); "transport_cost",
-        E|x - y|^2 under the plan; "marginal_error", the L1 error of its marginals, and
-        "marginal_errors" of "source" and "target"; "tol", asked for; "eps", "cell" (h^2),
-        "eps_over_h2"; "method", "map"; "iterations" on the finest grid and "history", the marginal
-        error after each; "levels": "shape", "target_shape", "eps", "iterations", "error",
-        "seconds", ... of every grid and eps on the way; "threads", "seconds" without those for
-        compiling, "compile_seconds", "versions".
-        Dense: "omega", the relaxation factor at the end.  Debiased: "divergence", the Sinkhorn
-        divergence dual - (self_costs[0] + self_costs[1])/2; "self_costs", dual values of source and
-        target to themselves; "self_errors", their marginal errors.  Multiscale: "entries" of the
-        plan; "hard_dual", "hard_dual_other", lower bounds of W2^2, the second for control.
+    value : float
+        Dual value of the entropic problem: min E|x - y|^2/2 + eps KL(P | mu x nu), length^2.
+    hard_dual : float or None
+        Multiscale: the dual value of the hard potential, a lower bound of the W2^2 between the
+        atoms at the cell centres, length^2.
+    stats : TransportReport
     """
 
     def __init__(
@@ -83,8 +77,10 @@ class EntropicTransport(Transport):
         dual_potentials: tuple[Array, Array],
         eps: float,
         kernel: str = "plain",
+        value: float,
+        hard_dual: float | None = None,
         status: Status,
-        stats: dict[str, Any],
+        stats: TransportReport,
         plan: sparse.csr_array | None = None,
         tears: Array | None = None,
     ) -> None:
@@ -92,6 +88,7 @@ class EntropicTransport(Transport):
         self._projections = projections
         self.source_potential, self.target_potential = dual_potentials
         self.eps, self.kernel = float(eps), kernel
+        self.value, self.hard_dual = float(value), hard_dual
         self.plan, self.tears = plan, tears
 
     def __repr__(self) -> str:
@@ -109,11 +106,6 @@ class EntropicTransport(Transport):
         """E[x | y] at the target's cell centres, (d, *shape), length."""
         return self._projections.backward
 
-    @property
-    def value(self) -> float:
-        """Dual value of the entropic problem: min E|x - y|^2/2 + eps KL(P | mu x nu), length^2."""
-        return float(self.stats["dual"])
-
     @cached_property
     def w2_squared(self) -> float:
         """Kantorovich's dual value of the potential, eps forgotten, length^2.
@@ -122,8 +114,8 @@ class EntropicTransport(Transport):
         that interpolation.  Multiscale: the exact dual value of the hard potentials for atoms at
         the cell centres, never above the exact W2^2 of those atoms.
         """
-        if "hard_dual" in self.stats:
-            return max(0.0, float(self.stats["hard_dual"]))
+        if self.hard_dual is not None:
+            return max(0.0, self.hard_dual)
         return dual_value(self._function, self.problem.source, self.problem.target)
 
     @cached_property
@@ -226,8 +218,9 @@ class EntropicTransport(Transport):
         if self.tears is not None:
             arrays["tears"] = self.tears
         meta |= {
-            "kind": "entropic", "status": self.status.name, "stats": self.stats, "eps": self.eps,
-            "kernel": self.kernel,
+            "kind": "entropic", "status": self.status.name, "stats": self.stats.to_dict(),
+            "eps": self.eps, "kernel": self.kernel, "value": self.value,
+            "hard_dual": self.hard_dual,
         }  # fmt: skip
         return arrays, meta
 
@@ -235,7 +228,7 @@ class EntropicTransport(Transport):
     def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> EntropicTransport:
         """The transport of what `storable` gave."""
         problem = stored_pair(arrays, meta)
-        plan = None
+        plan, stats = None, TransportReport.from_dict(meta["stats"])
         if "plan.data" in arrays:
             parts = tuple(arrays[f"plan.{name}"] for name in ("data", "indices", "indptr"))
             plan = sparse.csr_array(
@@ -248,8 +241,11 @@ class EntropicTransport(Transport):
             dual_potentials=(arrays["source_potential"], arrays["target_potential"]),
             eps=meta["eps"],
             kernel=meta["kernel"],
+            # until 0.1.0 these two were found in the report alone
+            value=meta["value"] if "value" in meta else stats["dual"],
+            hard_dual=meta.get("hard_dual", stats.hard_dual),
             status=Status[meta["status"]],
-            stats=meta["stats"],
+            stats=stats,
             plan=plan,
             tears=arrays.get("tears"),
         )

@@ -114,7 +114,8 @@ class Flow:
         stats = dict(self.stats)
         if constant is not None:
             stats["mass_constant"] = float(constant[-1])
-        return Transport(problem, potential, status=self.status, stats=stats)
+        alpha = stats.get("mass_constant", 0.0)
+        return Transport(problem, potential, status=self.status, stats=stats, mass_constant=alpha)
 
     def storable(self) -> tuple[dict[str, Array], dict[str, Any]]:
         """Arrays and metadata that `from_stored` makes the flow of."""

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.monge_ampere import MongeAmpere
 from pma_grid.flow.mirror import MirrorOperator
 from pma_grid.linsolve import Stencil
@@ -40,14 +41,15 @@ class ParabolicOperator(MirrorOperator):
     ----------
     masses : ndarray, shape ``source.shape``
         Cell masses of the source (working floor included), which sum to 1.
-    equation : MongeAmpere
+    equation : Evaluation
+        Of the discrete equation.
     work : dict
         Newton and linear iterations and set-ups so far, those of refused steps included.
     """
 
     def __init__(self, problem: Problem, forcing: Forcing | None = None) -> None:
         self.problem, self.forcing = problem, forcing
-        self.equation = MongeAmpere.of(problem)
+        self.equation = Evaluation(MongeAmpere.of(problem))
         masses, _, self.floors = positive(problem)
         self.masses = masses / masses.sum()
         self.work = {"newton": 0, "linear": 0, "setups": 0}

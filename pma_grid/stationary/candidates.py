@@ -3,8 +3,8 @@
 1. Maps onto targets with gaps tear, and those of sources with gaps are held by nothing there: the
    sparse entropic solver is the answer.
 2. Elsewhere nested iteration from the coarsest grid.
-3. Where that stalls: the sparse entropic solver on the grid in question (at least `RESCUE_AXIS`
-   cells an axis) gives a start, thin densities are raised to working floors, and Newton goes on.
+3. Where that stalls: the sparse entropic solver on the grid in question (at least 64 cells an axis)
+   gives a start, thin densities are raised to working floors, and Newton goes on.
 4. Where that stalls too, or the mass constant says that the grid does not resolve the data: the
    sparse entropic solver on the grid itself.
 
@@ -30,20 +30,21 @@ from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError, Status
-from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Cascade, Solved
+from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Cascade, Reached
+from pma_grid.stationary.levels import Levels
 from pma_grid.transport.atomic_dual import atomic_dual
 
 # Smallest axis of the grid on which an entropic start is computed: there it costs next to nothing.
-RESCUE_AXIS = 64
+RESCUE_AXIS_CELLS = 64
 # Floors, relative to the mean, below which a rescue raises densities: thinner ones move so little
 # mass that they cannot be seen in the result, but their logarithms stall Newton's method.
 RESCUE_FLOORS = {"source": 1e-4, "target": 1e-3}
 # Newton steps after which a start is given up while there are others to try.
-PATIENCE = 30
+PATIENCE_STEPS = 30
 # |mass constant| above which the equation is not resolved by the grid.
-RESOLVED = 1e-2
+RESOLVED_MASS_CONSTANT = 1e-2
 # Share of empty cells above which a density has gaps.
-GAPS = 1e-2
+GAP_SHARE = 1e-2
 # Cycles of the entropic solver on one grid: it takes some tens, on photon counts hundreds.
 ENTROPIC_CYCLES = 1000
 
@@ -67,7 +68,7 @@ class Candidate:
     status: Status
     potential: Array
     cascade: Cascade | None = None
-    solved: Solved | None = None
+    reached: Reached | None = None
     entropic: EntropicTransport | None = None
     dual: float = -np.inf
 
@@ -78,10 +79,10 @@ class Candidate:
 
 
 def globalise(
-    first: Cascade, attempt: Callable[[], Solved], *, fallback: bool, threads: int
+    first: Cascade, attempt: Callable[[], Reached], *, fallback: bool, threads: int
 ) -> tuple[Candidate, list[Candidate]]:
     """The candidate to be returned and all of them; ``attempt`` is Newton's method on ``first``."""
-    problem = first.problem
+    problem = first.levels.problem
     candidates = _entropic(problem, threads) if fallback and _gapped(problem) else []
     if any(c.status.succeeded for c in candidates):
         return candidates[0], candidates
@@ -99,9 +100,9 @@ def globalise(
     return max(candidates, key=lambda c: (c.status.succeeded, c.dual)), candidates
 
 
-def _newton(name: str, cascade: Cascade, solved: Solved) -> Candidate:
+def _newton(name: str, cascade: Cascade, reached: Reached) -> Candidate:
     """What a cascade came to."""
-    return Candidate(name, solved.state.status, cascade.potential(solved), cascade, solved)
+    return Candidate(name, reached.state.status, cascade.potential(reached), cascade, reached)
 
 
 def _settled(candidate: Candidate) -> bool:
@@ -109,17 +110,17 @@ def _settled(candidate: Candidate) -> bool:
 
     Nor is there anything better to try where rounding keeps it from a very small ``tol``.
     """
-    if candidate.cascade is None or candidate.solved is None:
+    if candidate.cascade is None or candidate.reached is None:
         return False
-    cascade, solved = candidate.cascade, candidate.solved
-    accurate = solved.index == cascade.last and solved.state.residual <= DEFAULT_TOLERANCE
+    levels, reached = candidate.cascade.levels, candidate.reached
+    accurate = reached.index == levels.last and reached.state.residual <= DEFAULT_TOLERANCE
     if not (candidate.status.succeeded or accurate):
         return False
-    problem = cascade.problem
+    problem = levels.problem
     if problem.target_domain is not None and problem.source.values.min() > 0:
         # the entropic solver takes cells that a domain cuts at their centres, some of them outside
         return True
-    return abs(solved.state.alpha) < RESOLVED
+    return abs(reached.state.alpha) < RESOLVED_MASS_CONSTANT
 
 
 def _gapped(problem: Problem) -> bool:
@@ -129,8 +130,8 @@ def _gapped(problem: Problem) -> bool:
     """
     if problem.target_domain is not None:
         inside = problem.target_domain.fractions(problem.target.grid) > 0
-        return bool(np.mean(problem.target.values[inside] == 0) >= GAPS)
-    return any(np.mean(d.values == 0) >= GAPS for d in (problem.source, problem.target))
+        return bool(np.mean(problem.target.values[inside] == 0) >= GAP_SHARE)
+    return any(np.mean(d.values == 0) >= GAP_SHARE for d in (problem.source, problem.target))
 
 
 def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate]:
@@ -139,29 +140,30 @@ def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate
     An entropic start on the finest grid is a candidate itself, and where that is a large one the
     last: Newton's method has not been seen to raise its dual value.
     """
-    cascade = replace(first, working=raised(first.problem))
-    index = coarsest = _first_rescue(cascade)
-    if stalled.solved is not None:
-        index = max(index, stalled.solved.index)
+    levels = replace(first.levels, working=raised(first.levels.problem))
+    cascade = replace(first, levels=levels)
+    index = coarsest = _first_rescue(levels)
+    if stalled.reached is not None:
+        index = max(index, stalled.reached.index)
     while True:
-        level = cascade.level(index)
+        level = levels.coarse_problem(index)
         found = _entropic(level, threads)
         if not found:
             return []
-        if index == cascade.last > coarsest:
+        if index == levels.last > coarsest:
             return found
-        solved = cascade.refine(index, _soft_phi(level, found[0].entropic))
-        if solved.state.status.succeeded or solved.index == index:
+        reached = cascade.refine(index, _soft_phi(level, found[0].entropic))
+        if reached.state.status.succeeded or reached.index == index:
             break
-        index = solved.index
-    rescued = _newton("newton from entropic", cascade, solved)
-    return [*(found if index == cascade.last else []), rescued]
+        index = reached.index
+    rescued = _newton("newton from entropic", cascade, reached)
+    return [*(found if index == levels.last else []), rescued]
 
 
-def _first_rescue(cascade: Cascade) -> int:
+def _first_rescue(levels: Levels) -> int:
     """The coarsest grid that shows what the data are like."""
-    fine = (k for k, pair in enumerate(cascade.densities) if max(pair[0].shape) >= RESCUE_AXIS)
-    return next(fine, cascade.last)
+    fine = (k for k in range(levels.last + 1) if max(levels.shape(k)) >= RESCUE_AXIS_CELLS)
+    return next(fine, levels.last)
 
 
 def _soft_phi(problem: Problem, sk: EntropicTransport | None) -> Array:

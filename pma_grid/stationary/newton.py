@@ -7,31 +7,34 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from operator import itemgetter
 
 import numpy as np
 
-from pma_grid.equation.monge_ampere import MongeAmpere
+from pma_grid.equation.evaluation import Evaluation
+from pma_grid.equation.images import Renewal
 from pma_grid.grid.lattice import Share
 from pma_grid.linsolve import Handle, LinearResult, LinearSolver, attempt
+from pma_grid.linsolve.line_search import armijo, backtrack
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import Status
 
 # Reduction asked of a linear solve; Newton on these problems gains about that much a step anyway.
-FORCING = 0.1
-# Armijo: a step s must bring the rms residual below (1 - SLOPE s) of the last.
-SLOPE = 0.05
+LINEAR_REDUCTION = 0.1
+# Armijo: share of the fall promised by the linearisation that a step must bring.
+ARMIJO_SLOPE = 0.05
 SMALLEST_STEP = 1.0 / 40.0
 # Linear solves of a grid that may miss their tolerance: their steps lead nowhere, and cost most.
-UNSOLVED = 1
-# Relative change of a residual, measured again, that makes a search worth repeating.
-WALKED = 1e-3
+MOST_UNSOLVED = 1
+# Relative rise of a residual, measured again, that makes a search worth repeating.
+REMEASURED_RISE = 1e-3
 # Stands for a residual that is no number: starts may be so wild that the shift form finds none.
-BEYOND = sys.float_info.max
-# After so many steps, or below this residual, images keep their superbases, and are renewed only as
-# long as that leaves no more than this share of the residual before.
-FREEZE_AFTER = 8
-SETTLED = 1e-2
-RENEWAL = 0.3
+NO_RESIDUAL = sys.float_info.max
+# Images are settled after so many steps, or below this residual: from then on they keep their
+# superbases, and are renewed only as long as that leaves no more than this share of the residual.
+SETTLED_AFTER_STEPS = 8
+SETTLED_RESIDUAL = 1e-2
+RENEWAL_SHARE = 0.3
 
 
 @dataclass(frozen=True)
@@ -69,11 +72,17 @@ class Iterate:
     alpha: float
     residual: float = math.inf
     steps: int = 0
+    settled: bool = False
     renewing: bool = True
     linear_iterations: int = 0
     status: Status = Status.CONVERGED
     handle: Handle | None = None
     solvers: tuple[str, ...] = ()
+
+    @property
+    def renewal(self) -> Renewal:
+        """What evaluations make anew of the images."""
+        return Renewal.SAMPLES if self.settled else Renewal.BASES
 
 
 @dataclass(frozen=True)
@@ -85,49 +94,45 @@ class Newton:
     report: Callable[[Record], None]
     started: float
 
-    def run(self, equation: MongeAmpere, source: Array, state: Iterate, tol: float) -> Iterate:
+    def run(self, evaluation: Evaluation, state: Iterate, tol: float) -> Iterate:
         """Iterate until the rms residual is below ``tol`` or a reason to stop is found."""
-        state.residual = _rms(equation, state.phi, state.alpha)
-        if equation.averaging:
+        state.residual = _rms(evaluation, state)
+        if evaluation.averaging:
             # images by the superbases of this potential, not of the one before
-            state.residual = _rms(equation, state.phi, state.alpha)
-        self._record(equation, state, 0, 1.0)
+            state.residual = _rms(evaluation, state)
+        self._record(evaluation, state, 0, 1.0)
         unsolved = 0
         for _ in range(self.max_iterations):
             if state.residual <= tol:
-                state.status = Status.CONVERGED
-                return state
-            if state.residual == BEYOND:
-                state.status = Status.LINE_SEARCH_STALLED
-                return state
-            result = self._linear_solve(equation, source, state, tol)
+                break
+            if state.residual == NO_RESIDUAL:
+                return _stopped(state, Status.LINE_SEARCH_STALLED)
+            result = self._linear_solve(evaluation, state, tol)
             unsolved += result is not None and not result.converged
-            if result is None or unsolved > UNSOLVED:
-                equation.evaluate(state.phi, state.alpha)
-                state.status = Status.LINEAR_SOLVER_STALLED
-                return state
+            if result is None or unsolved > MOST_UNSOLVED:
+                evaluation.evaluate(state.phi, state.alpha, state.renewal)
+                return _stopped(state, Status.LINEAR_SOLVER_STALLED)
             direction = result.x.reshape(state.phi.shape)
             direction -= direction.mean()
-            size = self._backtrack(equation, state, direction, -result.multiplier, tol)
-            if size == 0 and self._measured_again(equation, state):
-                size = self._backtrack(equation, state, direction, -result.multiplier, tol)
+            step = direction, -result.multiplier
+            size = _search(evaluation, state, step, tol)
+            if size == 0 and _rose(evaluation, state):
+                size = _search(evaluation, state, step, tol)
             state.steps += 1
-            self._record(equation, state, result.iterations, size)
+            self._record(evaluation, state, result.iterations, size)
             if size == 0:
-                state.status = Status.LINE_SEARCH_STALLED
-                return state
-        state.status = Status.CONVERGED if state.residual <= tol else Status.MAX_ITERATIONS
-        return state
+                return _stopped(state, Status.LINE_SEARCH_STALLED)
+        return _stopped(state, Status.CONVERGED if state.residual <= tol else Status.MAX_ITERATIONS)
 
     def _linear_solve(
-        self, equation: MongeAmpere, source: Array, state: Iterate, tol: float
+        self, evaluation: Evaluation, state: Iterate, tol: float
     ) -> LinearResult | None:
         """The Newton direction, or None where the matrix is beyond the linear solver."""
-        rtol = max(FORCING, min(0.5, 0.5 * tol / state.residual))
+        rtol = max(LINEAR_REDUCTION, min(0.5, 0.5 * tol / state.residual))
         with np.errstate(all="ignore"):  # an eta of zero: seen by the solver
-            stencil = equation.linearise(source)
+            stencil = evaluation.linearise()
         state.handle, result = attempt(
-            self.linear_solver, stencil, state.handle, equation.residual, rtol
+            self.linear_solver, stencil, state.handle, evaluation.residual, rtol
         )
         if state.handle is not None and state.handle.name not in state.solvers:
             state.solvers += (state.handle.name,)
@@ -135,50 +140,10 @@ class Newton:
             state.linear_iterations += result.iterations
         return result
 
-    def _backtrack(
-        self, equation: MongeAmpere, state: Iterate, direction: Array, change: float, tol: float
-    ) -> float:
-        """Halve the step until the residual falls; returns the step taken, 0 if none was.
-
-        Every trial walks on from the superbases of the state: walks depend on where they begin.
-        """
-        size, superbase = 1.0, equation.superbase.copy()
-        while size >= SMALLEST_STEP:
-            if size < 1.0:
-                equation.restart(superbase)
-            phi = _moved(equation, state.phi, direction, size)
-            alpha = state.alpha + size * change
-            # where no image counted, look whether one does now; else they are fixed in the search
-            residual = equation.evaluate(phi, alpha, refresh=not equation.averaging)
-            if residual <= (1 - SLOPE * size) * state.residual:
-                settled = self._settled(state, residual)
-                if equation.images is not None:
-                    equation.images.settled = settled
-                if equation.averaging and state.renewing and not (settled and residual <= tol):
-                    residual = _rms(equation, phi, alpha)
-                    state.renewing = not settled or residual <= RENEWAL * state.residual
-                state.phi, state.alpha, state.residual = phi, alpha, residual
-                return size
-            size *= 0.5
-        equation.restart(superbase)
-        return 0.0
-
-    @staticmethod
-    def _measured_again(equation: MongeAmpere, state: Iterate) -> bool:
-        """Whether the residual to fall below is larger with images as the search has them."""
-        before = state.residual
-        state.residual = equation.evaluate(state.phi, state.alpha, refresh=False)
-        return state.residual > (1 + WALKED) * before
-
-    @staticmethod
-    def _settled(state: Iterate, residual: float) -> bool:
-        """Whether images may stay as they are, if renewing them adds more than a step gains."""
-        return state.steps >= FREEZE_AFTER or (residual < SETTLED and state.steps > 0)
-
-    def _record(self, equation: MongeAmpere, state: Iterate, linear: int, size: float) -> None:
+    def _record(self, evaluation: Evaluation, state: Iterate, linear: int, size: float) -> None:
         self.report(
             Record(
-                level=equation.lattice.shape,
+                level=evaluation.lattice.shape,
                 step=state.steps,
                 residual=state.residual,
                 linear_iterations=linear,
@@ -188,13 +153,65 @@ class Newton:
         )
 
 
-def _rms(equation: MongeAmpere, phi: Array, alpha: float) -> float:
+def _stopped(state: Iterate, status: Status) -> Iterate:
+    """The iterate with the reason why it ends there."""
+    state.status = status
+    return state
+
+
+def _search(evaluation: Evaluation, state: Iterate, step: tuple[Array, float], tol: float) -> float:
+    """Take as much of a Newton step as lowers the residual; returns the fraction, 0 for none.
+
+    Every trial walks on from the superbases of the state: walks depend on where they begin.
+    """
+    direction, change = step
+    superbase = evaluation.superbase.copy()
+
+    def trial(size: float) -> tuple[Array, float, float]:
+        if size < 1.0:
+            evaluation.restart(superbase)
+        phi = _moved(evaluation, state.phi, direction, size)
+        alpha = state.alpha + size * change
+        # where no image counted, look whether one does now; else they are fixed in the search
+        renew = Renewal.NOTHING if evaluation.averaging else state.renewal
+        return phi, alpha, evaluation.evaluate(phi, alpha, renew)
+
+    found = backtrack(
+        trial, itemgetter(2), armijo(state.residual, ARMIJO_SLOPE), smallest=SMALLEST_STEP
+    )
+    if found is None:
+        evaluation.restart(superbase)
+        return 0.0
+    size, (state.phi, state.alpha, residual) = found
+    _accept(evaluation, state, residual, tol)
+    return size
+
+
+def _accept(evaluation: Evaluation, state: Iterate, residual: float, tol: float) -> None:
+    """The residual that counts after a step: with images renewed, while that still helps."""
+    state.settled = state.steps >= SETTLED_AFTER_STEPS or (
+        residual < SETTLED_RESIDUAL and state.steps > 0
+    )
+    if evaluation.averaging and state.renewing and not (state.settled and residual <= tol):
+        residual = _rms(evaluation, state)
+        state.renewing = not state.settled or residual <= RENEWAL_SHARE * state.residual
+    state.residual = residual
+
+
+def _rose(evaluation: Evaluation, state: Iterate) -> bool:
+    """Whether the residual to fall below is larger with images as the search has them."""
+    before = state.residual
+    state.residual = evaluation.evaluate(state.phi, state.alpha, Renewal.NOTHING)
+    return state.residual > (1 + REMEASURED_RISE) * before
+
+
+def _rms(evaluation: Evaluation, state: Iterate) -> float:
     """The rms residual with images renewed, a finite number."""
-    residual = equation.evaluate(phi, alpha)
-    return residual if math.isfinite(residual) else BEYOND
+    residual = evaluation.evaluate(state.phi, state.alpha, state.renewal)
+    return residual if math.isfinite(residual) else NO_RESIDUAL
 
 
-def _moved(equation: MongeAmpere, phi: Array, direction: Array, size: float) -> Array:
+def _moved(evaluation: Evaluation, phi: Array, direction: Array, size: float) -> Array:
     """phi + size direction, by shares of the rows."""
     out, values, change = np.empty_like(direction), phi.ravel(), direction.ravel()
     flat = out.ravel()
@@ -203,5 +220,5 @@ def _moved(equation: MongeAmpere, phi: Array, direction: Array, size: float) -> 
         np.multiply(change[share.cells], size, out=flat[share.cells])
         flat[share.cells] += values[share.cells]
 
-    equation.lattice.share(task)
+    evaluation.lattice.share(task)
     return out

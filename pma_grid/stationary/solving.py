@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from pma_grid.equation.monge_ampere import TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
@@ -28,13 +29,15 @@ from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.runtime.progress import reporter
 from pma_grid.runtime.versions import versions
 from pma_grid.runtime.workers import Workers
-from pma_grid.stationary.candidates import PATIENCE, Candidate, globalise
-from pma_grid.stationary.cascade import Cascade, Scheme, Solved
+from pma_grid.stationary.candidates import PATIENCE_STEPS, Candidate, globalise
+from pma_grid.stationary.cascade import Cascade, Reached, Tolerances
+from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
+from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport
 
 # Distance of a box from the origin over its side beyond which nothing is solved.
-FARTHEST = 1e4
+FARTHEST_BOX_SIDES = 1e4
 
 
 def solve(
@@ -46,7 +49,6 @@ def solve(
     callback: Callable[[Record], None] | None = None,
     linear_solver: LinearSolver | None = None,
     max_iterations: int = 50,
-    verify_monotone: bool = False,
     monotone_gradient: bool = False,
     averaging: bool = True,
     fallback: bool = True,
@@ -75,8 +77,6 @@ def solve(
         `Auto` (default), `Multigrid`, `AMG` or `Direct`.
     max_iterations : int
         Newton steps allowed on each grid.
-    verify_monotone : bool
-        Compare the superbase walk with a full scan at the end; see ``stats["monotone"]``.
     monotone_gradient : bool
         Use a Lax-Friedrichs (strictly monotone, first-order) gradient in the target density.
     averaging : bool
@@ -145,23 +145,20 @@ def solve(
             history.append(record)
             report(record)
 
-        patience = min(PATIENCE, max_iterations) if fallback else max_iterations
+        patience = min(PATIENCE_STEPS, max_iterations) if fallback else max_iterations
         newton = Newton(linear_solver or Auto(), patience, keep, started)
-        scheme = Scheme(averaging and not monotone_gradient, monotone_gradient)
-        first = Cascade(
-            problem, positive(problem), newton, tol, scheme, persist=not fallback, workers=team
-        )
+        rule = TargetRule.MEAN if averaging else TargetRule.POINT
+        if monotone_gradient:
+            rule = TargetRule.LAX_FRIEDRICHS
+        levels = Levels(problem, positive(problem), rule, team)
+        first = Cascade(levels, newton, Tolerances(tol), persist=not fallback)
         attempt = first.nested if initial is None else partial(_refined, first, initial)
         best, candidates = globalise(first, attempt, fallback=fallback, threads=threads)
-        scan = None
-        if verify_monotone and best.solved is not None:
-            state = best.solved.state
-            scan = best.solved.equation.scan(state.phi, state.alpha)
-    seconds = time.perf_counter() - started
-    stats = _statistics(best, candidates, history, seconds, clock.seconds)
-    stats.setdefault("threads", team.threads)
-    if scan is not None:
-        stats["monotone"] = {"cells": scan[0], "largest_gain": scan[1]}
+    stats = _report(best, candidates, history)
+    stats.seconds = time.perf_counter() - started - clock.seconds
+    stats.compile_seconds = clock.seconds
+    if stats.threads is None:
+        stats.threads = team.threads
     return _conclude(problem, best, stats)
 
 
@@ -185,17 +182,17 @@ def _check_distance(name: str, grid: Grid) -> None:
     """Refuse boxes so far from the origin that potentials lose the digits of the map."""
     for lower, upper, side in zip(grid.lower, grid.upper, grid.lengths, strict=True):
         away = 0.0 if lower <= 0 <= upper else min(abs(lower), abs(upper))
-        if away > FARTHEST * side:
+        if away > FARTHEST_BOX_SIDES * side:
             raise InvalidInputError(
                 f"the {name}'s box begins {away:g} from the origin, {away / side:.1e} times its "
-                f"side; beyond {FARTHEST:g} potentials lose their digits: shift both boxes by the "
-                "same vector, which changes neither W2 nor displacements"
+                f"side; beyond {FARTHEST_BOX_SIDES:g} potentials lose their digits: shift both "
+                "boxes by the same vector, which changes neither W2 nor displacements"
             )
 
 
-def _refined(cascade: Cascade, initial: Transport | Array) -> Solved:
+def _refined(cascade: Cascade, initial: Transport | Array) -> Reached:
     """Newton on the finest grid alone, from a given potential."""
-    problem = cascade.problem
+    problem = cascade.levels.problem
     try:
         potential = initial.potential if isinstance(initial, Transport) else np.asarray(initial)
     except ValueError as error:
@@ -214,72 +211,69 @@ def _refined(cascade: Cascade, initial: Transport | Array) -> Solved:
             "interpolate the potential to the source grid"
         )
     potential = Transport.from_potential(problem, potential).potential
-    return cascade.refine(cascade.last, split(problem, potential)[0])
+    return cascade.refine(cascade.levels.last, split(problem, potential)[0])
 
 
-def _statistics(
-    best: Candidate,
-    candidates: list[Candidate],
-    history: list[Record],
-    seconds: float,
-    compiling: float,
-) -> dict[str, Any]:
+def _report(best: Candidate, candidates: list[Candidate], history: list[Record]) -> TransportReport:
     """What all the candidates took, and how the best one ended."""
     cascades = [c.cascade for c in candidates if c.cascade is not None]
-    levels = [level for cascade in cascades for level in cascade.summaries]
-    newton = {
+    levels = [record for cascade in cascades for record in cascade.records]
+    newton: dict[str, Any] = {
         "iterations": sum(level["newton"] for level in levels),
         "linear_iterations": sum(level["linear"] for level in levels),
         "levels": levels,
         "history": [asdict(record) for record in history],
     }
-    stats: dict[str, Any] = {
-        "candidates": [candidate.record() for candidate in candidates],
-        "seconds": seconds - compiling,
-        "compile_seconds": compiling,
-        "versions": versions("pyamg"),
-    }
     if best.entropic is not None:
-        return best.entropic.stats | stats | {"newton": newton}
-    assert best.solved is not None and best.cascade is not None
-    state = best.solved.state
-    if np.isfinite(best.dual):
-        stats["hard_dual"] = best.dual
-    return (
-        newton
-        | stats
-        | {
-            "residual": state.residual,
-            "tol": best.solved.tol,
-            "mass_constant": state.alpha,
-            "averaged": best.solved.equation.averaging,
-            "floors": best.cascade.working[2],
-            "linear_solver": best.cascade.summaries[-1]["linear_solver"],
-        }
-    )
+        report = best.entropic.stats
+        report.newton = newton
+    else:
+        assert best.reached is not None and best.cascade is not None
+        state = best.reached.state
+        report = TransportReport(
+            **newton,
+            residual=state.residual,
+            tol=best.reached.tol,
+            mass_constant=state.alpha,
+            averaged=best.reached.evaluation.averaging,
+            floors=best.cascade.levels.working[2],
+            linear_solver=best.cascade.records[-1]["linear_solver"],
+            hard_dual=best.dual if np.isfinite(best.dual) else None,
+        )
+    report.candidates = [candidate.record() for candidate in candidates]
+    report.versions = versions("pyamg")
+    return report
 
 
-def _conclude(problem: Problem, best: Candidate, stats: dict[str, Any]) -> Transport:
+def _conclude(problem: Problem, best: Candidate, report: TransportReport) -> Transport:
     """The Transport, or the error that carries it."""
     status = best.status
     result: Transport
     if best.entropic is not None:
         result = best.entropic
-        result.stats = stats
     else:
-        if status is Status.CONVERGED and any(f["cells"] for f in stats["floors"].values()):
+        assert best.reached is not None and best.cascade is not None
+        raised = any(floor["cells"] for floor in best.cascade.levels.working[2].values())
+        if status is Status.CONVERGED and raised:
             status = Status.REGULARISED
-        result = Transport(problem, best.potential, status=status, stats=stats)
+        result = Transport(
+            problem,
+            best.potential,
+            status=status,
+            stats=report,
+            mass_constant=best.reached.state.alpha,
+            averaged=best.reached.evaluation.averaging,
+        )
     if not status.succeeded:
-        raise ConvergenceError(f"{status.value} ({_shortfall(stats)})", result=result)
+        raise ConvergenceError(f"{status.value} ({_shortfall(report)})", result=result)
     return result
 
 
-def _shortfall(stats: dict[str, Any]) -> str:
+def _shortfall(report: TransportReport) -> str:
     """By how much the tolerance was missed."""
-    if "residual" in stats:
+    if report.residual is not None:
         return (
-            f"rms residual {stats['residual']:.2e}, asked for {stats['tol']:.2e}, mass constant "
-            f"{stats['mass_constant']:.2e}"
+            f"rms residual {report.residual:.2e}, asked for {report.tol:.2e}, mass constant "
+            f"{report.mass_constant:.2e}"
         )
-    return f"marginal error {stats['marginal_error']:.2e}, asked for {stats['tol']:.2e}"
+    return f"marginal error {report.marginal_error:.2e}, asked for {report.tol:.2e}"

@@ -15,7 +15,7 @@ from pma_grid.transport.transport import Transport
 
 
 def assess(transport: Transport) -> dict[str, Any]:
-    """Figures of quality, which are kept in ``transport.stats["assessment"]`` too.
+    """Figures of quality, which are kept as ``transport.stats.assessment`` too.
 
     Parameters
     ----------
@@ -77,7 +77,7 @@ def assess(transport: Transport) -> dict[str, Any]:
         "mass_constant": transport.stats.get("mass_constant"),
         "floor_effect": math.fsum(f["mass_added"] for f in floors) * _reach(transport.problem) ** 2,
     }
-    transport.stats["assessment"] = figures
+    transport.stats.assessment = figures
     return figures
 
 

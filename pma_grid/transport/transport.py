@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.equation.monge_ampere import MongeAmpere
+from pma_grid.equation.evaluation import Evaluation
+from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
@@ -23,6 +25,7 @@ from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.transport.duality import dual_value
 from pma_grid.transport.interpolation import mccann
 from pma_grid.transport.potential import Potential
+from pma_grid.transport.report import TransportReport
 
 
 class Transport:
@@ -36,8 +39,12 @@ class Transport:
     potential : ndarray, shape ``source.shape``
         u at the cell centres, length^2; its additive constant is such that phi has mean zero.
     status : Status
-    stats : dict
-        See `solve`.
+    stats : TransportReport
+        How it was found, documented fields that read as a dict too.
+    mass_constant : float
+        alpha of the equation that was solved, dimensionless; 0 where none was.
+    averaged : bool
+        Whether that equation takes the target's means over the images of cells.
     """
 
     def __init__(
@@ -46,13 +53,18 @@ class Transport:
         potential: Array,
         *,
         status: Status = Status.NOT_SOLVED,
-        stats: dict[str, Any] | None = None,
+        stats: Mapping[str, Any] | None = None,
+        mass_constant: float = 0.0,
+        averaged: bool = False,
     ) -> None:
         self.problem = problem
         self.potential = np.array(potential, float)
         self.potential.flags.writeable = False
         self.status = status
-        self.stats: dict[str, Any] = stats or {}
+        if not isinstance(stats, TransportReport):
+            stats = TransportReport.from_dict(stats or {})
+        self.stats: TransportReport = stats
+        self.mass_constant, self.averaged = float(mass_constant), averaged
 
     @classmethod
     def from_potential(cls, problem: Problem, potential: ArrayLike) -> Transport:
@@ -177,11 +189,11 @@ class Transport:
     def residual(self) -> Array:
         """h = log(rho_u / mu) at the cell centres, dimensionless; NaN where u is not convex.
 
-        rho_u = nu(grad u) det D2u, with the monotone determinant; `stats["mass_constant"]` is the
-        constant that h comes close to for a solution.  nu(grad u) is averaged over the images of
-        cells where `solve` did so (``stats["averaged"]``).
+        rho_u = nu(grad u) det D2u, with the monotone determinant; `mass_constant` is the constant
+        that h comes close to for a solution.  nu(grad u) is averaged over the images of cells where
+        `solve` did so (`averaged`).
         """
-        return _equation(self).evaluate_log(self.phi)
+        return _evaluation(self).evaluate_log(self.phi)
 
     @cached_property
     def hessian(self) -> Array:
@@ -259,7 +271,10 @@ class Transport:
         """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
         arrays["potential"] = self.potential
-        meta |= {"kind": "transport", "status": self.status.name, "stats": self.stats}
+        meta |= {
+            "kind": "transport", "status": self.status.name, "stats": self.stats.to_dict(),
+            "mass_constant": self.mass_constant, "averaged": self.averaged,
+        }  # fmt: skip
         return arrays, meta
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -269,9 +284,15 @@ class Transport:
     @classmethod
     def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Transport:
         """The transport of what `storable` gave."""
-        problem = stored_pair(arrays, meta)
-        status = Status[meta["status"]]
-        return cls(problem, arrays["potential"], status=status, stats=meta["stats"])
+        solved = meta["stats"] | meta  # until 0.1.0 these two were found in the report alone
+        return cls(
+            stored_pair(arrays, meta),
+            arrays["potential"],
+            status=Status[meta["status"]],
+            stats=meta["stats"],
+            mass_constant=solved.get("mass_constant", 0.0),
+            averaged=solved.get("averaged", False),
+        )
 
 
 @runtime_checkable
@@ -285,16 +306,16 @@ class HasTransport(Protocol):
 
 def discrete_hessian(transport: Transport) -> Array:
     """`Transport.hessian` of any potential."""
-    equation = _equation(transport)
-    for _ in range(1 if equation.images is None else 2):  # images by the superbases of u
-        equation.evaluate(transport.phi, float(transport.stats.get("mass_constant", 0.0)))
-    return equation.hessian()
+    evaluation = _evaluation(transport)
+    for _ in range(1 if evaluation.images is None else 2):  # images by the superbases of u
+        evaluation.evaluate(transport.phi, transport.mass_constant)
+    return evaluation.hessian()
 
 
-def _equation(transport: Transport) -> MongeAmpere:
-    """The discrete equation that a transport was solved with."""
-    averaged = bool(transport.stats.get("averaged", False))
-    return MongeAmpere.of(transport.problem, averaged=averaged)
+def _evaluation(transport: Transport) -> Evaluation:
+    """Of the discrete equation that a transport was solved with."""
+    rule = TargetRule.MEAN if transport.averaged else TargetRule.POINT
+    return Evaluation(MongeAmpere.of(transport.problem, rule))
 
 
 def storable_pair(problem: Problem) -> tuple[dict[str, Array], dict[str, Any]]:

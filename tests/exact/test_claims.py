@@ -13,7 +13,7 @@ from pma_grid.cases.convergence import bias, limit
 from pma_grid.cases.oracles import GaussianPair, LaguerreScheme
 from pma_grid.claims import Panel, limits
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.equation.monge_ampere import MongeAmpere
+from pma_grid.equation.evaluation import Evaluation
 from pma_grid.flow import observables, schedules, theory
 from pma_grid.flow.entropic_mirror import EntropicOperator
 from pma_grid.flow.parabolic import ParabolicOperator
@@ -56,16 +56,16 @@ def equation(*, log_nu: float = 1.0, log_det: float = 1.0) -> Plant:
     """h = log_nu log nu(grad u) + log_det log det D2u - log mu, with its derivative."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        right = MongeAmpere.evaluate_log
+        right = Evaluation.evaluate_log
 
-        def wrong(self: MongeAmpere, phi: np.ndarray) -> np.ndarray:
+        def wrong(self: Evaluation, phi: np.ndarray) -> np.ndarray:
             h = right(self, phi)
-            nu, mu = (f.reshape(h.shape) for f in (self.log_target, self.log_source))
+            nu, mu = (f.reshape(h.shape) for f in (self.log_target, self.equation.log_source))
             self.stencil.weights *= log_det
             self.stencil.drift *= log_nu
             return np.asarray(log_det * (h - nu + mu) + log_nu * nu - mu)
 
-        patch.setattr(MongeAmpere, "evaluate_log", wrong)
+        patch.setattr(Evaluation, "evaluate_log", wrong)
 
     return plant
 

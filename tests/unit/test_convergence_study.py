@@ -109,9 +109,9 @@ def test_own_solver() -> None:
     def exact(problem: Problem) -> Transport:
         assert case.potential is not None
         ot = Transport.from_potential(problem, case.potential(*problem.source.grid.coordinates()))
-        ot.stats.update(
-            levels=[{"newton": 0, "linear": 0}], mass_constant=0.0, seconds=0.0, history=[]
-        )
+        ot.stats.levels = [{"newton": 0, "linear": 0}]
+        ot.stats.mass_constant = ot.stats.seconds = 0.0
+        ot.stats.history = []
         return ot
 
     study = convergence.study(case, (16, 32, 64), solve=exact)

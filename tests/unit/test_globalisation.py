@@ -13,8 +13,9 @@ import pma_grid as pma
 from pma_grid.linsolve import Auto
 from pma_grid.problem.floors import positive
 from pma_grid.stationary import candidates as globalisation
-from pma_grid.stationary.cascade import Cascade, Scheme
-from pma_grid.stationary.newton import BEYOND, Newton
+from pma_grid.stationary.cascade import Cascade, Tolerances
+from pma_grid.stationary.levels import Levels
+from pma_grid.stationary.newton import NO_RESIDUAL, Newton
 from pma_grid.transport.atomic_dual import atomic_dual
 
 Shape = tuple[int, ...]
@@ -122,7 +123,7 @@ def _assert_finite(ot: pma.Transport) -> None:
     assert np.isfinite(ot.w2) and ot.w2 >= 0
     figures = pma.assess(ot)
     assert all(v is None or np.isfinite(v) for v in figures.values())
-    json.dumps(ot.stats, allow_nan=False)
+    json.dumps(ot.stats.to_dict(), allow_nan=False)
 
 
 @pytest.mark.parametrize("name", PAIRS)
@@ -237,9 +238,8 @@ def test_larger_floors_of_the_user_are_kept() -> None:
 def test_the_largest_dual_decides(duals: tuple[float, ...], monkeypatch: Any) -> None:
     """Also where a failure has a larger one."""
     problem = pma.Problem(np.ones(8), np.ones(8))
-    cascade = Cascade(
-        problem, positive(problem), Newton(Auto(), 1, lambda _: None, 0.0), None, Scheme()
-    )
+    newton = Newton(Auto(), 1, lambda _: None, 0.0)
+    cascade = Cascade(Levels(problem, positive(problem)), newton, Tolerances(None))
     names = ("a", "b", "c")
     values = dict(zip(map(float, range(4)), (9.0, *duals), strict=True))
     every = [
@@ -315,7 +315,7 @@ def test_a_start_without_a_residual_stops_at_once() -> None:
     with pytest.raises(pma.ConvergenceError) as caught:
         pma.solve(problem, initial=noise, fallback=False)
     stats = caught.value.result.stats
-    assert stats["iterations"] == 0 and stats["residual"] <= BEYOND
+    assert stats["iterations"] == 0 and stats["residual"] <= NO_RESIDUAL
 
 
 @pytest.mark.parametrize("name", SOME)
@@ -390,8 +390,8 @@ def test_the_default_tolerance_is_a_hope(tol: float | None, monkeypatch: Any) ->
     """Below 1e-5 a stall ends well where no number was asked for; where one was, it is missed."""
     run = Newton.run
 
-    def stall(self: Newton, equation: Any, source: Any, state: Any, aim: float) -> Any:
-        state = run(self, equation, source, state, 1e-6)
+    def stall(self: Newton, evaluation: Any, state: Any, aim: float) -> Any:
+        state = run(self, evaluation, state, 1e-6)
         state.status = pma.Status.LINE_SEARCH_STALLED
         state.residual = max(state.residual, 2 * aim)
         return state

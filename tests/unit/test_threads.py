@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.equation.images import Footprint
+from pma_grid.equation.footprint import Footprint
 from pma_grid.grid.lattice import Lattice
 from pma_grid.grid.splines import log_centre_values, prefiltered
 from pma_grid.grid.sums import BlockSums

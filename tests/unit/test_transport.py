@@ -134,7 +134,7 @@ def test_file_gives_everything_back(
     np.testing.assert_allclose(again.hessian, ot.hessian, atol=1e-10)
     assert again.status is ot.status is pma.Status.CONVERGED
     # JSON has no tuples
-    assert json.dumps(again.stats) == json.dumps(ot.stats)
+    assert json.dumps(again.stats.to_dict()) == json.dumps(ot.stats.to_dict())
     for mine, other in (
         (again.problem.source, ot.problem.source),
         (again.problem.target, ot.problem.target),

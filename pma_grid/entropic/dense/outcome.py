@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
@@ -16,6 +14,7 @@ from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import Status
+from pma_grid.transport.report import TransportReport
 
 
 class DenseOutcome:
@@ -50,7 +49,8 @@ class DenseOutcome:
         self.transport_cost = self._transport_cost(folded)
         self.f = self.back.kantorovich(eps * at.F)
         self.g = self.back.kantorovich(eps * at.G, "target")
-        self.extra: dict[str, Any] = {}
+        self.self_errors: dict[str, float] | None = None
+        self.self_costs: list[float] | None = None
         self.shift = np.zeros(problem.source.shape)
 
     def debias(self) -> None:
@@ -67,33 +67,35 @@ class DenseOutcome:
                 self.forward = self.forward + bias
             else:
                 self.backward = self.backward + bias
-        self.extra["self_errors"] = errors
-        self.extra["self_costs"] = costs
+        self.self_errors, self.self_costs = errors, costs
 
-    def statistics(self) -> dict[str, Any]:
-        """Values and counts; see `EntropicTransport.stats`."""
+    def report(self) -> TransportReport:
+        """Values and counts."""
         a, b, at = self.reduced.a, self.reduced.b, self.at
         rows = float((a * at.F).sum())
         dual = self.eps * (rows + float((b * at.G).sum()))
         primal = self.eps * (rows + float((self.columns * at.G).sum()))
-        stats = {
-            "eps": self.eps,
-            "cell": self.reduced.cell,
-            "eps_over_h2": self.eps / self.reduced.cell,
-            "primal": float(0.5 * self.back.squared_distance(primal, self.columns)),
-            "dual": float(0.5 * self.back.squared_distance(dual)),
-            "transport_cost": self.transport_cost,
-            "marginal_error": at.error,
-            "marginal_errors": at.errors,
-            "tol": self.settings.tol,
-            "iterations": at.iterations,
-            "omega": at.omega,
-            "history": at.history,
-        }
-        if self.extra:
-            stats |= self.extra
-            stats["divergence"] = stats["dual"] - 0.5 * sum(self.extra["self_costs"])
-        return stats
+        report = TransportReport(
+            method="dense",
+            eps=self.eps,
+            cell=self.reduced.cell,
+            eps_over_h2=self.eps / self.reduced.cell,
+            primal=float(0.5 * self.back.squared_distance(primal, self.columns)),
+            dual=float(0.5 * self.back.squared_distance(dual)),
+            transport_cost=self.transport_cost,
+            marginal_error=at.error,
+            marginal_errors=at.errors,
+            tol=self.settings.tol,
+            iterations=at.iterations,
+            omega=at.omega,
+            history=at.history,
+            threads=self.settings.threads,
+            self_errors=self.self_errors,
+            self_costs=self.self_costs,
+        )
+        if self.self_costs is not None:
+            report.divergence = report["dual"] - 0.5 * sum(self.self_costs)
+        return report
 
     def _folded_means(self, kernel: SeparableKernel, logs: Array) -> Array:
         """E[y | x] of the target's cells themselves, reduced, whichever image mass goes to."""
@@ -115,10 +117,10 @@ class DenseOutcome:
             total += 0.5 * float(lines[0] @ x**2 + lines[1] @ y**2) - product
         return float(self.back.squared_distance(total, self.columns))
 
-    def transport(self, stats: dict[str, Any]) -> EntropicTransport:
+    def transport(self, report: TransportReport) -> EntropicTransport:
         """The result."""
         status = Status.ENTROPIC
-        own = max(self.extra.get("self_errors", {"none": 0.0}).values())
+        own = max(self.self_errors.values()) if self.self_errors else 0.0
         if not self.at.converged or own > self.settings.tol:
             status = Status.MAX_ITERATIONS
         elif self.eps < self.reduced.widest_cell * (1 - 1e-9):
@@ -131,6 +133,7 @@ class DenseOutcome:
             dual_potentials=(self.f, self.g),
             eps=self.eps,
             kernel="reflect" if self.settings.reflect else "plain",
+            value=report["dual"],
             status=status,
-            stats=stats,
+            stats=report,
         )

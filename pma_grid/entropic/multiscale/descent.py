@@ -12,6 +12,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 
@@ -112,10 +113,10 @@ def solve_multiscale(
         descent = _Descent(pyramid(reduced), goal, chunks, report)
         plan = descent.run(initial)
         result = outcome(problem, reduced, plan, tol)
-    result.stats.update(
-        iterations=descent.records[-1]["iterations"], levels=descent.records, method="multiscale",
-        eps_over_h2=eps / reduced.cell, cell=reduced.cell, threads=chunks.threads, tol=tol,
-    )  # fmt: skip
+    stats = result.stats
+    stats.iterations, stats.levels = descent.records[-1]["iterations"], descent.records
+    stats.cell, stats.eps_over_h2 = reduced.cell, eps / reduced.cell
+    stats.tol, stats.threads = tol, chunks.threads
     return result
 
 
@@ -156,7 +157,7 @@ class _Descent:
         report: Callable[[Iteration], None],
     ) -> None:
         self.levels, self.goal, self.chunks, self.report = levels, goal, chunks, report
-        self.records: list[dict[str, object]] = []
+        self.records: list[dict[str, Any]] = []
 
     def run(self, initial: Array | None) -> Plan:
         """The plan of the finest level; ``initial``: f on the source's whole grid."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy import sparse as matrices
 
@@ -17,7 +15,8 @@ from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Axes, Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import Status
-from pma_grid.transport.atomic_dual import HardPair, hard_pairs, transform
+from pma_grid.transport.atomic_dual import hard_pairs, transform
+from pma_grid.transport.report import TransportReport
 
 
 def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> EntropicTransport:
@@ -39,11 +38,10 @@ def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> Entro
     forward = _filled(source, images, better.nearest[0], reduced.y)
     backward = _filled(target, preimages, better.nearest[1], reduced.x)
     matrix = _matrix(problem, plan)
-    stats = {
-        **_values(problem, back, plan, matrix, (f, g)),
-        **_duals(back, better, worse),
-        "eps": plan.eps,
-    }
+    report = _report(problem, back, plan, matrix, (f, g))
+    report.hard_dual, report.hard_dual_other = (
+        max(0.0, back.squared_distance(pair.value)) for pair in (better, worse)
+    )
     u = back.potential(better.f)
     return EntropicTransport(
         problem,
@@ -54,8 +52,10 @@ def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> Entro
             back.kantorovich(_off_support(reduced.swapped(), g, f, plan.eps), "target"),
         ),
         eps=plan.eps,
+        value=report["dual"],
+        hard_dual=report.hard_dual,
         status=Status.ENTROPIC if plan.error < tol else Status.MAX_ITERATIONS,
-        stats=stats,
+        stats=report,
         plan=matrix,
         tears=_tears(plan, images),
     )
@@ -115,13 +115,13 @@ def _matrix(problem: Problem, plan: Plan) -> matrices.csr_array:
     return matrix
 
 
-def _values(
+def _report(
     problem: Problem,
     back: Reduction,
     plan: Plan,
     matrix: matrices.csr_array,
     potentials: tuple[Array, Array],
-) -> dict[str, Any]:
+) -> TransportReport:
     """Values of the entropic problem, and how well the marginals are met."""
     source, target = plan.level.source, plan.level.target
     points = [np.ascontiguousarray(d.grid.points) for d in (problem.source, problem.target)]
@@ -137,20 +137,17 @@ def _values(
     errors = {"source": float(np.abs(rows - a).sum()), "target": float(np.abs(columns - b).sum())}
     dual = a @ back.kantorovich(potentials[0]).ravel()
     dual += b @ back.kantorovich(potentials[1], "target").ravel()
-    return {
-        "primal": 0.5 * cost + entropy,
-        "dual": float(dual),
-        "transport_cost": cost,
-        "marginal_error": errors["source"] + errors["target"],
-        "marginal_errors": errors,
-        "entries": plan.pairs.size,
-    }
-
-
-def _duals(back: Reduction, better: HardPair, worse: HardPair) -> dict[str, float]:
-    """Lower bounds of W2^2, length^2."""
-    bounds = [max(0.0, back.squared_distance(pair.value)) for pair in (better, worse)]
-    return {"hard_dual": bounds[0], "hard_dual_other": bounds[1]}
+    return TransportReport(
+        method="multiscale",
+        map="barycentric",
+        eps=plan.eps,
+        primal=0.5 * cost + entropy,
+        dual=float(dual),
+        transport_cost=cost,
+        marginal_error=errors["source"] + errors["target"],
+        marginal_errors=errors,
+        entries=plan.pairs.size,
+    )
 
 
 def _tears(plan: Plan, images: Array) -> Array:

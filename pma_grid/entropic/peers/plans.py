@@ -17,6 +17,7 @@ from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_positive, check_whole
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.transport.report import TransportReport
 
 # Entries of a dense matrix over pairs of cells; methods keep about four of them, 8 bytes each.
 MOST_PAIRS = 1 << 25
@@ -134,13 +135,19 @@ def transport(
         centres = np.stack(np.meshgrid(*reduced.x, indexing="ij"))
         f, forward = f - own.f, forward - own.forward + centres
     back = Reduction(problem)
-    stats = {
-        "method": peer, "peer": peer, "eps": float(request.eps), "tol": float(request.tol),
-        "debiased": request.debiased, "marginal_error": error, "dual": plan.dual(back),
-        "iterations": sum(r.iterations for r in runs), "seconds": sum(r.seconds for r in runs),
-        "compile_seconds": sum(r.once for r in runs),
-        "versions": {package: metadata.version(package)},
-    }  # fmt: skip
+    stats = TransportReport(
+        method=peer,
+        peer=peer,
+        eps=float(request.eps),
+        tol=float(request.tol),
+        debiased=request.debiased,
+        marginal_error=error,
+        dual=plan.dual(back),
+        iterations=sum(r.iterations for r in runs),
+        seconds=sum(r.seconds for r in runs),
+        compile_seconds=sum(r.once for r in runs),
+        versions={package: metadata.version(package)},
+    )
     return EntropicTransport(
         problem,
         back.potential(f),
@@ -150,6 +157,7 @@ def transport(
             back.kantorovich(plan.g, "target"),
         ),
         eps=request.eps,
+        value=stats["dual"],
         status=_status(error, request, reduced),
         stats=stats,
     )

@@ -1,0 +1,83 @@
+"""`Footprint`: a target between its cells, for its means over the images of source cells."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from scipy import ndimage
+
+from pma_grid.grid.lattice import Lattice
+from pma_grid.grid.splines import (
+    BLEND_FROM,
+    SPLINE_HALO,
+    _filtered,
+    _largest_difference,
+    histospline,
+)
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.workers import SERIAL, Workers
+
+# Images of up to this many target cells are looked for where the mean may be needed.
+IDLE_IMAGE = 8.0
+
+
+class Footprint:
+    """Means of a target over the images of source cells, where it varies much within them.
+
+    Parameters
+    ----------
+    values : ndarray
+        The target's cell averages, positive.
+    logarithms : ndarray
+        log nu at its cell centres.
+
+    Attributes
+    ----------
+    densities : ndarray
+        Coefficients of the quadratic B-spline whose cell averages are ``values``, padded; where
+        that would overshoot, a compromise with ``values`` themselves, whose spline never does.
+    variation : ndarray
+        By how much log nu changes over a target cell: half its range over the cell's neighbours.
+    steepest : float
+        A bound of ``variation``.
+    """
+
+    def __init__(self, values: Array, logarithms: Array, workers: Workers = SERIAL) -> None:
+        self._values, self._logarithms, self._workers = values, logarithms, workers
+        # half a range among neighbours is at most a step along each axis
+        self.steepest = sum(
+            _largest_difference(logarithms, axis, workers) for axis in range(values.ndim)
+        )
+
+    @cached_property
+    def variation(self) -> Array:
+        """Made when ``steepest`` does not settle the matter."""
+        highest = _filtered(ndimage.maximum_filter, self._logarithms, 3, self._workers)
+        highest -= _filtered(ndimage.minimum_filter, self._logarithms, 3, self._workers)
+        highest *= 0.5
+        return highest
+
+    @cached_property
+    def densities(self) -> Array:
+        """Made when the first mean is taken."""
+        lattice = Lattice(self._values.shape, SPLINE_HALO)
+        padded = lattice.zeros()
+        lattice.fill(histospline(self._values), padded)
+        return padded.reshape(lattice.padded_shape)
+
+    @cached_property
+    def far(self) -> Array:
+        """The largest ``variation`` within three cells."""
+        return _filtered(ndimage.maximum_filter, self.variation, 7, self._workers)
+
+    @property
+    def idle(self) -> bool:
+        """Whether nu is so smooth that no image of a reasonable size needs a mean.
+
+        On one axis means are exact, cheap, and better than point values on smooth data too.
+        """
+        if self._values.ndim == 1:
+            return False
+        # the bound first: it costs nothing any more, and settles the matter on fine grids
+        largest = BLEND_FROM / IDLE_IMAGE
+        return self.steepest < largest or bool(self.variation.max() < largest)

@@ -1,12 +1,14 @@
 """Reports read as dataclasses and as dicts."""
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, fields
 
 import pytest
 
 from pma_grid.linsolve.line_search import armijo, backtrack
 from pma_grid.runtime.report import Report
+from pma_grid.transport.report import TransportReport
 
 
 @dataclass(eq=False)
@@ -50,3 +52,10 @@ def test_backtracking_halves_until_the_merit_is_low_enough() -> None:
     found = backtrack(trial, abs, armijo(1.0, 0.1), smallest=0.1)
     assert found == (0.125, 0.875) and tried == [1.0, 0.5, 0.25, 0.125]
     assert backtrack(lambda size: float("nan"), abs, armijo(1.0, 0.1), smallest=0.1) is None
+
+
+@pytest.mark.parametrize("kind", [TransportReport])
+def test_every_field_is_documented(kind: type[Report]) -> None:
+    text = str(kind.__doc__)
+    for name in {f.name for f in fields(kind)} - {"other"}:
+        assert re.search(rf"^    (.*, )?{name}(, .*)? : ", text, re.M), name

@@ -270,7 +270,7 @@ def test_an_interrupt_saves_the_flow(cli: Any, folder: Path) -> None:
     code = f"""
 import os, signal, sys
 from pma_grid.cli import main
-from pma_grid.recording import Recorder
+from pma_grid.flow.recording import Recorder
 signal.signal(signal.SIGINT, signal.default_int_handler)
 add = Recorder.add
 def interrupted(self, state):

@@ -22,7 +22,7 @@ from pma_grid.cases.stationary import (
     cosine_hessian,
     cosine_product,
 )
-from pma_grid.flow.parabolic import Forcing
+from pma_grid.flow.parabolic_operator import Forcing
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array

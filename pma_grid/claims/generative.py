@@ -185,7 +185,7 @@ def _no_regret(findings: Findings, name: str, flow: Flow, found: LearnedRegret) 
         float((found.empirical / found.empirical_bound).max()), slack=2e-3,
     )  # fmt: skip
     total = float((flow.step_sizes * flow["learned_regret"][1:]).sum())
-    if flow.stats["weights"][0]:
+    if flow.weights[0]:
         total -= float(flow["forward_divergence"][1:].sum())
     else:
         total += float(flow["backward_divergence"][1:].sum())

@@ -9,7 +9,7 @@ from pma_grid.claims.problems import SHARP, bumps, order, settled, sharp
 from pma_grid.claims.result import Curve, Findings, Panel
 from pma_grid.flow.evolution import evolve, iterate
 from pma_grid.flow.observables import Observable
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.schedules import (
     Schedule,
     StateSchedule,

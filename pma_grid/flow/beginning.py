@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.flow.entropic_mirror import EntropicOperator
+from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.mirror import MirrorOperator
-from pma_grid.flow.parabolic import Forcing, ParabolicOperator
+from pma_grid.flow.mirror_operator import MirrorOperator
+from pma_grid.flow.parabolic_operator import Forcing, ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import start
 from pma_grid.grid.grid import Grid
@@ -21,9 +21,10 @@ from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
 
 # Nodes an axis for starts from another grid: the sharper interpolant first, if it is convex.
-PROLONGATIONS = (6, 2)
-# L1 distance up to which two densities are the same one, on one grid and on two.
-SAME, RESAMPLED = 1e-9, 2e-2
+INTERPOLATION_NODES = (6, 2)
+# L1 distance up to which two densities count as one: rounding on one grid, the error of resampling
+# smooth densities between two.
+SAME_DENSITY_L1, RESAMPLED_DENSITY_L1 = 1e-9, 2e-2
 
 
 def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None) -> State:
@@ -82,7 +83,7 @@ def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -
     if isinstance(initial, State):
         phi, offset = initial.phi, initial.offset
         theirs = initial.operator
-        if isinstance(theirs, EntropicOperator) and (theirs.eps, theirs.kernel) == (eps, kernel):
+        if (theirs.eps, theirs.kernel) == (eps, kernel):
             if _is(theirs.problem, problem):
                 return initial
             index = initial.index if _of(theirs.problem, problem) else 0
@@ -91,7 +92,7 @@ def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -
     else:
         given = initial.transport if isinstance(initial, Flow) else initial
         phi, offset = _candidates(problem, given)[0]
-    if isinstance(initial, Flow) and _is_sinkhorn(initial, eps, kernel):
+    if isinstance(initial, Flow) and (initial.eps, initial.kernel) == (eps, kernel):
         index = initial.first + len(initial) if _of(initial.problem, problem) else 0
     _check_shape(operator, phi)
     state = start(operator, phi, offset, index * eps, index)
@@ -101,13 +102,6 @@ def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -
             "numbers: give a potential of the size of the box squared"
         )
     return state
-
-
-def _is_sinkhorn(flow: Flow, eps: float, kernel: str) -> bool:
-    """Whether a flow is of Sinkhorn's iteration with this very eps and kernel."""
-    return (flow.scheme, flow.stats.get("eps"), flow.stats.get("kernel")) == (
-        "sinkhorn", eps, kernel,
-    )  # fmt: skip
 
 
 def _continues(state: State, problem: Problem, forcing: Forcing | None) -> bool:
@@ -135,7 +129,7 @@ def _of(theirs: Problem | None, mine: Problem) -> bool:
 
 def _alike(a: Density, b: Density) -> bool:
     """Whether two densities are one, up to rounding, or up to their grids."""
-    slack = SAME if a.grid == b.grid else RESAMPLED
+    slack = SAME_DENSITY_L1 if a.grid == b.grid else RESAMPLED_DENSITY_L1
     coarse = Grid(tuple(map(min, a.shape, b.shape)), a.grid.lower, a.grid.upper)
     try:
         gap = np.abs(a.resampled(coarse).values - b.resampled(coarse).values)
@@ -167,7 +161,7 @@ def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
     phi, mean = split(initial.problem, initial.potential)
     if grid.shape == mine.shape:
         return [(phi, mean)]
-    finer = [Transfer(mine.shape, grid.shape).interpolate(phi, n) for n in PROLONGATIONS]
+    finer = [Transfer(mine.shape, grid.shape).interpolate(phi, n) for n in INTERPOLATION_NODES]
     return [(values - values.mean(), mean + float(values.mean())) for values in finer]
 
 

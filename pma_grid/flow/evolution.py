@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 from numpy.typing import ArrayLike
 
 from pma_grid.flow.beginning import begin
+from pma_grid.flow.ends import Ends
 from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import check_ends, gather, march
+from pma_grid.flow.marching import gather, march
 from pma_grid.flow.observables import CHEAP, Observable, resolve
-from pma_grid.flow.parabolic import Forcing
+from pma_grid.flow.parabolic_operator import Forcing
 from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.state import State
@@ -27,6 +28,9 @@ from pma_grid.transport.transport import Transport
 
 Initial = Transport | Flow | State | ArrayLike
 Side = Literal["source", "target"]
+
+# Steps are solved to this share of the residual that the flow is to end at.
+STEP_SHARE_OF_TOL = 0.1
 
 
 def iterate(
@@ -68,21 +72,19 @@ def iterate(
     2 0.2 1.2e-03
     """
     method = ImplicitEuler() if scheme is None else scheme
-    _check(problem, schedule, method, steps, time, tol)
-    return _states(problem, schedule, method, steps, time, tol, initial, side, forcing)
+    _check(problem, schedule, method)
+    ends = Ends(steps, time, tol).check()
+    if tol is not None and isinstance(method, ImplicitEuler | TRBDF2):
+        # steps solved less sharply than the flow is to end would never get there
+        method = dataclasses.replace(method, atol=min(method.atol, tol * STEP_SHARE_OF_TOL))
+    return _states(lambda: begin(problem, initial, side, forcing), method, schedule, ends)
 
 
 def _states(
-    problem: Problem, schedule: Schedule | StateSchedule, method: Scheme, steps: int | None,
-    time: float | None, tol: float | None, initial: Initial | None, side: Side,
-    forcing: Forcing | None,
-) -> Iterator[State]:  # fmt: skip
-    """The flow itself, a generator: `iterate` checks kinds and ranges when it is called."""
-    if tol is not None and isinstance(method, ImplicitEuler | TRBDF2):
-        # steps solved less sharply than the flow is to end would never get there
-        method = dataclasses.replace(method, atol=min(method.atol, 0.1 * tol))
-    state = begin(problem, initial, side, forcing)
-    yield from march(state, method, schedule, steps=steps, time=time, tol=tol)
+    start: Callable[[], State], method: Scheme, schedule: Schedule | StateSchedule, ends: Ends
+) -> Iterator[State]:
+    """The flow itself, a generator that begins when it is asked for its first state."""
+    yield from march(start(), method, schedule, ends)
 
 
 def evolve(
@@ -174,10 +176,8 @@ def evolve(
     >>> len(flow), bool(flow["kl"][-1] < 1e-12), flow.status.name
     (20, True, 'COMPLETED')
     """
-    if steps is None and time is None and tol is None:
-        raise InvalidInputError(
-            "steps, time and tol are all None; the flow needs an end: pass for example steps=200"
-        )
+    ends = Ends(steps, time, tol)
+    ends.check_one_is_given()
     method = ImplicitEuler() if scheme is None else scheme
     functions = resolve(record)
     if forcing is not None and functions.get("bregman", math.inf) is None:
@@ -186,13 +186,13 @@ def evolve(
             "compare with: leave it out, or pass observables.bregman(reference)"
         )
     recorder = Recorder(
-        problem, method, repr(schedule), side, functions, keep, stationary=stationary_phi
+        problem, method, schedule, side=side, record=functions, keep=keep, stationary=stationary_phi
     )
     states = iterate(
         problem, schedule=schedule, scheme=method, steps=steps, time=time, tol=tol, initial=initial,
         side=side, forcing=forcing,
     )  # fmt: skip
-    return gather(states, recorder, steps=steps, time=time, tol=tol, progress=progress, met=_met)
+    return gather(states, recorder, ends, met=_met, progress=progress)
 
 
 def _met(last: State) -> Status:
@@ -201,10 +201,8 @@ def _met(last: State) -> Status:
     return Status.REGULARISED if floored else Status.CONVERGED
 
 
-def _check(
-    problem: object, schedule: object, scheme: object, steps: object, time: object, tol: object
-) -> None:
-    """Kinds and ranges of the arguments of the loop."""
+def _check(problem: object, schedule: object, scheme: object) -> None:
+    """Kinds of the arguments of the loop."""
     check_problem(problem)
     if isinstance(problem, Problem) and problem.target_domain is not None:
         raise InvalidInputError(
@@ -217,4 +215,3 @@ def _check(
             "for example pma.schedules.constant(0.1)"
         )
     check_offers(scheme, "step", "scheme", "for example pma.ImplicitEuler()")
-    check_ends(steps, time, tol)

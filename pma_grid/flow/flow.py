@@ -1,4 +1,4 @@
-"""`State`, one instant of a flow, and `Flow`, the series that were recorded along it."""
+"""`Flow`: the series that were recorded along a flow, and where it ended."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
+from pma_grid.flow.report import FlowReport
 from pma_grid.problem.frame import Frame, split
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import storage
@@ -28,29 +29,47 @@ class Snapshot:
 
 @dataclass(frozen=True, eq=False)
 class Flow:
-    """What was recorded along a flow, and where it ended.
+    """A flow of potentials as `evolve` and `sinkhorn_flow` return it: its series, and its end.
 
-    Indexing gives a series: ``flow["kl"]`` has one entry a state, entry 0 the start.
+    Indexing gives a series: ``flow["kl"]`` has one entry a state, of which the first is that of the
+    start.  `len` is the number of steps.
 
     Attributes
     ----------
-    problem : Problem or None
-        As given; None for flows that live on no grid (closed forms).
     scheme : str
-        "implicit_euler", "trbdf2", "explicit", "sinkhorn", ...
+        Name of the scheme that made the steps: "implicit_euler", "trbdf2", "explicit", "sinkhorn".
     times : ndarray, shape (steps + 1,)
+        Times of the states, length^2.
     step_sizes : ndarray, shape (steps,)
+        Step sizes that were taken, length^2.
     series : mapping of str to ndarray, shape (steps + 1,)
+        What was recorded, by name; see `pma_grid.observables`.
     status : Status
-        COMPLETED, CONVERGED (below ``tol``) or why it stopped.
-    stats : dict
-        Counts, seconds, side, versions.
+        COMPLETED, CONVERGED (below ``tol``) or why the flow stopped.
+    problem : Problem or None
+        The problem as it was given; None for flows that live on no grid (closed forms).
+    side : {"source", "target"}
+        The grid that the equation was solved on.
+    first : int
+        Steps taken before the first entry: not 0 where another flow was continued.
+    weights : tuple of float
+        Shares of the old and of the new state in the regret of a step: where h is taken.
+    smoothing : float
+        Length over which explicit steps smoothed their direction; 0 for all others.
+    eps : float or None
+        Of Sinkhorn's flow, whose mirror is the entropic cost, length^2; None: the mirror is the
+        Wasserstein distance.
+    kernel : str or None
+        "plain" or "reflect", of Sinkhorn's flow on a grid.
     potential : ndarray or None
-        u at the end, gauge included, on the grid of ``side``.
+        u at the end, with its constant, on the grid of ``side``, length^2.
     average_density, average_potential : ndarray or None
         sum eta rho / sum eta (cell averages, normalised) and sum eta u / sum eta, over the states
         at which the steps evaluate h: the old ones of explicit, the new ones of implicit steps.
     snapshots : tuple of Snapshot
+        Densities and potentials that were kept, in the order of their times.
+    stats : FlowReport
+        Counts, seconds and circumstances, which read as a dict too.
     """
 
     # `| Any`: None in closed forms only, which no user should have to rule out
@@ -60,11 +79,17 @@ class Flow:
     series: Mapping[str, Array]
     status: Status = Status.COMPLETED
     problem: Problem | Any = None
-    stats: dict[str, Any] = field(default_factory=dict)
+    side: str = "source"
+    first: int = 0
+    weights: tuple[float, float] = (0.5, 0.5)
+    smoothing: float = 0.0
+    eps: float | None = None
+    kernel: str | None = None
     potential: Array | Any = None
     average_density: Array | Any = None
     average_potential: Array | Any = None
     snapshots: tuple[Snapshot, ...] = ()
+    stats: FlowReport = field(default_factory=FlowReport)
 
     def __getitem__(self, name: str) -> Array:
         if name not in self.series:
@@ -74,22 +99,12 @@ class Flow:
             )
         return self.series[name]
 
-    @property
-    def first(self) -> int:
-        """Steps taken before the first entry: not 0 where another flow was continued."""
-        return int(self.stats.get("first_step", 0))
-
     def __len__(self) -> int:
         """The number of steps."""
         return len(self.step_sizes)
 
     def __repr__(self) -> str:
         return f"<Flow {self.scheme}: {len(self)} steps to t = {self.times[-1]:.6g}, {self.status}>"
-
-    @property
-    def side(self) -> str:
-        """ "source" or "target": the grid that the equation was solved on."""
-        return str(self.stats.get("side", "source"))
 
     @property
     def oriented(self) -> Problem:
@@ -129,7 +144,9 @@ class Flow:
             arrays[f"snapshot.{k}.density"] = snapshot.density
             arrays[f"snapshot.{k}.potential"] = snapshot.potential
         meta: dict[str, Any] = {
-            "kind": "flow", "scheme": self.scheme, "status": self.status.name, "stats": self.stats,
+            "kind": "flow", "scheme": self.scheme, "status": self.status.name, "side": self.side,
+            "first_step": self.first, "weights": list(self.weights), "smoothing": self.smoothing,
+            "eps": self.eps, "kernel": self.kernel, "stats": dict(self.stats),
             "snapshot_times": [s.time for s in self.snapshots],
         }  # fmt: skip
         if self.problem is not None:
@@ -146,10 +163,13 @@ class Flow:
     def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Flow:
         """The flow of what `storable` gave."""
         problem = stored_pair(arrays, meta) if "source" in meta else None
+        # files of version 0.1.0 say in their stats alone how the steps were taken
+        facts = meta["stats"] | meta
         shots = tuple(
             Snapshot(t, arrays[f"snapshot.{k}.density"], arrays[f"snapshot.{k}.potential"])
             for k, t in enumerate(meta["snapshot_times"])
         )
+        old, new = facts.get("weights", (0.5, 0.5))
         return cls(
             scheme=meta["scheme"],
             times=arrays["times"],
@@ -161,9 +181,15 @@ class Flow:
             },
             status=Status[meta["status"]],
             problem=problem,
-            stats=meta["stats"],
+            side=facts.get("side", "source"),
+            first=int(facts.get("first_step", 0)),
+            weights=(float(old), float(new)),
+            smoothing=float(facts.get("smoothing", 0.0)),
+            eps=facts.get("eps"),
+            kernel=facts.get("kernel"),
             potential=arrays.get("potential"),
             average_density=arrays.get("average_density"),
             average_potential=arrays.get("average_potential"),
             snapshots=shots,
+            stats=FlowReport.from_dict(meta["stats"]),
         )

@@ -7,12 +7,13 @@ import inspect
 import math
 from collections.abc import Callable, Iterator
 
+from pma_grid.flow.ends import Ends
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme
-from pma_grid.runtime.checks import check_not_negative, check_whole, is_number
+from pma_grid.runtime.checks import is_number
 from pma_grid.runtime.errors import (
     ConvergenceError,
     EvolutionInterrupted,
@@ -23,51 +24,51 @@ from pma_grid.runtime.errors import (
 from pma_grid.runtime.progress import time_bar
 
 # A step that cannot be solved is halved this often before the flow gives up.
-HALVINGS = 30
-# A step after a shortened one may grow by this factor; one below this share of what the schedule
-# asks for means that the flow gets nowhere.
-GROWTH = 4.0
+MOST_HALVINGS = 30
+# Factor by which a step may exceed the last one, where that had to be shortened.
+REGROWTH = 4.0
+# A step below this share of what the schedule asks for means that the flow gets nowhere.
 SMALLEST_SHARE = 1e-4
-# A step that ends this close to the final time, relative to itself, ends there.
-LAST = 1e-9
-# A flow that is to end at a residual gives up after so many steps that do not lower it by FALL.
-PATIENCE, FALL = 100, 1e-9
+# A step that ends this close to the final time, in steps, ends there: times are rounded sums.
+END_SLACK_STEPS = 1e-9
+# A flow that is to end at a residual gives up after so many steps in a row that do not lower it by
+# this share: what is left then is rounding.
+PATIENCE_STEPS, LEAST_FALL = 100, 1e-9
 # Longest step, in squares of the longest side: all that happens has happened long before.
-LONGEST = 1e15
+LONGEST_STEP_SIDES_SQUARED = 1e15
 
 
 def march(
-    state: State,
-    method: Scheme,
-    schedule: Schedule | StateSchedule,
-    *,
-    steps: int | None,
-    time: float | None,
-    tol: float | None,
+    state: State, method: Scheme, schedule: Schedule | StateSchedule, ends: Ends
 ) -> Iterator[State]:
-    """States from ``state`` on, that one first, until the first of the ends given is reached.
+    """States from ``state`` on, that one first, until the first of the ends is reached.
 
     Raises
     ------
     InvalidInputError
-        ``time`` lies before the state, or the schedule returns no step size.
+        The end time lies before the state, or the schedule returns no step size.
     LostConvexityError, ConvergenceError
         A step cannot be taken.
     """
-    if time is not None and time < state.time:
-        raise InvalidInputError(
-            f"time is {time!r}, before the {state.time!r} that the flow has reached; it is the "
-            "time to end at: give a later one"
-        )
+    if ends.time is not None and ends.time < state.time:
+        raise too_late(ends.time, state)
     first, lowest, idle = state.index, math.inf, 0
     yield state
-    while not _done(state, first, steps, time, tol):
-        state = _advance(state, method, schedule, time)
+    while not ends.reached(state, first):
+        state = _advance(state, method, schedule, ends.time)
         yield state
-        idle = 0 if state.residual_norm < lowest * (1 - FALL) else idle + 1
+        idle = 0 if state.residual_norm < lowest * (1 - LEAST_FALL) else idle + 1
         lowest = min(lowest, state.residual_norm)
-        if tol is not None and idle >= PATIENCE:
+        if ends.tol is not None and idle >= PATIENCE_STEPS:
             raise _StalledError(Status.STALLED.value)
+
+
+def too_late(time: float, state: State) -> InvalidInputError:
+    """The error of an end that lies before the state that a flow continues."""
+    return InvalidInputError(
+        f"time is {time!r}, before the {state.time!r} that the flow has reached; it is the "
+        "time to end at: give a later one"
+    )
 
 
 def while_easy(states: Iterator[State], halvings: int) -> Iterator[State]:
@@ -91,21 +92,19 @@ class _StalledError(ConvergenceError):
 def gather(
     states: Iterator[State],
     recorder: Recorder,
+    ends: Ends,
     *,
-    steps: int | None,
-    time: float | None,
-    tol: float | None,
-    progress: bool,
     met: Callable[[State], Status],
+    progress: bool = False,
 ) -> Flow:
-    """The flow of all states; ``met`` says how one ended that reached ``tol``.
+    """The flow of all states; ``met`` says how one ended that came to rest.
 
     Raises
     ------
     LostConvexityError, EvolutionInterrupted
         With the flow until then as ``result``.
     """
-    with recorder.clock, time_bar(progress, steps, time, tol) as show:
+    with recorder.clock, time_bar(progress, ends.steps, ends.time, ends.tol) as show:
         try:
             for state in states:
                 recorder.add(state)
@@ -117,8 +116,7 @@ def gather(
             return _stopped(recorder, error)
     last = recorder.state
     assert last is not None
-    reached = tol is not None and last.residual_norm <= tol
-    return recorder.flow(met(last) if reached else Status.COMPLETED)
+    return recorder.flow(met(last) if ends.at_rest(last) else Status.COMPLETED)
 
 
 def _stopped(recorder: Recorder, error: BaseException) -> Flow:
@@ -131,33 +129,18 @@ def _stopped(recorder: Recorder, error: BaseException) -> Flow:
     return recorder.flow(Status.STALLED if isinstance(error, _StalledError) else Status.STEP_FAILED)
 
 
-def _done(
-    state: State, first: int, steps: int | None, time: float | None, tol: float | None
-) -> bool:
-    """Whether one of the ends is reached."""
-    return (
-        (steps is not None and state.index - first >= steps)
-        or (time is not None and state.time >= time)
-        or (tol is not None and state.residual_norm <= tol)
-    )
-
-
 def _advance(
     state: State, scheme: Scheme, schedule: Schedule | StateSchedule, end: float | None
 ) -> State:
     """One accepted step: retried smaller where it cannot be solved or the schedule asks for it."""
-    if isinstance(schedule, StateSchedule):
-        size = schedule.propose(state)
-    else:
-        size = _called(schedule, state)
-    asked = size = _checked_size(size, state, schedule)
+    asked = size = _proposed(schedule, state)
     if state.step.attempts > 1:
         # where the last step had to be shortened, do not begin from the full size again
-        size = min(size, GROWTH * state.step.size)
-    for attempt in range(1, HALVINGS + 2):
+        size = min(size, REGROWTH * state.step.size)
+    for attempt in range(1, MOST_HALVINGS + 2):
         if size < SMALLEST_SHARE * asked:
             break
-        last = end is not None and state.time + size * (1 + LAST) >= end
+        last = end is not None and state.time + size * (1 + END_SLACK_STEPS) >= end
         if last and end is not None:
             size = end - state.time
         if state.time + size == state.time:
@@ -177,6 +160,13 @@ def _advance(
         f"{Status.STEP_FAILED.value} (step {state.index} at t = {state.time:g}, last size tried "
         f"{size:.1e})"
     )
+
+
+def _proposed(schedule: Schedule | StateSchedule, state: State) -> float:
+    """The step size that a schedule asks for at a state."""
+    if isinstance(schedule, StateSchedule):
+        return _checked_size(schedule.propose(state), state, schedule)
+    return _checked_size(_called(schedule, state), state, schedule)
 
 
 def _called(schedule: Schedule, state: State) -> float:
@@ -207,7 +197,7 @@ def _tried(
 
 def _checked_size(size: float, state: State, schedule: object) -> float:
     """The step size of a schedule, which may be a user's function."""
-    longest = LONGEST * max(state.operator.problem.source.grid.lengths) ** 2
+    longest = LONGEST_STEP_SIDES_SQUARED * max(state.operator.problem.source.grid.lengths) ** 2
     if not (is_number(size) and 0 < size <= longest):
         raise InvalidInputError(
             f"schedule {schedule!r} returned {size!r} at step {state.index} (t = {state.time:g}); "
@@ -215,14 +205,3 @@ def _checked_size(size: float, state: State, schedule: object) -> float:
             "schedule"
         )
     return float(size)
-
-
-def check_ends(steps: object, time: object, tol: object) -> None:
-    """Kinds and ranges of the ends of a flow."""
-    if isinstance(steps, float) and steps.is_integer():
-        steps = int(steps)  # 1e3 is as good as 1000
-    if steps is not None:
-        check_whole(steps, 0, "steps", "say 100")
-    for name, value in (("time", time), ("tol", tol)):
-        if value is not None:
-            check_not_negative(value, name, "say 0.1")

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pma_grid.flow.flow import Flow, Snapshot
 from pma_grid.flow.observables import Observable, bregman
+from pma_grid.flow.report import FlowReport
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Explicit, Scheme
 from pma_grid.kernels.compilation import CompileClock
@@ -21,146 +23,198 @@ from pma_grid.runtime.versions import versions
 
 # Snapshots: every so many steps, or at given times.
 Keep = int | np.integer[Any] | Sequence[float] | Array
+# A snapshot is due this close before its time, relative to it: times are sums of steps.
+TIME_ROUNDING = 1e-12
+
+
+@dataclass
+class _Track:
+    """What grows by one entry a state or a step."""
+
+    times: list[float] = field(default_factory=list)
+    step_sizes: list[float] = field(default_factory=list)
+    series: dict[str, list[float]] = field(default_factory=dict)
+    limits: dict[str, list[float]] = field(default_factory=dict)
+    rejected: int = 0
+
+
+class _Averages:
+    """Sums of densities and potentials, weighted by the steps that evaluate h there."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.masses, self.potential = np.zeros(shape), np.zeros(shape)
+
+    def add(self, weights: tuple[float, float], old: State, new: State) -> None:
+        """Count one step in."""
+        for weight, state in zip(weights, (old, new), strict=True):
+            if weight:
+                self.masses += weight * new.step.size * state.masses
+                self.potential += weight * new.step.size * state.potential
+
+
+class _Album:
+    """The snapshots of a flow: every so many steps, or at given times."""
+
+    def __init__(self, keep: Keep) -> None:
+        self._every, self._due = _checked_keep(keep)
+        self.taken: list[Snapshot] = []
+
+    def look_at(self, state: State, first: int) -> None:
+        """Take a snapshot if one is due at this state of a flow that began at ``first``."""
+        if self._is_due(state, first):
+            volume = state.operator.problem.source.grid.cell_volume
+            self.taken.append(Snapshot(state.time, state.masses / volume, state.potential))
+
+    def _is_due(self, state: State, first: int) -> bool:
+        if self._every:
+            return (state.index - first) % self._every == 0
+        due = False
+        while self._due and state.time >= self._due[0] * (1 - TIME_ROUNDING):
+            self._due.pop(0)
+            due = True
+        return due
 
 
 class Recorder:
-    """Takes states one by one; `flow` gives what was recorded up to now.
+    """Takes the states of a flow one by one; `flow` gives what was recorded up to now.
 
-    ``stationary`` gives phi of the potential that the flow of a state ends in; it is called if the
-    divergence to it is recorded.  ``facts`` go into the statistics as they are.
+    Parameters
+    ----------
+    problem : Problem
+        As given: not exchanged where the target's side is solved on.
+    scheme : Scheme
+    schedule : callable or StateSchedule
+    side : {"source", "target"}
+    record : mapping of str to observable
+        See `pma_grid.flow.observables.resolve`; None where the stationary potential is needed.
+    keep : int or sequence of float
+        Snapshots; see `pma_grid.evolve`.
+    stationary : callable
+        phi of the potential that the flow of a state ends in; called if "bregman" is recorded.
+
+    Attributes
+    ----------
+    state : State or None
+        The last one taken.
+    clock : CompileClock
+        To be entered while the flow runs.
     """
 
     def __init__(
         self,
         problem: Problem,
         scheme: Scheme,
-        schedule: str,
-        side: str,
-        record: Mapping[str, Observable | None],
-        keep: Keep,
+        schedule: object,
         *,
+        record: Mapping[str, Observable | None],
         stationary: Callable[[State], Array],
-        facts: Mapping[str, Any] | None = None,
+        side: str = "source",
+        keep: Keep = (),
     ) -> None:
-        self.problem, self.scheme, self.side = problem, scheme, side
-        self._stationary, self._facts = stationary, dict(facts or {})
-        self.clock = CompileClock()
+        self.problem, self.scheme, self.schedule, self.side = problem, scheme, schedule, side
+        self._observables, self._stationary = dict(record), stationary
+        self._track = _Track(series={name: [] for name in record})
+        self._album = _Album(keep)
+        self._averages: _Averages | None = None
+        self._first, self._work_before = 0, dict[str, int]()
         self.state: State | None = None
-        self._first = 0
-        self._schedule = schedule
-        self._record = dict(record)
-        self._series: dict[str, list[float]] = {name: [] for name in record}
-        self._times: list[float] = []
-        self._sizes: list[float] = []
-        self._rejected = 0
-        self._work: dict[str, int] = {}
-        self._sums: tuple[Array, Array] | None = None
-        self._snapshots: list[Snapshot] = []
-        self._every, self._due = _checked_keep(keep)
-        self._limits: dict[str, list[float]] = {}
-        self._began = time.perf_counter()
+        self.clock, self._began = CompileClock(), time.perf_counter()
 
     def add(self, state: State) -> None:
         """Record a state."""
-        if self.state is None:
-            self._first = state.index
-            self._resolve_reference(state)
-            self._work = dict(state.operator.work)
+        before, track = self.state, self._track
+        if before is None:
+            self._begin(state)
         # first all that may raise or be interrupted, so that the series keep one length
-        values = {name: _value(name, function, state) for name, function in self._record.items()}
+        values = {name: _value(name, f, state) for name, f in self._observables.items()}
         for name, value in values.items():
-            self._series[name].append(value)
-        self._times.append(state.time)
-        if self.state is not None:
-            self._accumulate(self.state, state)
-        if self._is_due(state):
-            volume = state.operator.problem.source.grid.cell_volume
-            self._snapshots.append(Snapshot(state.time, state.masses / volume, state.potential))
-        if self.state is None:
-            self._limit(state)
+            track.series[name].append(value)
+        track.times.append(state.time)
+        if before is not None:
+            track.step_sizes.append(state.step.size)
+            track.rejected += state.step.attempts - 1
+            self._averages = self._averages or _Averages(state.phi.shape)
+            self._averages.add(self.scheme.weights, before, state)
+        self._album.look_at(state, self._first)
+        if before is None:
+            self._measure_limits(state)
         self.state = state
 
-    def _resolve_reference(self, state: State) -> None:
-        """Find the stationary potential if the divergence to it is recorded."""
-        if "bregman" in self._record and self._record["bregman"] is None:
-            self._record["bregman"] = bregman(self._stationary(state))
+    def _begin(self, state: State) -> None:
+        """Where counting starts, and the stationary potential if divergences to it are recorded."""
+        self._first = state.index
+        if "bregman" in self._observables and self._observables["bregman"] is None:
+            self._observables["bregman"] = bregman(self._stationary(state))
+        self._work_before = dict(state.operator.work)
 
-    def _accumulate(self, old: State, new: State) -> None:
-        """Counts and the weighted sums of densities and potentials."""
-        step = new.step
-        self._sizes.append(step.size)
-        self._rejected += step.attempts - 1
-        if self._sums is None:
-            zeros = np.zeros(new.phi.shape)
-            self._sums = (zeros, zeros.copy())
-        for weight, state in zip(self.scheme.weights, (old, new), strict=True):
-            if weight:
-                self._sums[0][...] += weight * step.size * state.masses
-                self._sums[1][...] += weight * step.size * state.potential
-
-    def _is_due(self, state: State) -> bool:
-        """Whether a snapshot is wanted here."""
-        if self._every:
-            return (state.index - self._first) % self._every == 0
-        due = False
-        while self._due and state.time >= self._due[0] * (1 - 1e-12):
-            self._due.pop(0)
-            due = True
-        return due
-
-    def _limit(self, state: State) -> None:
+    def _measure_limits(self, state: State) -> None:
         """The two limits of explicit steps at a state."""
         if isinstance(self.scheme, Explicit):
             limits = self.scheme.limits(state)
             for name, value in zip(("convexity_limit", "stability_limit"), limits, strict=True):
-                self._limits.setdefault(name, []).append(value)
+                self._track.limits.setdefault(name, []).append(value)
 
     def flow(self, status: Status) -> Flow:
         """The flow up to the last state added."""
-        state = self.state
+        state, track = self.state, self._track
         assert state is not None
-        total = sum(self._sizes)
-        averages: tuple[Array | None, Array | None] = (None, None)
-        if self._sums is not None:
+        density = potential = None
+        if self._averages is not None:
+            total = sum(track.step_sizes)
             volume = state.operator.problem.source.grid.cell_volume
-            averages = self._sums[0] / (total * volume), self._sums[1] / total
-        if self._sizes:
-            self._limit(state)
+            density = self._averages.masses / (total * volume)
+            potential = self._averages.potential / total
+            self._measure_limits(state)
         return Flow(
             scheme=self.scheme.name,
-            times=np.array(self._times),
-            step_sizes=np.array(self._sizes),
-            series={name: np.array(values) for name, values in self._series.items()},
+            times=np.array(track.times),
+            step_sizes=np.array(track.step_sizes),
+            series={name: np.array(values) for name, values in track.series.items()},
             status=status,
             problem=self.problem,
-            stats=self._statistics(state),
+            side=self.side,
+            first=self._first,
+            weights=self.scheme.weights,
+            smoothing=self._smoothing,
+            eps=state.operator.eps,
+            kernel=state.operator.kernel,
             potential=state.potential,
-            average_density=averages[0],
-            average_potential=averages[1],
-            snapshots=tuple(self._snapshots),
+            average_density=density,
+            average_potential=potential,
+            snapshots=tuple(self._album.taken),
+            stats=self._report(state),
         )
 
-    def _statistics(self, state: State) -> dict[str, Any]:
-        handle = state.handle
-        return {
-            **{name: count - self._work[name] for name, count in state.operator.work.items()},
-            "rejected": self._rejected,
-            "first_step": self._first,
-            "schedule": self._schedule,
-            "scheme": repr(self.scheme),
-            "side": self.side,
-            "weights": list(self.scheme.weights),
-            "smoothing": float(getattr(self.scheme, "smoothing", 0.0)),
-            "linear_solver": handle.name if handle is not None else "none",
-            **self._facts,
-            "residual_norm": state.residual_norm,
-            "mass_constant": state.mass_constant,
-            **self._limits,
-            "floors": state.operator.floors,
-            "seconds": time.perf_counter() - self._began - self.clock.seconds,
-            "compile_seconds": self.clock.seconds,
-            "versions": versions("pyamg"),
+    @property
+    def _smoothing(self) -> float:
+        return float(self.scheme.smoothing) if isinstance(self.scheme, Explicit) else 0.0
+
+    def _report(self, state: State) -> FlowReport:
+        operator, handle = state.operator, state.handle
+        measured: dict[str, Any] = {
+            name: count - self._work_before[name] for name, count in operator.work.items()
         }
+        measured |= self._track.limits
+        return FlowReport(
+            **measured,
+            rejected=self._track.rejected,
+            first_step=self._first,
+            schedule=repr(self.schedule),
+            scheme=repr(self.scheme),
+            side=self.side,
+            weights=list(self.scheme.weights),
+            smoothing=self._smoothing,
+            linear_solver="none" if handle is None else handle.name,
+            eps=operator.eps,
+            kernel=operator.kernel,
+            narrow_kernel=operator.narrow_kernel,
+            residual_norm=state.residual_norm,
+            mass_constant=state.mass_constant,
+            floors=operator.floors,
+            seconds=time.perf_counter() - self._began - self.clock.seconds,
+            compile_seconds=self.clock.seconds,
+            versions=versions("pyamg"),
+        )
 
 
 def _value(name: str, function: Observable | None, state: State) -> float:

@@ -10,9 +10,16 @@ from typing import Any, Literal
 from numpy.typing import ArrayLike
 
 from pma_grid.flow.beginning import begin_entropic
-from pma_grid.flow.entropic_mirror import EntropicOperator
+from pma_grid.flow.ends import Ends
+from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import LAST, LONGEST, check_ends, gather, march
+from pma_grid.flow.marching import (
+    END_SLACK_STEPS,
+    LONGEST_STEP_SIDES_SQUARED,
+    gather,
+    march,
+    too_late,
+)
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import constant
@@ -20,7 +27,6 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance
 from pma_grid.problem.arguments import check_eps, check_problem
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_choice
 from pma_grid.runtime.errors import InvalidInputError, Status
@@ -102,26 +108,25 @@ def iterate_sinkhorn(
     1 0.1 3.9e-04
     2 0.2 4.5e-05
     """
-    _check(problem, eps, time, steps, tol, kernel)
-    return _states(problem, float(eps), time, steps, tol, initial, kernel)
+    check_problem(problem)
+    ends = Ends(steps, time, tol).check()
+    _check(problem, eps, kernel)
+    return _states(problem, Sinkhorn(float(eps), kernel), initial, ends)
 
 
 def _states(
-    problem: Problem, eps: float, time: float | None, steps: int | None, tol: float | None,
-    initial: Initial | None, kernel: Kernel,
-) -> Iterator[State]:  # fmt: skip
-    """The flow itself, a generator: `iterate_sinkhorn` checks when it is called."""
-    state = begin_entropic(problem, eps, kernel, initial)
-    if time is not None:
+    problem: Problem, sweep: Sinkhorn, initial: Initial | None, ends: Ends
+) -> Iterator[State]:
+    """The flow itself, a generator that begins when it is asked for its first state."""
+    eps, steps = sweep.eps, ends.steps
+    state = begin_entropic(problem, eps, sweep.kernel, initial)
+    if ends.time is not None:
         # the last whole step before the end; 10 steps of .1 are 1
-        whole = math.floor(time / eps * (1 + LAST)) - state.index
+        whole = math.floor(ends.time / eps * (1 + END_SLACK_STEPS)) - state.index
         if whole < 0:
-            raise InvalidInputError(
-                f"time is {time!r}, before the {state.time!r} that the flow has reached; it is the "
-                "time to end at: give a later one"
-            )
+            raise too_late(ends.time, state)
         steps = whole if steps is None else min(steps, whole)
-    yield from march(state, Sinkhorn(eps, kernel), constant(eps), steps=steps, time=None, tol=tol)
+    yield from march(state, sweep, constant(eps), Ends(steps, None, ends.tol))
 
 
 def sinkhorn_flow(
@@ -217,24 +222,22 @@ def sinkhorn_flow(
     >>> len(flow), bool(flow["kl"][-1] < 1e-8), flow.status.name
     (100, True, 'COMPLETED')
     """
-    if steps is None and time is None and tol is None:
-        raise InvalidInputError(
-            "steps, time and tol are all None; the flow needs an end: pass for example time=1.0"
-        )
+    ends = Ends(steps, time, tol)
+    ends.check_one_is_given()
     functions = resolve(record)
     states = iterate_sinkhorn(
         problem, eps, time, steps=steps, tol=tol, initial=initial, kernel=kernel
     )
-    scheme = Sinkhorn(float(eps), kernel)
-    narrow = scheme.eps < Reduced.of(problem).widest_cell * (1 - 1e-9)
     recorder = Recorder(
-        problem, scheme, repr(constant(scheme.eps)), "source", functions, keep,
-        stationary=_optimum, facts={"eps": scheme.eps, "kernel": kernel, "narrow_kernel": narrow},
+        problem, Sinkhorn(float(eps), kernel), constant(float(eps)), record=functions, keep=keep,
+        stationary=_optimum,
     )  # fmt: skip
-    return gather(
-        states, recorder, steps=steps, time=time, tol=tol, progress=progress,
-        met=lambda last: Status.NARROW_KERNEL if narrow else Status.ENTROPIC,
-    )  # fmt: skip
+    return gather(states, recorder, ends, met=_met, progress=progress)
+
+
+def _met(last: State) -> Status:
+    """How a flow ended that reached its tolerance."""
+    return Status.NARROW_KERNEL if last.operator.narrow_kernel else Status.ENTROPIC
 
 
 def _optimum(state: State) -> Array:
@@ -243,16 +246,11 @@ def _optimum(state: State) -> Array:
     return state.operator.fixed_point(state.phi)
 
 
-def _check(
-    problem: object, eps: Any, time: object, steps: object, tol: object, kernel: object
-) -> None:
-    """Kinds and ranges of the arguments."""
-    check_problem(problem)
-    check_ends(steps, time, tol)
-    assert isinstance(problem, Problem)
+def _check(problem: Problem, eps: Any, kernel: object) -> None:
+    """Kinds and ranges of eps and the kernel."""
     check_choice(kernel, ("plain", "reflect"), "kernel")
     check_eps(problem, eps)
-    longest = LONGEST * max(problem.source.grid.lengths) ** 2
+    longest = LONGEST_STEP_SIDES_SQUARED * max(problem.source.grid.lengths) ** 2
     if eps > longest:
         raise InvalidInputError(
             f"eps is {eps!r}; it is the step size, at most {longest:.0e} here, in length^2: cells "

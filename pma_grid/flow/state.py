@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from pma_grid.flow.mirror import MirrorOperator
+from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.linsolve import Handle
 from pma_grid.runtime.arrays import Array
 from pma_grid.transport.potential import Potential

@@ -10,6 +10,7 @@ from scipy.special import logsumexp
 
 from pma_grid.flow import schedules
 from pma_grid.flow.beginning import begin
+from pma_grid.flow.ends import Ends
 from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.marching import gather, march, while_easy
@@ -67,15 +68,12 @@ def run(
     observables = bounds(raised) if side == "source" else conjugate_bounds(limit)
     scheme = ImplicitEuler()
     recorder = Recorder(
-        problem, scheme, repr(rule), side, resolve([*CHEAP, *observables]), (),
+        problem, scheme, rule, side=side, record=resolve([*CHEAP, *observables]),
         stationary=stationary_phi,
     )  # fmt: skip
-    most, until = (MOST_STEPS, tol) if steps is None else (steps, None)
-    states = march(begin(problem, None, side, None), scheme, rule, steps=most, time=None, tol=until)
-    flow = gather(
-        while_easy(states, HALVINGS), recorder, steps=most, time=None, tol=until, progress=progress,
-        met=_converged,
-    )  # fmt: skip
+    ends = Ends(MOST_STEPS, tol=tol) if steps is None else Ends(steps)
+    states = while_easy(march(begin(problem, None, side, None), scheme, rule, ends), HALVINGS)
+    flow = gather(states, recorder, ends, met=_converged, progress=progress)
     return Ended(flow, _transport(flow, problem, steps), limit)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.flow.marching import check_ends
+from pma_grid.flow.ends import Ends
 from pma_grid.flow.observables import CHEAP, Observable
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.learning.estimators import Estimator, Histogram, Kernel, Logistic, Score
@@ -132,7 +132,7 @@ def fit(
         raise InvalidInputError(
             "shape or box is given beside a Samples object, which has its own; leave them out"
         )
-    check_ends(steps, None, None)
+    Ends(steps).check()
     estimator = _estimator(method)
     if relearn and estimator.name != "logistic":
         raise InvalidInputError(
@@ -195,7 +195,7 @@ def _transport(ended: Ended, steps: int | None) -> tuple[Transport, str]:
     flow = ended.flow
     if steps is not None or ended.settled:
         assert flow.potential is not None
-        ot = Transport(ended.learned, flow.potential, status=flow.status, stats=flow.stats)
+        ot = Transport(ended.learned, flow.potential, status=flow.status, stats=dict(flow.stats))
         return ot, "flow"
     try:
         return solve(ended.learned, initial=flow.potential), "solve"

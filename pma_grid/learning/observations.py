@@ -11,7 +11,7 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.flow.mirror import NODES, WEIGHTS
+from pma_grid.flow.mirror_operator import SEGMENT_NODES, SEGMENT_WEIGHTS
 from pma_grid.flow.observables import Observable
 from pma_grid.flow.state import State
 from pma_grid.learning.steps import LearnedState
@@ -77,7 +77,7 @@ def semidual_fall(masses: Array, start: Array) -> Observable:
         """Gauss-Legendre along the segment from the start."""
         operator, w = state.operator, state.phi - start
         total = 0.0
-        for s, weight in zip(NODES, WEIGHTS, strict=True):
+        for s, weight in zip(SEGMENT_NODES, SEGMENT_WEIGHTS, strict=True):
             residual = operator.evaluate(start + s * w, state.time)
             rho, _, _ = normalised(operator.masses, residual)
             total += weight * float((w * (rho - masses)).sum())

@@ -8,7 +8,6 @@ import numpy as np
 
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.theory import master_bound
-from pma_grid.flow.theory.identities import weights
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -88,7 +87,7 @@ def learned_regret(flow: Flow) -> LearnedRegret:
     """
     if not len(flow):
         raise InvalidInputError("flow has no step; regret is a sum over steps: give it some")
-    old, _ = weights(flow)
+    old, _ = flow.weights
     eta, elapsed = flow.step_sizes, np.cumsum(flow.step_sizes)
     s = flow["symmetrised_kl"][:-1] if old else flow["symmetrised_kl"][1:]
     spent = np.cumsum(flow["forward_divergence"][1:]) if old else np.zeros(len(flow))

@@ -11,6 +11,7 @@ import numpy as np
 
 from pma_grid.flow import schedules
 from pma_grid.flow.beginning import begin
+from pma_grid.flow.ends import Ends
 from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.marching import gather, march, while_easy
@@ -95,17 +96,15 @@ class LearnedRun:
             scheme = LearnedImplicit(self.estimator, masses, relearn=anew, learned=learned)
         schedule = self.schedule or self._default_schedule(anew)
         recorder = Recorder(
-            state.operator.problem, scheme, repr(schedule), "source",
-            resolve(self._observables(masses, state, held_out)), (), stationary=_stationary,
+            state.operator.problem, scheme, schedule,
+            record=resolve(self._observables(masses, state, held_out)), stationary=_stationary,
         )  # fmt: skip
-        most = MOST_STEPS if steps is None else int(steps)
-        states = march(state, scheme, schedule, steps=most, time=None, tol=None)
+        ends = Ends(MOST_STEPS if steps is None else int(steps))
+        states = march(state, scheme, schedule, ends)
         if not self.explicit:
             states = while_easy(states, HALVINGS)
         ending = _until_settled(states) if held_out is None else _until_no_gain(states, held_out)
-        flow = gather(
-            ending, recorder, steps=most, time=None, tol=None, progress=progress, met=_as_it_ends
-        )
+        flow = gather(ending, recorder, ends, met=_as_it_ends, progress=progress)
         last = recorder.state
         settled = not anew and _is_settled(last)
         if settled:

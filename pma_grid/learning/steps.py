@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from scipy.special import logsumexp
 
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Explicit, ImplicitEuler, parabolic, start
 from pma_grid.grid.grid import Grid

@@ -15,8 +15,8 @@ from pma_grid.claims import Panel, limits
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.flow import observables, schedules, theory
-from pma_grid.flow.entropic_mirror import EntropicOperator
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.entropic_operator import EntropicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, implicit
 from pma_grid.flow.stepping.stage import StageSolver

@@ -11,7 +11,7 @@ import pytest
 
 import pma_grid as pma
 from pma_grid.flow import theory
-from pma_grid.flow.entropic_mirror import EntropicOperator
+from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.observables import NAMES
 from pma_grid.flow.sinkhorn import iterate_sinkhorn
 from pma_grid.flow.state import State

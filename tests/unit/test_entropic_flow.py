@@ -16,10 +16,10 @@ from scipy.special import logsumexp
 import pma_grid as pma
 from pma_grid.cli.flow_report import summary, table
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.flow import entropic_mirror as mirror
+from pma_grid.flow import entropic_operator as mirror
 from pma_grid.flow import observables, theory
-from pma_grid.flow.entropic_mirror import EntropicOperator
-from pma_grid.flow.mirror import MirrorOperator
+from pma_grid.flow.entropic_operator import EntropicOperator
+from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.observables import NAMES
 from pma_grid.flow.sinkhorn import Sinkhorn, iterate_sinkhorn
 from pma_grid.flow.state import State

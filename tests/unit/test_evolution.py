@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import half_oscillation
 

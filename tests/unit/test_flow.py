@@ -11,7 +11,7 @@ import pytest
 import pma_grid as pma
 from pma_grid.flow.flow import Snapshot
 from pma_grid.flow.observables import NAMES
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State, Step
 from pma_grid.flow.stepping import linearised
 from pma_grid.runtime import storage

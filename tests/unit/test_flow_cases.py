@@ -12,7 +12,7 @@ import pytest
 import pma_grid as pma
 from pma_grid import cases
 from pma_grid.cases import FlowCase
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.runtime.errors import InvalidInputError
 
 EXACT: dict[str, Callable[[], FlowCase]] = {

@@ -9,6 +9,7 @@ from scipy import ndimage
 
 import pma_grid as pma
 from pma_grid.flow.beginning import begin
+from pma_grid.flow.ends import Ends
 from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.marching import gather, march
 from pma_grid.flow.observables import resolve
@@ -74,17 +75,11 @@ def run(
     ]  # fmt: skip
     schedule = pma.schedules.constant(step_size)
     recorder = Recorder(
-        problem, scheme, repr(schedule), "source", resolve(functions), (), stationary=stationary_phi
+        problem, scheme, schedule, record=resolve(functions), stationary=stationary_phi
     )
-    states = march(state, scheme, schedule, steps=steps, time=None, tol=None)
+    ends = Ends(steps)
     flow = gather(
-        states,
-        recorder,
-        steps=steps,
-        time=None,
-        tol=None,
-        progress=False,
-        met=lambda _: pma.Status.COMPLETED,
+        march(state, scheme, schedule, ends), recorder, ends, met=lambda _: pma.Status.COMPLETED
     )
     return flow, recorder.state
 

@@ -10,9 +10,9 @@ from scipy.linalg import expm, sqrtm
 
 import pma_grid as pma
 from pma_grid.cases.oracles import GaussianPair, LaguerreScheme, Quadratic
-from pma_grid.cases.oracles.mirror import excess
+from pma_grid.cases.oracles.mirror_steps import excess
 from pma_grid.flow import schedules
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
 
 Array = np.ndarray

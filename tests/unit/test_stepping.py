@@ -10,7 +10,7 @@ import pytest
 
 import pma_grid as pma
 from pma_grid.flow.beginning import begin
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme, linearised, start
 from pma_grid.flow.stepping.explicit import convexity_limit, stability_limit

@@ -27,7 +27,7 @@ def _flow(scheme: str, sizes: list[float], **series: list[float]) -> Flow:
     return Flow(
         scheme, np.concatenate([[0.0], np.cumsum(sizes)]), np.array(sizes),
         {name: np.array(values) for name, values in series.items()},
-        stats={"weights": list(WEIGHTS[scheme])},
+        weights=WEIGHTS[scheme],
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from pma_grid.cases.oracles.entropic import GaussianSinkhorn
 from pma_grid.cases.oracles.gaussian import GaussianPair
 from pma_grid.cases.oracles.laguerre import LaguerreScheme
-from pma_grid.cases.oracles.mirror import MirrorState
+from pma_grid.cases.oracles.mirror_steps import MirrorState
 from pma_grid.cases.oracles.quadratic import Quadratic
 
 __all__ = ["GaussianPair", "GaussianSinkhorn", "LaguerreScheme", "MirrorState", "Quadratic"]

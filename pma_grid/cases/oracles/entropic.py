@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pma_grid.cases.oracles.mirror import checked_step, excess, mirror_flow, mirror_states
+from pma_grid.cases.oracles.mirror_steps import checked_step, excess, mirror_flow, mirror_states
 from pma_grid.cases.oracles.quadratic import Quadratic
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import constant
@@ -104,8 +104,7 @@ class GaussianSinkhorn:
         begin = self._checked(self.pair.identity() if start is None else start)
         schedule = constant(self.eps)
         states = mirror_states(self, begin, schedule=schedule, steps=steps, scheme="explicit")
-        taken = mirror_flow(states, schedule=schedule, scheme="explicit")
-        return replace(taken, scheme="sinkhorn", stats=taken.stats | {"eps": self.eps})
+        return mirror_flow(states, schedule=schedule, scheme="explicit", eps=self.eps)
 
     def stationary(self) -> Quadratic:
         """The fixed point, 0 at the mean of the source; its gradient is E[y | x].

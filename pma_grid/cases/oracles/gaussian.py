@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.cases.oracles.entropic import GaussianSinkhorn
-from pma_grid.cases.oracles.mirror import (
+from pma_grid.cases.oracles.mirror_steps import (
     SchemeName,
     checked_step,
     excess,

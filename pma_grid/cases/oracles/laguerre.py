@@ -22,7 +22,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from pma_grid.cases.oracles.mirror import (
+from pma_grid.cases.oracles.mirror_steps import (
     SchemeName,
     checked_step,
     excess,

@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pma_grid.flow.mirror import MirrorOperator
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.mirror_operator import MirrorOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State, Step
 from pma_grid.linsolve import Handle, Stencil
 from pma_grid.runtime.arrays import Array

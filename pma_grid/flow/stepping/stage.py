@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.linsolve import Auto, Handle, LinearSolver, Multigrid, attempt
 from pma_grid.runtime.arrays import Array
 

@@ -7,7 +7,6 @@ import math
 import numpy as np
 
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.theory.identities import weights
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -31,7 +30,7 @@ def master_bound(flow: Flow) -> Array:
     whose average is the trapezoidal rule, D_0 / W_K holds up to the order in time.
     """
     total = np.full(len(flow), flow["bregman"][0])
-    if weights(flow)[0] == 1.0:
+    if flow.weights[0] == 1.0:
         total = total + np.cumsum(flow["forward_divergence"][1:])
     return np.asarray(total / np.cumsum(flow.step_sizes))
 

@@ -68,7 +68,7 @@ def regret_residual(flow: Flow) -> Array:
     implicit mirror steps; shape (steps,).  For TR-BDF2, by the trapezoidal rule and with no
     divergence, it is the identity of the continuous flow: zero up to the order in time.
     """
-    old, new = weights(flow)
+    old, new = flow.weights
     s, d = regret_series(flow), flow["bregman"]
     spent = np.cumsum(flow.step_sizes * (old * s[:-1] + new * s[1:]))
     extra = np.zeros(len(flow))
@@ -90,25 +90,17 @@ def dissipation_residual(flow: Flow) -> Array:
 
 def regret_series(flow: Flow) -> Array:
     """S along the flow: the symmetrised KL, smoothed where the steps were."""
-    smoothed = float(flow.stats.get("smoothing", 0.0)) > 0
-    return flow["smoothed_kl" if smoothed else "symmetrised_kl"]
+    return flow["smoothed_kl" if flow.smoothing > 0 else "symmetrised_kl"]
 
 
 def _mirror_weights(flow: Flow) -> tuple[float, float]:
-    """`weights` of a flow of mirror steps, or the error that refuses others."""
-    pair = weights(flow)
-    if pair not in ((1.0, 0.0), (0.0, 1.0)):
+    """The weights of a flow of mirror steps, or the error that refuses others."""
+    if flow.weights not in ((1.0, 0.0), (0.0, 1.0)):
         raise InvalidInputError(
             f"flow is of the scheme {flow.scheme}; the identities are those of mirror steps: use "
             "Explicit or ImplicitEuler"
         )
-    return pair
-
-
-def weights(flow: Flow) -> tuple[float, float]:
-    """Shares of the old and of the new state in what a step of the flow pays."""
-    old, new = flow.stats.get("weights", (0.5, 0.5))
-    return float(old), float(new)
+    return flow.weights
 
 
 def _relative(defect: Array, size: Array) -> Array:

@@ -9,7 +9,7 @@ from scipy import sparse
 from scipy.sparse import linalg
 
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.stepping.implicit import GAMMA
 from pma_grid.problem.density import Density
 from pma_grid.runtime.arrays import Array

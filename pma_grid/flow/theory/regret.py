@@ -6,12 +6,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pma_grid.flow.entropic_mirror import EntropicOperator
+from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.mirror import MirrorOperator
-from pma_grid.flow.parabolic import ParabolicOperator
+from pma_grid.flow.mirror_operator import MirrorOperator
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.theory.bounds import master_bound
-from pma_grid.flow.theory.identities import regret_series, weights
+from pma_grid.flow.theory.identities import regret_series
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
@@ -85,7 +85,7 @@ def regret(flow: Flow) -> Regret:
     """
     if not len(flow):
         raise InvalidInputError("flow has no step; regret is a sum over steps: evolve it first")
-    old, new = weights(flow)
+    old, new = flow.weights
     s, d = regret_series(flow), flow["bregman"]
     elapsed = np.cumsum(flow.step_sizes)
     cumulative = np.cumsum(flow.step_sizes * (old * s[:-1] + new * s[1:]))
@@ -110,7 +110,7 @@ def mixture_divergences(flow: Flow) -> tuple[float, float]:
     """KL(average|mu) and KL(mu|average): by convexity at most the averages of KL along the flow."""
     problem = flow.oriented
     # as along the flow: zeros of the source raised to the working floor, kept by Sinkhorn's sweeps
-    values = problem.source.values if flow.scheme == "sinkhorn" else positive(problem)[0]
+    values = positive(problem)[0] if flow.eps is None else problem.source.values
     full = values > 0
     log_ratio = np.log(mixture(flow).values[full] / values[full])
     masses = values[full] * problem.source.grid.cell_volume
@@ -144,6 +144,6 @@ def average_divergence(flow: Flow, stationary: Transport) -> float:
 
 def _mirror(flow: Flow) -> MirrorOperator:
     """The mirror that a flow descends in."""
-    if flow.scheme == "sinkhorn":
-        return EntropicOperator(flow.oriented, flow.stats["eps"], kernel=flow.stats["kernel"])
-    return ParabolicOperator(flow.oriented)
+    if flow.eps is None:
+        return ParabolicOperator(flow.oriented)
+    return EntropicOperator(flow.oriented, flow.eps, kernel=flow.kernel or "plain")

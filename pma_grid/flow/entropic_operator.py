@@ -18,7 +18,7 @@ import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials, sweeps
-from pma_grid.flow.mirror import MirrorOperator
+from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
@@ -26,15 +26,18 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import ConvergenceError
 
 # Sweeps kept: the fixed point, the last state and the present one, which divergences compare.
-KEPT = 3
-# L1 error of the marginals at the fixed point, in roundings of the exponents too; sweeps allowed,
-# and those after which the size of the exponents is looked at again.
-FIXED_POINT, ROUNDINGS = 1e-13, 8.0
+SWEEPS_KEPT = 3
+# L1 error of the marginals at the fixed point: this, or so many roundings of the largest exponent.
+FIXED_POINT_ERROR, EXPONENT_ROUNDINGS = 1e-13, 8.0
+# Sweeps allowed on the way there, and those after which the exponents are measured again.
 MOST_SWEEPS, SWEEPS_AT_ONCE = 200_000, 1000
-# Rounding of a variance, in that of the squared box.
-VARIANCE = 16.0
-# Series up to this size, and their terms; beyond, the closed forms lose no digits that count.
-SERIES, TERMS = 0.3, 16
+# Rounding error of a variance, in roundings of the squared box.
+VARIANCE_ROUNDINGS = 16.0
+# Power series are summed up to this argument, so many terms of them: what is left out is below
+# rounding.  Beyond it the closed forms lose no digits that count.
+SERIES_RADIUS, SERIES_TERMS = 0.3, 16
+# An eps of exactly one cell squared is not narrow, whatever its rounding.
+CELL_SLACK = 1e-9
 
 
 class Sweep:
@@ -77,8 +80,10 @@ class EntropicOperator(MirrorOperator):
     """
 
     def __init__(self, problem: Problem, eps: float, *, kernel: str = "plain") -> None:
-        self.problem, self.eps, self.kernel = problem, float(eps), kernel
-        self.reduced = Reduced.of(problem)
+        self.problem, self.reduced = problem, Reduced.of(problem)
+        self.eps: float = float(eps)
+        self.kernel: str = kernel
+        self.narrow_kernel = self.eps < self.reduced.widest_cell * (1 - CELL_SLACK)
         self.masses = self.reduced.a
         self.work = {"sweeps": 0}
         unchanged = {"relative": 0.0, "cells": 0, "mass_added": 0.0}
@@ -102,7 +107,7 @@ class EntropicOperator(MirrorOperator):
         found = next((sweep for sweep in self._sweeps if sweep.phi is phi), None)
         if found is None:
             found = Sweep(phi, self.eps, self._kernel, self._logs)
-        self._sweeps = [sweep for sweep in self._sweeps if sweep is not found][1 - KEPT :]
+        self._sweeps = [sweep for sweep in self._sweeps if sweep is not found][1 - SWEEPS_KEPT :]
         self._sweeps.append(found)
         return found
 
@@ -144,7 +149,9 @@ class EntropicOperator(MirrorOperator):
         single = [i for i, n in enumerate(self.problem.target.shape) if n == 1]
         hessian[:, single, single] = 1.0
         # a kernel narrower than a cell sees one point: what is left of its variance is rounding
-        least = VARIANCE * np.finfo(float).eps * float(np.square(self.reduced.lengths).max())
+        least = (
+            VARIANCE_ROUNDINGS * np.finfo(float).eps * float(np.square(self.reduced.lengths).max())
+        )
         values, vectors = np.linalg.eigh(hessian)
         values = np.maximum(values, min(1.0, least / self.eps))
         inverse = (vectors / values[:, None, :]) @ np.swapaxes(vectors, 1, 2)
@@ -217,7 +224,7 @@ class EntropicOperator(MirrorOperator):
         at = Potentials(-sweep.image, sweep.dual.copy())
         while not at.converged and at.iterations < MOST_SWEEPS:
             size = float(np.ptp(at.F[self.masses > 0]))
-            tol = max(FIXED_POINT, ROUNDINGS * np.finfo(float).eps * size)
+            tol = max(FIXED_POINT_ERROR, EXPONENT_ROUNDINGS * np.finfo(float).eps * size)
             at = sweeps(self._kernel, at, tol=tol, max_iterations=SWEEPS_AT_ONCE)
         self.work["sweeps"] += at.iterations
         if not at.converged:
@@ -231,11 +238,11 @@ class EntropicOperator(MirrorOperator):
 
 def _exponential_remainder(z: Array) -> Array:
     """e^z - 1 - z >= 0, to full relative accuracy."""
-    small = np.where(np.abs(z) < SERIES, z, 0.0)
+    small = np.where(np.abs(z) < SERIES_RADIUS, z, 0.0)
     series = np.zeros_like(small)
-    for n in range(TERMS, 1, -1):  # 1/2! + z/3! + ... by Horner's rule
+    for n in range(SERIES_TERMS, 1, -1):  # 1/2! + z/3! + ... by Horner's rule
         series = (series * small + 1.0) / n
-    return np.asarray(np.where(np.abs(z) < SERIES, series * small * small, np.expm1(z) - z))
+    return np.asarray(np.where(np.abs(z) < SERIES_RADIUS, series * small * small, np.expm1(z) - z))
 
 
 def _logarithmic_remainder(t: Array) -> Array:
@@ -244,7 +251,7 @@ def _logarithmic_remainder(t: Array) -> Array:
     s = t / (2.0 + t)
     square = s * s
     series = np.zeros_like(s)
-    for n in range(TERMS, 0, -1):
+    for n in range(SERIES_TERMS, 0, -1):
         series = series * square + 1.0 / (2 * n + 1)
-    small = np.abs(s) < SERIES
+    small = np.abs(s) < SERIES_RADIUS
     return np.asarray(np.where(small, s * t - 2.0 * s * square * series, t - np.log1p(t)))

@@ -11,6 +11,8 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 
 from pma_grid.flow.flow import Flow
+from pma_grid.flow.marching import MOST_HALVINGS
+from pma_grid.flow.report import FlowReport
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_choice, check_positive, check_whole, is_number
@@ -19,11 +21,10 @@ from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, LostCon
 U = TypeVar("U")
 SchemeName = Literal["explicit", "implicit"]
 
-# As in evolution: the names of flows and the states at which a step evaluates h.
+# Names of the schemes as flows on grids have them, and the shares of the old and the new state in
+# the regret of a step.
 NAMES = {"explicit": "explicit", "implicit": "implicit_euler"}
-WEIGHTS = {"explicit": [1.0, 0.0], "implicit": [0.0, 1.0]}
-# A step that is refused is halved this often before the flow gives up.
-HALVINGS = 30
+WEIGHTS = {"explicit": (1.0, 0.0), "implicit": (0.0, 1.0)}
 
 
 class Oracle(Protocol[U]):
@@ -190,10 +191,12 @@ def mirror_flow(
     scheme: SchemeName,
     observables: Mapping[str, Callable[[U], float]] | None = None,
     finish: Callable[[U], Mapping[str, Any]] | None = None,
+    eps: float | None = None,
 ) -> Flow:
     """The series of `SERIES` along ``states``, and of ``observables`` of the potential.
 
-    ``finish`` gives further fields of the Flow from the last potential.
+    ``finish`` gives further fields of the Flow from the last potential; ``eps`` is that of
+    Sinkhorn's iterates, which give the flow its name.
     """
     extra = dict(observables or {})
     visited: list[MirrorState[U]] = []
@@ -203,12 +206,16 @@ def mirror_flow(
         for name, function in extra.items():
             series[name] = [function(state.potential) for state in visited]
         return Flow(
-            scheme=NAMES[scheme],
+            scheme=NAMES[scheme] if eps is None else "sinkhorn",
             times=np.array([state.time for state in visited]),
             step_sizes=np.array([state.step.size for state in visited[1:]]),
             series={name: np.array(values, float) for name, values in series.items()},
             status=status,
-            stats={"weights": list(WEIGHTS[scheme]), "schedule": repr(schedule), "side": "source"},
+            weights=WEIGHTS[scheme],
+            eps=eps,
+            stats=FlowReport(
+                schedule=repr(schedule), side="source", weights=list(WEIGHTS[scheme]), eps=eps
+            ),
             **({} if finish is None else finish(visited[-1].potential)),
         )
 
@@ -233,7 +240,7 @@ def _advance(
         size = watching.propose(state)
     else:
         size = schedule(state.index, state.time, state.residual_norm)  # type: ignore[operator]
-    for _ in range(HALVINGS + 1):
+    for _ in range(MOST_HALVINGS + 1):
         size = _checked_size(size, state.index, schedule)
         try:
             new = take(old, size)
@@ -249,7 +256,7 @@ def _advance(
             return trial
         size = smaller
     raise ConvergenceError(
-        f"step {state.index} was refused {HALVINGS + 1} times, last at size {size:.1e}; "
+        f"step {state.index} was refused {MOST_HALVINGS + 1} times, last at size {size:.1e}; "
         "use a schedule with smaller steps"
     )
 

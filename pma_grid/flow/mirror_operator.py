@@ -17,8 +17,11 @@ from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.transport.pullback import normalised
 
-# Gauss-Legendre nodes and weights on [0, 1] for divergences along segments.
-NODES, WEIGHTS = ((np.polynomial.legendre.leggauss(8)[k] + 1 - k) * 0.5 for k in (0, 1))
+# Gauss-Legendre rule of eight points on [0, 1], for divergences along segments of potentials: exact
+# for polynomials of degree 15, where the pullback is smooth.
+SEGMENT_NODES, SEGMENT_WEIGHTS = (
+    (np.polynomial.legendre.leggauss(8)[k] + 1 - k) * 0.5 for k in (0, 1)
+)
 
 
 class MirrorOperator(ABC):
@@ -33,12 +36,21 @@ class MirrorOperator(ABC):
         Counts of what was done so far, by name.
     floors : dict
         What working floors change, by side; see `solve`.
+    eps : float or None
+        Of an entropic mirror, length^2; None for the Wasserstein one.
+    kernel : str or None
+        Of an entropic mirror; see `EntropicOperator`.
+    narrow_kernel : bool or None
+        Whether an entropic mirror is narrower than a cell: it then follows the grid.
     """
 
     problem: Problem
     masses: Array
     work: dict[str, int]
     floors: dict[str, dict[str, float]]
+    eps: float | None = None
+    kernel: str | None = None
+    narrow_kernel: bool | None = None
 
     @property
     @abstractmethod
@@ -78,7 +90,7 @@ class MirrorOperator(ABC):
         w = b - a
         at_a, _, _ = normalised(self.masses, self.evaluate(a, time))
         total = 0.0
-        for s, weight in zip(NODES, WEIGHTS, strict=True):
+        for s, weight in zip(SEGMENT_NODES, SEGMENT_WEIGHTS, strict=True):
             rho, _, _ = normalised(self.masses, self.evaluate(a + s * w, time))
             total += weight * float((w * (at_a - rho)).sum())
         return total

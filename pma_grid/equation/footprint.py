@@ -18,7 +18,7 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.workers import SERIAL, Workers
 
 # Images of up to this many target cells are looked for where the mean may be needed.
-IDLE_IMAGE = 8.0
+IDLE_IMAGE_CELLS = 8.0
 
 
 class Footprint:
@@ -79,5 +79,5 @@ class Footprint:
         if self._values.ndim == 1:
             return False
         # the bound first: it costs nothing any more, and settles the matter on fine grids
-        largest = BLEND_FROM / IDLE_IMAGE
+        largest = BLEND_FROM / IDLE_IMAGE_CELLS
         return self.steepest < largest or bool(self.variation.max() < largest)

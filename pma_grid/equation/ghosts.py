@@ -19,9 +19,9 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.workers import SERIAL, Workers
 
 # Cells that a ghost depends on: those around a point of a row in two dimensions, one cell in one.
-NODES = {1: 1, 2: 4}
+CELLS_OF_A_GHOST = {1: 1, 2: 4}
 # Ghosts that prolongation by six points an axis reads.
-LEAST_HALO = 3
+PROLONGATION_HALO = 3
 
 
 class ExtendedLattice(Lattice):
@@ -47,7 +47,7 @@ class ExtendedLattice(Lattice):
     ----------
     positions : ndarray, shape (g,)
         Flat padded indices of the ghosts.
-    nodes, weights : ndarray, shape (g, NODES[d])
+    nodes, weights : ndarray, shape (g, CELLS_OF_A_GHOST[d])
         Flat padded indices of the cells that each ghost depends on, and the derivatives.
     """
 
@@ -61,12 +61,12 @@ class ExtendedLattice(Lattice):
         workers: Workers = SERIAL,
         bent: bool = True,
     ) -> None:
-        super().__init__(shape, halo or max(HALO[len(shape)], LEAST_HALO), workers)
+        super().__init__(shape, halo or max(HALO[len(shape)], PROLONGATION_HALO), workers)
         self.bent = bent
         index = np.indices(self.padded_shape).reshape(self.dim, -1) - self.halo
         inside = ((index >= 0) & (index < self.shape_array[:, None])).all(axis=0)
         self.positions = np.flatnonzero(~inside)
-        self.nodes = np.zeros((self.positions.size, NODES[self.dim]), np.int32)
+        self.nodes = np.zeros((self.positions.size, CELLS_OF_A_GHOST[self.dim]), np.int32)
         self.weights = np.zeros(self.nodes.shape)
         self._constants: Array = np.empty(0)
         self._faces: list[_Face] = []

@@ -10,7 +10,7 @@ from pma_grid.grid.splines import cell_means, histospline
 from pma_grid.runtime.arrays import Array
 
 # Halvings of a cell until the point with a given mass to its left is known to rounding.
-HALVINGS = 52
+QUANTILE_BISECTIONS = 52
 
 
 def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Grid) -> Array:
@@ -51,7 +51,7 @@ def _quantile(coefficients: Array, cells: Array, mass: Array) -> Array:
     """
     before, here, after = (coefficients[cells + k] for k in range(3))
     low, high = np.full(cells.size, -0.5), np.full(cells.size, 0.5)
-    for _ in range(HALVINGS):
+    for _ in range(QUANTILE_BISECTIONS):
         s = 0.5 * (low + high)
         reached = before * (1 - (0.5 - s) ** 3) / 6 + after * (0.5 + s) ** 3 / 6
         reached += here * (0.75 * (s + 0.5) - (s**3 + 0.125) / 3)

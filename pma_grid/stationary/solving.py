@@ -56,67 +56,74 @@ def solve(
 ) -> Transport:
     """Optimal transport for the cost |x - y|^2 between two densities on grids.
 
-    Solves log det D2u + log nu(grad u) - log mu = alpha for the convex Brenier potential u with
-    grad u mapping the source box onto the target box, or onto the problem's ``target_domain``;
-    T = grad u is the optimal map.
+    Finds the convex Brenier potential u whose gradient T = grad u pushes the source density mu to
+    the target density nu: T is the optimal map, and the potential gives W2.  On the grid u solves
+
+        log det D2u(x) + log nu(grad u(x)) - log mu(x) = alpha,
+
+    with grad u filling the target's box, or the problem's ``target_domain``.  The *mass constant*
+    alpha makes the discrete equation solvable; it goes to 0 like the squared spacing, and a large
+    one says that the grid does not resolve the densities.
 
     Parameters
     ----------
     problem : Problem
-        Source density mu and target density nu, 1 to 3 axes each.
+        Source and target density, on grids of 1 to 3 axes each.
     tol : float, optional
-        Root mean square of the scaled residual (dimensionless, > 0) at which to stop.  None means
-        1e-5 or a tenth of the estimated discretisation error, whichever is smaller and can be met.
+        Where to stop: the root mean square of the residual, dimensionless, > 0.  None means 1e-5 or
+        a tenth of the estimated discretisation error, whichever is smaller and can be met.
     initial : Transport or array_like of shape ``source.shape``, optional
-        Potential to start from on the finest grid, instead of nested iteration.
+        Potential to start from on the finest grid, instead of going there over coarser grids.
     progress : bool
-        Show a progress line on standard error.
+        Whether to show a progress line on standard error.
     callback : callable, optional
-        Receives a `Record` per Newton step.
+        Called with a `Record` after every Newton step.
     linear_solver : LinearSolver, optional
-        `Auto` (default), `Multigrid`, `AMG` or `Direct`.
+        How Newton's linear systems are solved: `Auto` (default), `Multigrid`, `AMG` or `Direct`.
     max_iterations : int
         Newton steps allowed on each grid.
     monotone_gradient : bool
-        Use a Lax-Friedrichs (strictly monotone, first-order) gradient in the target density.
+        Evaluate nu with a Lax-Friedrichs gradient, which makes the scheme strictly monotone and of
+        first order.
     averaging : bool
-        Average the target over the image of each cell where it varies much within it; off, its
-        value at the gradient is taken everywhere.  Never with ``monotone_gradient``.
+        Average nu over the image of each cell where it varies much within that image.  If False,
+        its value at the gradient is taken everywhere, as always with ``monotone_gradient``.
     fallback : bool
-        Where Newton's method stalls, or its result is not resolved by the grid, or source or target
-        have gaps, try the sparse entropic solver too, as a start and as the answer: see Notes.
+        Try the sparse entropic solver too, as a start and as the answer, where Newton's method
+        stalls, where its result is not resolved by the grid, and where a density has gaps.
     threads : int
         Threads that share the rows of every grid.  What Newton's method finds is the same for any
-        number, bit for bit; an entropic answer is up to rounding.
+        number, bit for bit; an entropic answer is the same up to rounding.
 
     Returns
     -------
     Transport
-        With ``status`` CONVERGED, or REGULARISED where thin densities were raised to a floor
-        (``stats["floors"]``).  An `EntropicTransport` with ``status`` ENTROPIC and its sparse plan
-        where that has the larger dual value: torn maps, disconnected supports.
+        With ``status`` CONVERGED, or REGULARISED where thin densities were raised to a floor, which
+        ``stats.floors`` describes.  An `EntropicTransport` with ``status`` ENTROPIC and its sparse
+        plan where that is the better answer: torn maps, disconnected supports.
 
     Raises
     ------
     ConvergenceError
-        No attempt reached its tolerance, or Newton's a ``tol`` of yours below 1e-5 where it stopped
-        between the two; its ``result`` is the partial Transport.
+        No attempt reached its tolerance; ``result`` of the error is the partial Transport.  Also
+        where a ``tol`` of yours is below 1e-5 and Newton's method stopped between the two.
     InvalidInputError
         An argument is out of its range.
 
     Notes
     -----
-    Second order in the spacing for u and grad u (smooth positive densities).  Cost: a few residual
-    evaluations and multigrid cycles on the finest grid, O(N).  Memory: about 35 arrays of N doubles
-    in 2-D.
+    Newton's method runs on ever finer grids; each solution, extrapolated where that helps, starts
+    the next.  u and grad u are of second order in the spacing for smooth positive densities.  The
+    cost is a few residual evaluations and multigrid cycles on the finest grid, O(N); the memory
+    about 35 arrays of N doubles in 2-D.
 
-    Where the target varies by more than some percent over the image of a cell, the equation is that
-    of finite volumes, (mean of mu over the cell) = (mean of nu over its image) det D2u, by which
+    Where nu varies by more than some percent over the image of a cell, the equation is that of
+    finite volumes, (mean of mu over the cell) = (mean of nu over its image) det D2u, by which
     photographs, noise and concentrated densities converge.
 
-    ``stats["candidates"]`` lists what was tried.  Each candidate's potential gives a rigorous lower
-    bound of the W2^2 between the atoms at the cell centres (by Legendre transforms;
-    ``stats["hard_dual"]``), and the one with the largest is returned.
+    ``stats.candidates`` lists what was tried.  Where there was more than one candidate, the
+    potential of each gives a rigorous lower bound of the W2^2 between the atoms at the cell centres
+    (by Legendre transforms; ``stats.hard_dual``), and the one with the largest bound is returned.
 
     References
     ----------

@@ -15,7 +15,7 @@ from pma_grid.transport.pushforward import Bins
 from pma_grid.transport.transport import Transport
 
 # Densities that differ by no more than this, relative to their largest value, are the same.
-SAME = 1e-9
+SAME_DENSITY_DIFFERENCE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -210,7 +210,7 @@ def _check_density(what: str, first: Density, other: Density) -> None:
             "same grid: solve the same problem, or resample the densities first"
         )
     difference = float(np.abs(first.values - other.values).max())
-    if difference > SAME * float(first.values.max()):
+    if difference > SAME_DENSITY_DIFFERENCE * float(first.values.max()):
         raise InvalidInputError(
             f"{what} differs from that of the first by up to {difference:.3g} in density; they "
             "must be the same: solve the same problem, or wrap the potential with "

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import ndimage
 
 from pma_grid.grid.grid import Grid
+from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import is_number
 from pma_grid.runtime.errors import InvalidInputError
-
-if TYPE_CHECKING:
-    from pma_grid.grid.splines import LogSpline
 from pma_grid.transport.potential import Potential
 
 # Cells by which a point may be missed that still counts as an image.
-NEAR = 0.05
+IMAGE_MISS_CELLS = 0.05
 
 
 def interpolated_grid(source: Grid, target: Grid, t: float) -> Grid:
@@ -52,7 +48,7 @@ def mccann(
     x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))
     if potential.domain is not None:
         # no point of the source is moved to z where the nearest one is not moved near it
-        missed = np.abs(moving.gradient(x) - z) > NEAR * np.array(grid.spacing)
+        missed = np.abs(moving.gradient(x) - z) > IMAGE_MISS_CELLS * np.array(grid.spacing)
         inside &= ~missed.any(axis=1)
     ends = (1 - t) * log_source(x) + t * log_target(potential.gradient(x))
     matrices = np.moveaxis(hessian, (0, 1), (-2, -1))

@@ -14,7 +14,7 @@ from pma_grid.problem.frame import Frame
 from pma_grid.runtime.arrays import Array
 
 # Step, in cells, below which Newton for the inverse stops.
-INVERSE_TOLERANCE = 1e-9
+INVERSE_TOLERANCE_CELLS = 1e-9
 POINT_HALO = 2
 
 
@@ -98,7 +98,7 @@ class Potential:
         slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
         metric = self.frame.stretch * self.spacing**2
         failed = invert(
-            self.padded.ravel(), self._shape, POINT_HALO, metric, slopes, INVERSE_TOLERANCE,
+            self.padded.ravel(), self._shape, POINT_HALO, metric, slopes, INVERSE_TOLERANCE_CELLS,
             positions, values,
         )  # fmt: skip
         x = self._points(positions)

@@ -12,12 +12,12 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.transport.transport import Transport
 
 # Bins an axis at most.
-BINS = {1: 64, 2: 64, 3: 16}
+MOST_BINS = {1: 64, 2: 64, 3: 16}
 # Pieces an axis into which a cell is cut before it is pushed forward: as many as keep their number
 # in all below the limit.
-PIECES, MOST_PIECES = (4, 2, 1), 1 << 20
+PIECES_AN_AXIS, MOST_PIECES = (4, 2, 1), 1 << 20
 # Corners of pieces that are mapped at a time, and pairs of a piece and a bin.
-SLAB, PAIRS = 1 << 19, 1 << 21
+CORNERS_AT_ONCE, PAIRS_AT_ONCE = 1 << 19, 1 << 21
 
 
 def push_forward_error(transport: Transport) -> float:
@@ -75,12 +75,12 @@ class Raster:
             Of X in the source's cells, if not the source's own.
         """
         grid = transport.problem.source.grid
-        pieces = next((k for k in PIECES if grid.size * k**grid.dim <= MOST_PIECES), 1)
+        pieces = next((k for k in PIECES_AN_AXIS if grid.size * k**grid.dim <= MOST_PIECES), 1)
         if masses is None:
             masses = transport.problem.source.values * grid.cell_volume
         pushed = np.zeros(math.prod(self.shape))
         layer = math.prod(n * pieces + 1 for n in grid.shape[1:]) * (pieces + 1)
-        step = max(1, SLAB // layer)
+        step = max(1, CORNERS_AT_ONCE // layer)
         for start in range(0, grid.shape[0], step):
             rows = slice(start, min(start + step, grid.shape[0]))
             lower, upper = _images(transport, grid, rows, pieces, t)
@@ -112,7 +112,7 @@ class Raster:
         while start < len(masses):
             # so many boxes that their pairs fit, at least one
             done = ends[start - 1] if start else 0
-            stop = max(start + 1, int(np.searchsorted(ends, done + PAIRS, "right")))
+            stop = max(start + 1, int(np.searchsorted(ends, done + PAIRS_AT_ONCE, "right")))
             part = slice(start, stop)
             self._spread(
                 lower[:, part], upper[:, part], masses[part], first[:, part], spans[:, part], out
@@ -153,7 +153,7 @@ class Bins(Raster):
 
     def __init__(self, problem: Problem) -> None:
         target = problem.target
-        most = BINS[target.dim]
+        most = MOST_BINS[target.dim]
         edges, masses = [], target.values / target.values.sum()
         for axis, (n, faces) in enumerate(zip(target.shape, target.grid.faces, strict=True)):
             cuts = np.linspace(0, n, min(n, most) + 1).round().astype(int)

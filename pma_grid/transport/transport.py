@@ -29,16 +29,20 @@ from pma_grid.transport.report import TransportReport
 
 
 class Transport:
-    """The optimal map of a problem as the gradient of a potential, cost |x - y|^2.
+    """A map between two densities as the gradient of a potential u, for the cost |x - y|^2.
 
-    Not built by hand: `solve` returns it, `from_potential` wraps any potential, `load` reads one.
+    Everything that is asked of an answer is computed from u when it is asked for: the map
+    T = grad u and its inverse, W2, the Hessian, the densities between source and target, pairs of
+    points.  `solve` and `sinkhorn` return transports, `Flow.transport` is the end of a flow,
+    `from_potential` wraps any potential, and `load` reads what `save` wrote.
 
     Attributes
     ----------
     problem : Problem
     potential : ndarray, shape ``source.shape``
-        u at the cell centres, length^2; its additive constant is such that phi has mean zero.
+        u at the cell centres, length^2, up to an additive constant.
     status : Status
+        How the method that made it ended; ``converged`` and ``message`` put it in short and long.
     stats : TransportReport
         How it was found, documented fields that read as a dict too.
     mass_constant : float

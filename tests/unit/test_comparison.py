@@ -173,8 +173,8 @@ def test_the_exact_map_has_a_small_error_of_second_order(dim: int, sizes: tuple[
 
 def test_slabs_and_batches_change_nothing(monkeypatch: pytest.MonkeyPatch, pair: Any) -> None:
     before = [push_forward_error(t) for t in pair]
-    monkeypatch.setattr(pushforward, "SLAB", 1)
-    monkeypatch.setattr(pushforward, "PAIRS", 100)
+    monkeypatch.setattr(pushforward, "CORNERS_AT_ONCE", 1)
+    monkeypatch.setattr(pushforward, "PAIRS_AT_ONCE", 100)
     np.testing.assert_allclose([push_forward_error(t) for t in pair], before, rtol=1e-12)
 
 

@@ -143,8 +143,6 @@ def test_refusals_of_results(cli: Any, folder: Path) -> None:
 def test_a_peer_that_is_missing_is_told_before_anything_is_solved(
     cli: Any, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import pma_grid.stationary.solving
-
     find = importlib.import_module
 
     def absent(name: str, *rest: Any) -> Any:
@@ -153,7 +151,9 @@ def test_a_peer_that_is_missing_is_told_before_anything_is_solved(
         return find(name, *rest)
 
     monkeypatch.setattr(importlib, "import_module", absent)
-    monkeypatch.setattr(pma_grid.stationary, "solve", lambda *_: pytest.fail("it solved"))
+    monkeypatch.setattr(
+        "pma_grid.stationary.solving.solve", lambda *_, **__: pytest.fail("it solved")
+    )
     told = cli.refused(folder, "compare", "a.npy", "b.npy", "--peer", "ott")
     assert told == (
         "pma-grid: peer ott needs the package ott-jax, which is not installed: pip install "

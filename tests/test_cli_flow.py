@@ -120,13 +120,15 @@ def test_schedules(text: str, want: Any) -> None:
 
 
 def test_schemes(cli: Any, folder: Path) -> None:
-    made = scheduling.make_scheme
+    def made(*words: Any) -> Scheme:
+        return scheduling.Scheduling(schedules.constant(1.0), *words).make_scheme()
+
     assert made("explicit", None, None, "stability") == Explicit(cap="stability")
     assert made("explicit", None, None, "none") == Explicit()
     assert made("trbdf2", None, 1e-8, None) == pma.TRBDF2(rtol=1e-8)
     assert made("implicit_euler", "auto", None, None) == ImplicitEuler()
     for name, kind in (("multigrid", pma.Multigrid), ("amg", pma.AMG), ("direct", pma.Direct)):
-        scheme: Scheme = made("implicit_euler", name, None, None)
+        scheme = made("implicit_euler", name, None, None)
         assert isinstance(scheme, ImplicitEuler)
         assert isinstance(scheme.linear_solver, kind)
     words = ["--scheme", "explicit", "--steps", "50", "--json"]
@@ -147,15 +149,13 @@ def test_snapshots(cli: Any, folder: Path) -> None:
 
 
 def test_snapshots_for_films() -> None:
-    out = ending.Outputs("f.npz", "f.png", "f.gif", False, False)
-    assert out.snapshots(ending.Ending(200, None, None), 1.0) == 5
-    assert out.snapshots(ending.Ending(3, None, None), 1.0) == 1
-    times = out.snapshots(ending.Ending(None, 0.5, None), 4.0)
+    assert ending.Ending(200, None, None).snapshots("film", 1.0) == 5
+    assert ending.Ending(3, None, None).snapshots("film", 1.0) == 1
+    times = ending.Ending(None, 0.5, None).snapshots("film", 4.0)
     assert not isinstance(times, int)
     assert (times[0], times[-1], times[1]) == (0.0, 0.5, pytest.approx(4e-5))
     assert 35 <= len(times) <= 45
-    plain = ending.Outputs("f.npz", None, None, False, False)
-    assert plain.snapshots(ending.Ending(200, None, None), 1.0) == ()
+    assert ending.Ending(200, None, None).snapshots(None, 1.0) == ()
 
 
 def test_picture_and_film(cli: Any, folder: Path) -> None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from pma_grid.cli import inputs
+from pma_grid.cli import output
+from pma_grid.cli.entropic import KERNELS
+from pma_grid.cli.options import field, option, takes
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
+from pma_grid.cli.reading import BoxesAndFloors, check_distinct, transport_of
 from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 
@@ -37,13 +38,24 @@ TOLERANCE = {"dense": 1e-6, "multiscale": 1e-4}
 class Entropic:
     """What is asked of every entropic solver."""
 
-    eps: tuple[float, ...]
-    tol: float | None
-    max_iterations: int
-    method: str
-    kernel: str
-    debiased: bool
-    peers: tuple[str, ...]
+    eps: tuple[float, ...] = option("--eps", multiple=True, type=float, metavar="E E ...",
+                                    help="Of the entropic solvers, length^2, cost |x - y|^2/2  "
+                                    "[default: 0.01 0.001 of the box's length "
+                                    "squared]")  # fmt: skip
+    peers: tuple[str, ...] = option("--peer", "peers", multiple=True, type=click.Choice(PEERS),
+                                    metavar="NAME ...", help="Other packages to run at each eps: "
+                                    "pot, ott, geomloss.")  # fmt: skip
+    method: str = option("--method", type=click.Choice(tuple(TOLERANCE)), default="dense",
+                         show_default=True, help="Of sinkhorn: multiscale for eps near the square "
+                         "of a cell.")  # fmt: skip
+    kernel: str = option("--kernel", type=click.Choice(KERNELS), default="plain",
+                         show_default=True,
+                         help="Of sinkhorn: reflect has no layer at the faces.")  # fmt: skip
+    debiased: bool = option("--debiased", is_flag=True, help="Maps of debiased potentials.")
+    tol: float | None = option("--tol", type=float, help="L1 marginal error  [default: 1e-6, "
+                               "multiscale 1e-4]")  # fmt: skip
+    max_iterations: int = option("--max-iterations", type=click.IntRange(1), default=10_000,
+                                 show_default=True, help="Sweeps allowed.")  # fmt: skip
 
     @property
     def tolerance(self) -> float:
@@ -51,40 +63,28 @@ class Entropic:
         return TOLERANCE[self.method] if self.tol is None else self.tol
 
 
+@dataclass(frozen=True)
+class Given:
+    """What is compared: densities or results in files, or a built-in problem."""
+
+    files: tuple[str, ...] = field(
+        click.argument("files", metavar="[SOURCE TARGET | RESULT ...]", nargs=-1)
+    )
+    case: str | None = option("--case", type=click.Choice(tuple(CASES)), help="A built-in problem "
+                              "instead of files: P1 Gaussian mixtures, P2 manufactured, P3 "
+                              "photographs, P4 concentrated, P5 manufactured in 3-D.")  # fmt: skip
+    size: int | None = option("--size", type=click.IntRange(2, 4096), help="Cells an axis of "
+                              "--case  [default: 64; P5 24]")  # fmt: skip
+
+
 @click.command()
-@click.argument("files", metavar="[SOURCE TARGET | RESULT ...]", nargs=-1)
-@click.option("--case", type=click.Choice(tuple(CASES)), help="A built-in problem instead of "
-              "files: P1 Gaussian mixtures, P2 manufactured, P3 photographs, P4 concentrated, P5 "
-              "manufactured in 3-D.")  # fmt: skip
-@click.option("--size", type=click.IntRange(2, 4096), help="Cells an axis of --case  [default: 64; "
-              "P5 24]")  # fmt: skip
-@click.option("--eps", multiple=True, type=float, metavar="E E ...", help="Of the entropic "
-              "solvers, length^2, cost |x - y|^2/2  [default: 0.01 0.001 of the box's length "
-              "squared]")  # fmt: skip
-@click.option("--peer", "peers", multiple=True, type=click.Choice(PEERS), metavar="NAME ...",
-              help="Other packages to run at each eps: pot, ott, geomloss.")  # fmt: skip
-@click.option("--method", type=click.Choice(tuple(TOLERANCE)), default="dense", show_default=True,
-              help="Of sinkhorn: multiscale for eps near the square of a cell.")  # fmt: skip
-@click.option(
-    "--kernel",
-    type=click.Choice(("plain", "reflect")),
-    default="plain",
-    help="Of sinkhorn: reflect has no layer at the faces.",
-    show_default=True,
-)
-@click.option("--debiased", is_flag=True, help="Maps of debiased potentials.")
-@click.option("--tol", type=float, help="L1 marginal error  [default: 1e-6, multiscale 1e-4]")
-@click.option("--max-iterations", type=click.IntRange(1), default=10_000, show_default=True,
-              help="Sweeps allowed.")  # fmt: skip
-@inputs.boxes_and_floors
-@click.option("--plot", "picture", metavar="FILE", help="Picture to write as well.")
-@inputs.as_json
-@inputs.quiet
+@takes(Given, Entropic, BoxesAndFloors)
+@output.picture
+@output.as_json
+@output.quiet
 def compare(
-    files: tuple[str, ...], case: str | None, size: int | None, eps: tuple[float, ...],
-    peers: tuple[str, ...], method: str, kernel: str, debiased: bool, tol: float | None,
-    max_iterations: int, floor_source: float | None, floor_target: float | None, box_source: Any,
-    box_target: Any, picture: str | None, as_json: bool, quiet: bool,
+    given: Given, asked: Entropic, boxes: BoxesAndFloors,
+    picture: str | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Compare solve with sinkhorn, and with other packages, on one problem.
 
@@ -98,22 +98,17 @@ def compare(
     pma-grid compare --case P1 --size 32 --eps 0.001 --debiased --peer ott pot
     pma-grid compare one.npz two.npz
     """
-    drawn = inputs.check_picture(picture) if picture else None
-    inputs.check_inputs(files, (drawn,))
-    asked = Entropic(
-        eps, tol, max_iterations, method, kernel, debiased, tuple(dict.fromkeys(peers))
-    )
+    check_distinct(given.files, filter(None, (picture,)))
     _check_options(asked)
     names: list[str] | None = None
     failures: list[str] = []
-    boxes, floors = (box_source, box_target), (floor_source, floor_target)
-    if case is None and files and _are_results(files):
-        _nothing_to_solve(asked, size, boxes, floors)
-        names, transports = _saved(files)
+    if given.case is None and given.files and _are_results(given.files):
+        _nothing_to_solve(asked, given.size, boxes)
+        names, transports = _saved(given.files)
     else:
-        problem = _problem(files, case, size, boxes, floors)
-        transports, failures = _solved(problem, asked, not quiet and sys.stderr.isatty())
-    status = _report(transports, names, drawn, as_json)
+        problem = _problem(given, boxes)
+        transports, failures = _solved(problem, asked, output.progress(quiet))
+    status = _report(transports, names, picture, as_json)
     for failure in failures:
         say(f"did not converge: {failure}; it has no row.")
     return NOT_CONVERGED if failures else status
@@ -144,52 +139,49 @@ def _are_results(files: tuple[str, ...]) -> bool:
     return all(stored)
 
 
-def _nothing_to_solve(asked: Entropic, size: int | None, boxes: Any, floors: Any) -> None:
+def _nothing_to_solve(asked: Entropic, size: int | None, boxes: BoxesAndFloors) -> None:
     given = {
         "--eps": asked.eps, "--peer": asked.peers, "--size": size, "--tol": asked.tol,
         "--debiased": asked.debiased, "--kernel": asked.kernel != "plain",
-        "--method": asked.method != "dense", "--box-source": boxes[0], "--box-target": boxes[1],
-        "--floor-source": floors[0], "--floor-target": floors[1],
+        "--method": asked.method != "dense", "--box-source": boxes.box_source,
+        "--box-target": boxes.box_target, "--floor-source": boxes.floor_source,
+        "--floor-target": boxes.floor_target,
     }  # fmt: skip
-    for option, value in given.items():
+    for name, value in given.items():
         if value:
             raise InvalidInputError(
-                f"{option} is for problems that are solved; these are results: omit it"
+                f"{name} is for problems that are solved; these are results: omit it"
             )
 
 
 def _saved(files: tuple[str, ...]) -> tuple[list[str], list[Transport]]:
     """Results by the names of their files."""
     from pma_grid.loading import load
-    from pma_grid.transport.transport import Transport
 
     twice = next((file for file in files if files.count(file) > 1), None)
     if twice is not None:
         raise InvalidInputError(f"{twice} is given twice; rows have the names of files: omit one")
-    found = [load(file) for file in files]
-    return list(files), [r if isinstance(r, Transport) else r.transport for r in found]
+    return list(files), [transport_of(load(file)) for file in files]
 
 
-def _problem(
-    files: tuple[str, ...], case: str | None, size: int | None, boxes: Any, floors: Any
-) -> Problem:
+def _problem(given: Given, boxes: BoxesAndFloors) -> Problem:
     """That of two files, or a built-in one."""
-    if case is None:
-        if size is not None:
+    if given.case is None:
+        if given.size is not None:
             raise InvalidInputError("--size is for --case; a file's cells are its own: omit it")
-        if len(files) != 2:
+        if len(given.files) != 2:
             raise InvalidInputError(
-                f"{len(files)} files are given; two densities are needed, or --case, or results "
-                "that solve wrote"
+                f"{len(given.files)} files are given; two densities are needed, or --case, or "
+                "results that solve wrote"
             )
-        return inputs.read_problem(files[0], files[1], boxes=boxes, floors=floors)
-    if files or any(value is not None for value in (*boxes, *floors)):
+        return boxes.problem(*given.files)
+    if given.files or boxes != BoxesAndFloors(None, None, None, None):
         raise InvalidInputError("--case is a problem of its own; omit files, boxes and floors")
     from pma_grid import cases
 
-    name, arguments, default = CASES[case]
+    name, arguments, default = CASES[given.case]
     made = getattr(cases, name)(*arguments)
-    problem: Problem = made.problem((size or default,) * made.dim)
+    problem: Problem = made.problem((given.size or default,) * made.dim)
     return problem
 
 
@@ -246,15 +238,10 @@ def _report(
     from pma_grid.transport.comparison import compare as run
 
     found = run(*transports, names=names)
-    if picture is not None:
-        from pma_grid import plotting
-
-        plotting.save(plotting.comparison(found), picture)
+    output.draw(lambda plotting: plotting.comparison(found), picture)
     files = [picture] if picture else []
-    if as_json:
-        click.echo(json.dumps(found.to_dict() | {"files": files}))
-    else:
-        click.echo(found.table() + (f"\nfiles  {', '.join(files)}" if files else ""))
+    text = found.table() + (f"\nfiles  {picture}" if picture else "")
+    output.tell(found.to_dict() | {"files": files}, text, as_json)
     missed = [
         row.name
         for row, transport in zip(found.rows, transports, strict=True)

@@ -2,37 +2,43 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import click
 
+from pma_grid.cli.options import option
 from pma_grid.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
+from pma_grid.cli.output import FILMS, Output, draw, tell, writable
 from pma_grid.runtime.errors import EvolutionInterrupted, LostConvexityError, PMAError
 
 if TYPE_CHECKING:
     from pma_grid.flow.flow import Flow
 
 # Without any end given, the flow ends at this residual ...
-UNTIL = 1e-8
+DEFAULT_UNTIL = 1e-8
 # ... and, as the residual may stay above it, after so many steps; so does one with --until alone.
 MOST_STEPS = 1000
 # Snapshots for a picture and a film where none are asked for: so many shares of the steps if their
-# number is known, else times, so many a decade, since the flow slows down: in units of length^2.
-SHARES = {"picture": 6, "film": 40}
-A_DECADE = {"picture": 3, "film": 10}
+# number is known, else so many times a decade, since the flow slows down.
+SNAPSHOTS = {"picture": 6, "film": 40}
+SNAPSHOTS_A_DECADE = {"picture": 3, "film": 10}
+# Powers of ten of the first and the last time, in units of length^2.
 DECADES = (-5, 3)
 
 
 @dataclass(frozen=True)
 class Ending:
-    """--steps, --time and --until as given."""
+    """When a flow ends: what comes first."""
 
-    steps: int | None
-    time: float | None
-    until: float | None
+    steps: int | None = option("--steps", type=click.IntRange(0), help="Steps to take.")
+    time: float | None = option("--time", type=click.FloatRange(0, min_open=True),
+                                help="Time to end at, length^2.")  # fmt: skip
+    until: float | None = option("--until", type=click.FloatRange(0, min_open=True), metavar="TOL",
+                                 help="End once the residual (sum mu hbar^2)^(1/2) is below TOL  "
+                                 "[default: 1e-8 if neither --steps nor --time is given, and 1000 "
+                                 "steps at most]")  # fmt: skip
 
     @property
     def open(self) -> bool:
@@ -47,38 +53,36 @@ class Ending:
     @property
     def tol(self) -> float | None:
         """The residual to end at."""
-        return UNTIL if self.open and self.until is None else self.until
+        return DEFAULT_UNTIL if self.open and self.until is None else self.until
+
+    def snapshots(self, kind: str | None, unit: float) -> int | Sequence[float]:
+        """When to keep snapshots for a "picture" or a "film"; ``unit`` of time, length^2."""
+        if kind is None:
+            return ()
+        if self.steps is not None and self.time is None:
+            return max(1, self.steps // SNAPSHOTS[kind])
+        each = SNAPSHOTS_A_DECADE[kind]
+        first, last = (each * decade for decade in DECADES)
+        times = [0.0, *(unit * 10 ** (k / each) for k in range(first, last + 1))]
+        end = self.time
+        return times if end is None else [*(t for t in times if t < end), end]
 
 
 @dataclass(frozen=True)
-class Outputs:
-    """Files to write, and what to print."""
+class FlowOutput(Output):
+    """With a film, and the series in what is printed."""
 
-    result: str
-    picture: str | None
-    film: str | None
-    as_json: bool
-    series: bool
+    film: str | None = option("--animate", "film", metavar="FILE", callback=writable(*FILMS),
+                              help="Film to write as well (.gif or .mp4).")  # fmt: skip
+    series: bool = option("--series", is_flag=True, help="With --json: the recorded series too.")
 
     @property
     def files(self) -> list[str]:
         """Those that were asked for."""
-        return [path for path in (self.result, self.picture, self.film) if path]
-
-    def snapshots(self, ending: Ending, unit: float) -> int | Sequence[float]:
-        """When to keep snapshots for the picture and the film; ``unit`` of time, length^2."""
-        kind = "film" if self.film else "picture" if self.picture else None
-        if kind is None:
-            return ()
-        if ending.steps is not None and ending.time is None:
-            return max(1, ending.steps // SHARES[kind])
-        first, last = (n * A_DECADE[kind] for n in DECADES)
-        times = [0.0, *(unit * 10 ** (k / A_DECADE[kind]) for k in range(first, last + 1))]
-        end = ending.time
-        return times if end is None else [*(t for t in times if t < end), end]
+        return [*super().files, *([self.film] if self.film else [])]
 
 
-def run_and_write(run: Callable[[], Flow], out: Outputs, ending: Ending) -> int:
+def run_and_write(run: Callable[[], Flow], out: Output, ending: Ending) -> int:
     """Run, write what there is, report; the exit status says how it ended."""
     try:
         flow, complaint = run(), ""
@@ -119,30 +123,25 @@ def _complaint(flow: Flow, ending: Ending) -> str:
     return ""
 
 
-def _draw(flow: Flow, out: Outputs) -> tuple[list[str], str]:
+def _draw(flow: Flow, out: Output) -> tuple[list[str], str]:
     """The files drawn, and why one could not be."""
     drawn: list[str] = []
+    film = getattr(out, "film", None)
     try:
-        if out.picture:
+        draw(lambda plotting: plotting.flow(flow), out.picture)
+        drawn += [out.picture] if out.picture else []
+        if film:
             from pma_grid import plotting
 
-            plotting.save(plotting.flow(flow), out.picture)
-            drawn.append(out.picture)
-        if out.film:
-            from pma_grid import plotting
-
-            plotting.animation(flow, out.film)
-            drawn.append(out.film)
+            plotting.animation(flow, film)
+            drawn.append(film)
     except PMAError as error:
         return drawn, f"{error}."
     return drawn, ""
 
 
-def _report(flow: Flow, out: Outputs, files: list[str]) -> None:
+def _report(flow: Flow, out: Output, files: list[str]) -> None:
     """Print the figures."""
-    from pma_grid.cli import flow_report
+    from pma_grid.cli.reports import report
 
-    if out.as_json:
-        click.echo(json.dumps(flow_report.summary(flow, series=out.series) | {"files": files}))
-    else:
-        click.echo(flow_report.table(flow, files))
+    tell(*report(flow, files, series=getattr(out, "series", False)), out.as_json)

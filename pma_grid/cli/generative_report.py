@@ -1,15 +1,18 @@
-"""What the command line says of models and posteriors."""
+"""The figures of a Model and of a Posterior."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
+
+from pma_grid.cli.figures import Rows
 
 if TYPE_CHECKING:
     from pma_grid.inference.posterior import Posterior
     from pma_grid.learning.model import Model
 
 
-def model_summary(model: Model) -> dict[str, Any]:
+def model_figures(model: Model) -> dict[str, Any]:
     """A model for JSON."""
     flow = model.flow
     return {
@@ -21,15 +24,15 @@ def model_summary(model: Model) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def model_table(model: Model, files: list[str]) -> str:
-    """A model as lines of text."""
+def model_rows(model: Model) -> Rows:
+    """A model as rows of text."""
     stats, flow = model.stats, model.flow
     likelihood = _held_out(model)
-    rows = [
+    return [
         ("status", str(model.transport.status)),
         ("samples", f"{stats['samples']} in {model.grid.dim}-D, {stats['duplicates']} equal to "
          "others"),
-        ("grid", _grid(model)),
+        ("grid", model.density.describe()),
         ("method", f"{stats['method']}, strength {stats['strength']:.3g}" + _edge(stats)),
         ("held-out", "-" if likelihood is None else f"{likelihood:.4f} nats a point, "
          f"share {stats['held_out']:g}, seed {stats['seed']}"),
@@ -38,11 +41,10 @@ def model_table(model: Model, files: list[str]) -> str:
          f"{stats['transport']}"),
         ("seconds", f"{stats['seconds']:.1f}"),
     ]  # fmt: skip
-    return _lines(rows, files)
 
 
-def posterior_table(posterior: Posterior, files: list[str]) -> str:
-    """A posterior as lines of text."""
+def posterior_rows(posterior: Posterior) -> Rows:
+    """A posterior as rows of text."""
     found, flow = posterior.evidence, posterior.flow
     rows = [
         (
@@ -60,14 +62,14 @@ def posterior_table(posterior: Posterior, files: list[str]) -> str:
          f"{found.floor:.1e}"),
         ("flow", f"{flow.status.name.lower().replace('_', ' ')} after {len(flow)} steps, mass "
          f"constant {found.mass_constant:.1e}"),
-        ("grid", _grid(posterior)),
+        ("grid", posterior.density.describe()),
         ("evaluations", str(posterior.evaluations)),
         ("seconds", f"{posterior.stats['seconds']:.1f}"),
     ]  # fmt: skip
     if found.truncated:
         faces = ", ".join(f"{posterior.names[axis]} {side}" for axis, side in found.truncated)
         rows.append(("cut off", f"the box ends where the density has not fallen off: {faces}"))
-    return _lines(rows, files)
+    return rows
 
 
 def _held_out(model: Model) -> float | None:
@@ -76,18 +78,7 @@ def _held_out(model: Model) -> float | None:
     return None if chosen is None else max(chosen["log_likelihoods"])
 
 
-def _edge(stats: dict[str, Any]) -> str:
+def _edge(stats: Mapping[str, Any]) -> str:
     """A remark where the best strength is the last that was tried."""
     chosen = stats.get("selection")
     return " (the last that is tried)" if chosen and chosen["at_edge"] else ""
-
-
-def _grid(law: Model | Posterior) -> str:
-    """Cells and box."""
-    return law.density.describe()
-
-
-def _lines(rows: list[tuple[str, str]], files: list[str]) -> str:
-    """Two columns, then the files."""
-    width = max(len(name) for name, _ in rows)
-    return "\n".join([f"{name:<{width}}  {text}" for name, text in rows] + files)

@@ -3,39 +3,47 @@
 from __future__ import annotations
 
 import inspect
-import json
 import runpy
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pma_grid.cli import inputs
-from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
+from pma_grid.cli import output, reading
+from pma_grid.cli.options import box, cells, numbers, option, parsed, takes
+from pma_grid.cli.output import Output
 from pma_grid.runtime.errors import InvalidInputError
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where the law lives, and where it is looked for."""
+
+    box: Any = box("--box", "Box that holds the law, or its support.")
+    start: Any = option("--start", metavar="POINT",
+                        callback=parsed(numbers, "point", "its coordinates, as in '0.5,2'"),
+                        help="Where to climb from, 'x,y', instead of --box.")  # fmt: skip
+    size: Any = cells("512, 128 or 40")
+    side: str = option("--side", type=click.Choice(("source", "target")), default="source",
+                       show_default=True,
+                       help="Grid of the flow: posterior's or base's.")  # fmt: skip
+    tail: float | None = option("--tail", type=float, help="Bound of the mass beyond the box over "
+                                "that within  [default: integrated, as far as --box "
+                                "goes]")  # fmt: skip
+
+    @property
+    def dim(self) -> int:
+        """Number of coordinates, if the options tell; else 0."""
+        return len(self.box or self.start or ())
 
 
 @click.command()
 @click.argument("function", metavar="FILE.py:FUNCTION")
-@click.option("-o", "--output", required=True, metavar="FILE", help="Posterior to write (.npz).")
-@inputs.box("--box", "Box that holds the law, or its support.")
-@click.option("--start", callback=inputs.point, metavar="POINT", help="Where to climb from, 'x,y', "
-              "instead of --box.")  # fmt: skip
-@inputs.cells("512, 128 or 40")
-@inputs.base_law("if --box cuts the density off")
-@click.option("--side", type=click.Choice(("source", "target")), default="source",
-              show_default=True, help="Grid of the flow: posterior's or base's.")  # fmt: skip
-@click.option("--tail", type=float, help="Bound of the mass beyond the box over that within  "
-              "[default: integrated, as far as --box goes]")  # fmt: skip
-@click.option("--plot", "picture", metavar="FILE", help="Picture to write as well.")
-@inputs.as_json
-@inputs.quiet
-def infer(
-    function: str, output: str, box: Any, start: Any, size: Any, base: str | None, base_box: Any,
-    side: str, tail: float | None, picture: str | None, as_json: bool, quiet: bool,
-) -> int:  # fmt: skip
+@takes(Output, Where, reading.Base)
+def infer(out: Output, where: Where, base: reading.Base, function: str) -> int:
     """Samples, moments and the evidence of a density known up to a constant.
 
     FILE.py is executed, with all it does: run files that you trust.  FUNCTION in it takes 1 to 3
@@ -45,38 +53,21 @@ def infer(
     \b
     pma-grid infer data/beetles.py:log_posterior --box '-100,100 -100,100' -o posterior.npz
     """
-    written = inputs.check_output(output)
-    drawn = inputs.check_picture(picture) if picture else None
     file, log_density = _function(function)
-    inputs.check_inputs((file,), (written, drawn))
+    reading.check_distinct((file,), out.files)
     from pma_grid.inference.inferring import infer as run
 
-    dim = len(box) if box is not None else len(start) if start is not None else 0
     posterior = run(
-        log_density, box, start=start, shape=size, base=inputs.read_base(base, base_box),
-        side=side, tail_bound=tail, names=_names(log_density, dim),
-        progress=sys.stderr.isatty() and not quiet,
+        log_density, where.box, start=where.start, shape=where.size, base=base.read(),
+        side=where.side, tail_bound=where.tail, names=_names(log_density, where.dim),
+        progress=out.progress,
     )  # fmt: skip
-    posterior.save(written)
-    if drawn is not None:
-        from pma_grid import plotting
-
-        plotting.save(plotting.posterior(posterior), drawn)
-    from pma_grid.cli.generative_report import posterior_table
-    from pma_grid.cli.transport_report import plain_numbers
-
-    files = [written, *filter(None, (drawn,))]
-    summary = {"kind": "posterior"} | posterior.summary() | {"files": files}
-    text = json.dumps(plain_numbers(summary)) if as_json else posterior_table(posterior, files)
-    click.echo(text)
-    if not posterior.converged:
-        found = posterior.evidence
-        say(
-            f"did not converge: {posterior.transport.message} The gap is {found.gap:.1e} nats, the "
-            f"mass constant {found.mass_constant:.1e}; give another --size, --base or --side.  "
-            f"What there is is in {written}."
-        )
-    return DONE if posterior.converged else NOT_CONVERGED
+    found = posterior.evidence
+    hint = (
+        f"The gap is {found.gap:.1e} nats, the mass constant {found.mass_constant:.1e}; give "
+        "another --size, --base or --side."
+    )
+    return output.deliver(posterior, out, lambda plotting: plotting.posterior(posterior), hint)
 
 
 def _function(text: str) -> tuple[str, Callable[..., Any]]:

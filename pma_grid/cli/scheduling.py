@@ -5,13 +5,16 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from pma_grid.cli.options import option
+from pma_grid.cli.solvers import SOLVERS, linear_solver
+
 if TYPE_CHECKING:
     from pma_grid.flow.stepping import Scheme
-    from pma_grid.linsolve import LinearSolver
     from pma_grid.problem.problem import Problem
 
 SCHEDULES = (
@@ -23,7 +26,7 @@ CAPS = ("none", "convexity", "stability")
 # The default of implicit schemes, for boxes of side 1.  The bundled photographs at 128^2 then take
 # 21 steps, 137 Newton and 1554 linear iterations to a residual of 1e-8, Gaussian mixtures 19 steps
 # and 46 Newton iterations; ratio 2 from 1e-4 takes a quarter more linear iterations.
-FIRST, RATIO, LARGEST = 1e-3, 1.5, 1e3
+FIRST_STEP, RATIO, LARGEST_STEP = 1e-3, 1.5, 1e3
 
 
 def parse(_: click.Context, parameter: click.Parameter, text: str | None) -> Any:
@@ -96,47 +99,53 @@ def default(scheme: str, unit: float, start: object) -> Any:
         # larger than any stable step: the cap sets the steps
         return schedules.constant(unit)
     if not (isinstance(start, Flow) and len(start)):
-        return schedules.geometric(FIRST * unit, RATIO, LARGEST * unit)
+        return schedules.geometric(FIRST_STEP * unit, RATIO, LARGEST_STEP * unit)
     done = start.first + len(start)
-    rule = schedules.geometric(RATIO * float(start.step_sizes[-1]), RATIO, LARGEST * unit)
+    rule = schedules.geometric(RATIO * float(start.step_sizes[-1]), RATIO, LARGEST_STEP * unit)
     return schedules.Formula(f"{rule!r} from step {done}", lambda k, t, r: rule(k - done, t, r))
 
 
-def make_scheme(
-    name: str, linear_solver: str | None, rtol: float | None, cap: str | None
-) -> Scheme:
-    """The scheme with its options.
+@dataclass(frozen=True)
+class Scheduling:
+    """Step sizes and how a step is taken."""
 
-    Raises
-    ------
-    click.UsageError
-        An option of another scheme.
-    """
-    from pma_grid.flow import stepping
+    schedule: Any = option("--schedule", callback=parse, metavar="NAME:ARG,...",
+                           help="Step sizes, length^2, by one of " + ", ".join(SCHEDULES)
+                           + "  [default: geometric:1e-3,1.5,1e3 for boxes of side 1; with "
+                           "explicit the largest stable ones]")  # fmt: skip
+    scheme: str = option("--scheme", type=click.Choice(SCHEMES), default="implicit_euler",
+                         show_default=True, help="How a step is taken.")  # fmt: skip
+    linear_solver: str | None = option("--linear-solver", type=click.Choice(SOLVERS),
+                                       help="Preconditioner of implicit steps  [default: "
+                                       "auto]")  # fmt: skip
+    rtol: float | None = option("--rtol", type=float, help="Relative residual of implicit steps  "
+                                "[default: 1e-4; trbdf2 1e-6]")  # fmt: skip
+    cap: str | None = option("--cap", type=click.Choice(CAPS), help="Limit of explicit steps  "
+                             "[default: stability without --schedule, else none]")  # fmt: skip
 
-    if name == "explicit":
-        for option, value in (("--linear-solver", linear_solver), ("--rtol", rtol)):
-            if value is not None:
-                raise click.UsageError(
-                    f"{option} is for implicit schemes; leave it out with --scheme explicit"
-                )
-        limit: Any = None if cap == "none" else cap
-        return stepping.Explicit(cap=limit)
-    if cap is not None:
-        raise click.UsageError(f"--cap is for --scheme explicit; leave it out with {name}")
-    options: dict[str, Any] = {} if rtol is None else {"rtol": rtol}
-    if linear_solver is not None and linear_solver != "auto":
-        options["linear_solver"] = _lagged(linear_solver)
-    return stepping.TRBDF2(**options) if name == "trbdf2" else stepping.ImplicitEuler(**options)
+    def make_schedule(self, unit: float, start: object) -> Any:
+        """The schedule given, or the default one for boxes whose `time_unit` is ``unit``."""
+        return default(self.scheme, unit, start) if self.schedule is None else self.schedule
 
+    def make_scheme(self) -> Scheme:
+        """The scheme with its options; click.UsageError for an option of another scheme."""
+        from pma_grid.flow import stepping
 
-def _lagged(name: str) -> LinearSolver:
-    """A linear solver whose set-up serves several steps."""
-    from pma_grid import linsolve
-
-    solvers: dict[str, LinearSolver] = {
-        "multigrid": linsolve.Multigrid(lag=True),
-        "amg": linsolve.AMG(lag=True),
-        "direct": linsolve.Direct(),
-    }
-    return solvers[name]
+        if self.scheme == "explicit":
+            for name, value in (("--linear-solver", self.linear_solver), ("--rtol", self.rtol)):
+                if value is not None:
+                    raise click.UsageError(
+                        f"{name} is for implicit schemes; leave it out with --scheme explicit"
+                    )
+            cap: Any = self.cap or ("stability" if self.schedule is None else "none")
+            return stepping.Explicit(cap=None if cap == "none" else cap)
+        if self.cap is not None:
+            raise click.UsageError(
+                f"--cap is for --scheme explicit; leave it out with {self.scheme}"
+            )
+        options: dict[str, Any] = {} if self.rtol is None else {"rtol": self.rtol}
+        if self.linear_solver not in (None, "auto"):
+            options["linear_solver"] = linear_solver(str(self.linear_solver), lag=True)
+        made = stepping.TRBDF2 if self.scheme == "trbdf2" else stepping.ImplicitEuler
+        scheme: Scheme = made(**options)
+        return scheme

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import click
 
-from pma_grid.cli import inputs
+from pma_grid.cli import output
 from pma_grid.cli.outcome import DONE
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -34,12 +33,13 @@ SIZES = {1: (64, 128, 256, 512, 1024), 2: (32, 64, 128, 256), 3: (16, 32, 64)}
 @click.option("--dim", type=click.IntRange(1, 3), help="Axes  [default: 2 where there is a choice]")
 @click.option("--sizes", multiple=True, type=click.IntRange(4, 8192), metavar="N N ...",
               help="Cells an axis, increasing  [default: a few that take seconds]")  # fmt: skip
-@click.option("-o", "--output", metavar="FILE", help="Picture to write.")
+@click.option("-o", "--output", "picture", metavar="FILE",
+              callback=output.writable(*output.PICTURES), help="Picture to write.")  # fmt: skip
 @click.option("--kernel", type=click.Choice(("reflect", "plain")), default="reflect",
               show_default=True, help="Of small-eps, bias and warm-starts.")  # fmt: skip
-@inputs.as_json
+@output.as_json
 def study(
-    name: str, dim: int | None, sizes: tuple[int, ...], output: str | None, kernel: str,
+    name: str, dim: int | None, sizes: tuple[int, ...], picture: str | None, kernel: str,
     as_json: bool,
 ) -> int:  # fmt: skip
     """Errors against a closed form on several grids, with the observed orders.
@@ -55,9 +55,8 @@ def study(
     pma-grid study manufactured --dim 2 --sizes 32 64 128 256
     pma-grid study small-eps --dim 1 -o small-eps.png
     """
-    drawn = inputs.check_picture(output) if output else None
     if name in ENTROPIC:
-        return _entropic(name, dim or 2, sizes, drawn, kernel, as_json)
+        return _entropic(name, dim or 2, sizes, picture, kernel, as_json)
     from pma_grid import cases
     from pma_grid.cases import convergence
 
@@ -67,16 +66,13 @@ def study(
     maker = getattr(cases, name.replace("-", "_"))
     case = maker(dim or 2) if name in ANY_AXES else maker()
     result = convergence.study(case, tuple(sizes or SIZES[case.dim]))
-    if drawn:
-        from pma_grid import plotting
-
-        plotting.save(plotting.convergence(result).figure, drawn)
-    click.echo(json.dumps(result.to_dict()) if as_json else f"{case.name}\n{result.table()}")
+    output.draw(lambda plotting: plotting.convergence(result), picture)
+    output.tell(result.to_dict(), f"{case.name}\n{result.table()}", as_json)
     return DONE
 
 
 def _entropic(
-    name: str, dim: int, sizes: tuple[int, ...], drawn: str | None, kernel: str, as_json: bool
+    name: str, dim: int, sizes: tuple[int, ...], picture: str | None, kernel: str, as_json: bool
 ) -> int:
     """A study of Sinkhorn's algorithm on the manufactured case."""
     from pma_grid import cases
@@ -84,7 +80,7 @@ def _entropic(
 
     if dim not in ENTROPIC[name]:
         raise InvalidInputError(f"--dim is {dim}; {name} exists for --dim (1, 2): omit it")
-    if drawn and name not in DRAWN:
+    if picture and name not in DRAWN:
         raise InvalidInputError(f"--output is given, but {name} has no picture: leave it out")
     chosen = sizes or ENTROPIC[name][dim]
     if name != "cost" and len(chosen) > 1:
@@ -99,10 +95,11 @@ def _entropic(
         result = convergence.cost(case, sizes=chosen)
     else:
         result = convergence.warm_starts(case.problem((n,) * dim), kernel=kernel)
-    if drawn:
-        from pma_grid import plotting
-
-        picture = plotting.small_eps(result) if name == "small-eps" else plotting.cost(result)[0]
-        plotting.save(getattr(picture, "figure", picture), drawn)
-    click.echo(json.dumps(result.to_dict()) if as_json else result.table())
+    output.draw(lambda plotting: _limit(plotting, name, result), picture)
+    output.tell(result.to_dict(), result.table(), as_json)
     return DONE
+
+
+def _limit(plotting: Any, name: str, result: Any) -> Any:
+    """The picture of one of `DRAWN`."""
+    return plotting.small_eps(result) if name == "small-eps" else plotting.cost(result)[0]

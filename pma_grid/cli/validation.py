@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import textwrap
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pma_grid.cli import inputs
+from pma_grid.cli import output
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -30,8 +29,8 @@ QUANTITY, NUMBER, INTERVAL = 54, 10, 20
 @click.option("--list", "only_list", is_flag=True, help="Name the claims, check none.")
 @click.option("--plot", "folder", metavar="DIR", help="Folder for a figure of each claim.")
 @click.option("--markdown", is_flag=True, help="At the end, a short table in Markdown.")
-@inputs.as_json
-@inputs.quiet
+@output.as_json
+@output.quiet
 def validate(
     chosen: tuple[str, ...], quick: bool, only_list: bool, folder: str | None, markdown: bool,
     as_json: bool, quiet: bool,
@@ -63,7 +62,7 @@ def validate(
         click.echo(_row(width, "claim", "quantity", "predicted", "accepted", "measured", "verdict"))
     for number, name in enumerate(names, 1):
         note = f"checking {name} ({number} of {len(names)}) ..."
-        with _Announcement("" if quiet or not sys.stderr.isatty() else note):
+        with _Announcement(note if output.progress(quiet) else ""):
             entry, result = _check(name, quick)
         entries.append(entry)
         if not as_json:
@@ -125,7 +124,7 @@ def _list(names: Iterable[str], as_json: bool) -> None:
     said = {name: claims.statement(name) for name in names}
     if as_json:
         rows = [{"claim": name, "statement": text} for name, text in said.items()]
-        click.echo(json.dumps({"claims": rows}))
+        output.tell({"claims": rows}, "", as_json)
         return
     width = max(map(len, said), default=0)
     for name, text in said.items():
@@ -142,7 +141,7 @@ def _folder(path: str) -> Path:
         raise InvalidInputError(
             f"--plot {path} cannot be made: {error.strerror}; name a folder"
         ) from None
-    inputs.check_output(str(folder / "claim.png"))
+    output.check_writable(str(folder / "claim.png"))
     return folder
 
 
@@ -164,10 +163,8 @@ def _check(name: str, quick: bool) -> tuple[dict[str, Any], ClaimResult | None]:
 
 def _draw(result: ClaimResult, path: Path) -> None:
     """The figure of a claim; one that cannot be drawn is no verdict on the claim."""
-    from pma_grid import plotting
-
     try:
-        plotting.save(plotting.claim(result), path)
+        output.draw(lambda plotting: plotting.claim(result), str(path))
     except Exception as error:
         say(f"{path} was not drawn: {type(error).__name__}: {error}")
 
@@ -214,27 +211,21 @@ def _accepted(check: Check) -> str:
 def _wrapped(width: int, name: str, text: str, cells: tuple[str, str, str, str]) -> list[str]:
     """A row, and below it what its quantity has too many words for."""
     first, *rest = textwrap.wrap(text, QUANTITY) or [""]
-    return [_row(width, name, first, *cells)] + [_row(width, "", more) for more in rest]
+    return [_row(width, name, first, *cells), *(_row(width, "", more) for more in rest)]
 
 
-def _row(
-    width: int, name: str, quantity: str, predicted: str = "", accepted: str = "",
-    measured: str = "", verdict: str = "",
-) -> str:  # fmt: skip
-    """One line of the table."""
-    return (
-        f"{name:<{width}}  {quantity:<{QUANTITY}}  {predicted:>{NUMBER}}  {accepted:>{INTERVAL}}  "
-        f"{measured:>{NUMBER}}  {verdict}"
-    ).rstrip()
+def _row(width: int, name: str, quantity: str, *cells: str) -> str:
+    """One line of the table: claim, quantity, predicted, accepted, measured, verdict."""
+    columns = zip(cells, (NUMBER, INTERVAL, NUMBER, 0), strict=False)
+    numbers = "  ".join(f"{cell:>{column}}" for cell, column in columns)
+    return f"{name:<{width}}  {quantity:<{QUANTITY}}  {numbers}".rstrip()
 
 
 def _conclude(entries: list[dict[str, Any]], seconds: float, as_json: bool) -> int:
     """The last line, and the exit status."""
     holds = all(entry["holds"] for entry in entries)
-    if as_json:
-        click.echo(json.dumps({"claims": entries, "holds": holds, "seconds": seconds}))
-    else:
-        verdicts = [[row["holds"] for row in entry["checks"]] or [False] for entry in entries]
-        kept, total = sum(map(sum, verdicts)), sum(map(len, verdicts))
-        click.echo(f"{kept} of {total} checks hold in {seconds:.1f} s")
+    verdicts = [[row["holds"] for row in entry["checks"]] or [False] for entry in entries]
+    kept, total = sum(map(sum, verdicts)), sum(map(len, verdicts))
+    figures = {"claims": entries, "holds": holds, "seconds": seconds}
+    output.tell(figures, f"{kept} of {total} checks hold in {seconds:.1f} s", as_json)
     return DONE if holds else NOT_CONVERGED

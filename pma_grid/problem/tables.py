@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -56,15 +57,32 @@ def read_table(path: str | os.PathLike[str]) -> tuple[Array, tuple[str, ...]]:
     return values[:, None] if values.ndim == 1 else values, ()
 
 
+def sidecar(path: str | os.PathLike[str]) -> str | None:
+    """The file that says where a .csv came from, name.csv.json; None for other endings."""
+    name = os.fspath(path)
+    return f"{name}.json" if name.lower().endswith(".csv") else None
+
+
 def write_table(
     path: str | os.PathLike[str], points: Array, names: Sequence[str], facts: dict[str, Any]
 ) -> None:
-    """Write points to .csv (facts in a comment, names as header), .npz (both inside) or .npy.
+    """Write points to .csv, .npz or .npy, with the facts of where they came from beside them.
+
+    A .csv holds one header line of names and then numbers alone, as pandas and numpy read them; the
+    facts go into a file beside it, `sidecar`.  A .npz holds the facts, a .npy has no room for them.
 
     Raises
     ------
     InvalidInputError
         The ending is another one, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_table(folder + "/a.csv", np.ones((2, 2)), ("x", "y"), {"seed": 7})
+    ...     np.genfromtxt(folder + "/a.csv", delimiter=",", names=True)["y"].tolist()
+    [1.0, 1.0]
     """
     name = os.fspath(path)
     suffix = Path(name).suffix.lower()
@@ -81,12 +99,11 @@ def write_table(
         if suffix == ".npy":
             np.save(name, points)
             return
-        told = ", ".join(f"{key} {value}" for key, value in facts.items())
         with open(name, "w", encoding="utf-8", newline="") as stream:
-            stream.write(f"# {told}\n")
             writer = csv.writer(stream, lineterminator="\n")
             writer.writerow(names)
             writer.writerows([[repr(float(x)) for x in row] for row in points])
+        Path(str(sidecar(name))).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise InvalidInputError(
             f"{name} cannot be written: {error.strerror or error}; its folder must exist and be "

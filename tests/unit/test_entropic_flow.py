@@ -14,7 +14,7 @@ import pytest
 from scipy.special import logsumexp
 
 import pma_grid as pma
-from pma_grid.cli.flow_report import summary, table
+from pma_grid.cli.reports import report
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.flow import entropic_operator as mirror
 from pma_grid.flow import observables, theory
@@ -592,8 +592,9 @@ def test_flows_are_drawn(flow: pma.Flow, tmp_path: Path) -> None:
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), flow["bregman"])
     film = pma.plotting.animation(flow, tmp_path / "flow.gif")
     assert film.stat().st_size > 0
-    assert "sinkhorn, constant(0.05)" in table(flow, [])
-    assert summary(flow)["scheme"] == "sinkhorn"
+    figures, text = report(flow)
+    assert "sinkhorn, constant(0.05)" in text
+    assert figures["scheme"] == "sinkhorn"
 
 
 def test_theory_reads_them(flow: pma.Flow) -> None:

@@ -1,5 +1,6 @@
 """Samples, samplers, data sets and tables of points."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -202,8 +203,28 @@ def test_tables_are_read_back(tmp_path: Path, ending: str) -> None:
     points, names = read_table(path)
     assert np.array_equal(points, POINTS)
     assert names == (() if ending == ".npy" else ("a", "b"))
-    if ending == ".csv":
-        assert path.read_text().startswith("# seed 7\na,b\n")
+
+
+def test_tables_are_plain_files(tmp_path: Path) -> None:
+    """numpy and pandas read a .csv as it is; a file beside it says where it came from."""
+    path = tmp_path / "a.csv"
+    write_table(path, POINTS, ("a", "b"), {"seed": 7})
+    assert np.array_equal(np.loadtxt(path, skiprows=1, delimiter=","), POINTS)
+    named = np.genfromtxt(path, names=True, delimiter=",")
+    assert named.dtype.names == ("a", "b")
+    assert np.array_equal(named["b"], POINTS[:, 1])
+    assert json.loads((tmp_path / "a.csv.json").read_text()) == {"seed": 7}
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.read_csv(path)
+    assert list(frame.columns) == ["a", "b"]
+    assert np.array_equal(frame.to_numpy(), POINTS)
+
+
+def test_tables_of_the_version_before_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    path.write_text("# command pma-grid sample, version 0.9, seed 7\na,b\n1.5,2.0\n")
+    points, names = read_table(path)
+    assert (points.tolist(), names) == ([[1.5, 2.0]], ("a", "b"))
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,6 @@ from pma_grid.cli.entropic import KERNELS
 from pma_grid.cli.options import field, option, takes
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 from pma_grid.cli.reading import BoxesAndFloors, check_distinct, transport_of
-from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 
 if TYPE_CHECKING:
@@ -116,6 +115,8 @@ def compare(
 
 def _check_options(asked: Entropic) -> None:
     """What only fits together, before anything is computed."""
+    from pma_grid.runtime.checks import check_positive
+
     if asked.method == "multiscale" and (asked.kernel != "plain" or asked.debiased):
         raise InvalidInputError(
             "--method multiscale has no --kernel reflect and no --debiased; use --method dense"

@@ -6,18 +6,19 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from numpy.typing import NDArray
+
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
 from pma_grid.inference.posterior import Posterior
 from pma_grid.learning.model import Model
 from pma_grid.runtime import storage
-from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
 
 Result = Transport | Flow | Model | Posterior
 
-_KINDS: dict[str, Callable[[dict[str, Array], dict[str, Any]], Result]] = {
+_KINDS: dict[str, Callable[[dict[str, NDArray[Any]], dict[str, Any]], Result]] = {
     "transport": Transport.from_stored,
     "entropic": EntropicTransport.from_stored,
     "flow": Flow.from_stored,

@@ -16,7 +16,7 @@ from scipy.special import ive, logsumexp
 
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 from pma_grid.runtime.checks import check_count, check_seed
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -25,7 +25,7 @@ FINE = {1: 1 << 14, 2: 384, 3: 96}
 # Nodes on a half circle, much closer than the noise about it is wide.
 NODES = 64
 
-Draw = Callable[[np.random.Generator, Array], Array]
+Draw = Callable[[np.random.Generator, Integers], Array]
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,7 +75,7 @@ class DataSet:
             missing -= len(kept[-1])
         return np.concatenate(kept)
 
-    def mode_of(self, points: ArrayLike) -> Array:
+    def mode_of(self, points: ArrayLike) -> Integers:
         """Which part each of the points (m, d) most likely belongs to, (m,)."""
         return np.asarray(np.argmax(self._parts(*np.asarray(points, float).T), axis=0))
 
@@ -85,7 +85,7 @@ class DataSet:
         grid = self.grid(FINE[self.dim])
         points = grid.points
         masses = np.exp(self.log_density(*points.T)) * grid.cell_volume
-        return np.bincount(self.mode_of(points), masses, minlength=self.modes)
+        return np.asarray(np.bincount(self.mode_of(points), masses, self.modes), float)
 
     def entropy(self, n: int | None = None) -> float:
         """-int mu log mu, nats, by the midpoint rule on n cells an axis."""
@@ -118,7 +118,7 @@ def _gaussians(name: str, centres: Array, spread: float, half: float) -> DataSet
         shape = (count, dim) + (1,) * (point.ndim - 1)
         return _normal(((point[None] - centres.reshape(shape)) ** 2).sum(axis=1), spread**2, dim)
 
-    def draw(generator: np.random.Generator, labels: Array) -> Array:
+    def draw(generator: np.random.Generator, labels: Integers) -> Array:
         return np.asarray(centres[labels] + spread * generator.normal(size=(len(labels), dim)))
 
     return DataSet(name, ((-half, half),) * dim, count, parts, draw)
@@ -156,7 +156,7 @@ def two_moons() -> DataSet:
                 out[label] += weight * np.exp(_normal(distances, noise**2, 2))
         return np.asarray(np.log(np.maximum(out, 1e-300)))
 
-    def draw(generator: np.random.Generator, labels: Array) -> Array:
+    def draw(generator: np.random.Generator, labels: Integers) -> Array:
         angle = math.pi * generator.random(len(labels))
         on = np.where((labels == 0)[:, None], arc(0, angle), arc(1, angle))
         return np.asarray(on + noise * generator.normal(size=on.shape))
@@ -173,7 +173,7 @@ def checkerboard() -> DataSet:
         inside = [(column == i) & (row == j) for i, j in corners]
         return np.asarray(np.where(inside, -math.log(4.0), -np.inf))
 
-    def draw(generator: np.random.Generator, labels: Array) -> Array:
+    def draw(generator: np.random.Generator, labels: Integers) -> Array:
         return np.asarray(2.0 * (corners[labels] + generator.random((len(labels), 2))) - 4.0)
 
     return DataSet("checkerboard", ((-4.0, 4.0),) * 2, 8, parts, draw)
@@ -192,7 +192,7 @@ def circles() -> DataSet:
         bessel = ive(0, r * around / noise**2)  # scaled: without e^{r R / s^2}
         return np.asarray(_normal((r - around) ** 2, noise**2, 2) + np.log(bessel))
 
-    def draw(generator: np.random.Generator, labels: Array) -> Array:
+    def draw(generator: np.random.Generator, labels: Integers) -> Array:
         angle = 2 * math.pi * generator.random(len(labels))
         on = radii[labels][:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
         return np.asarray(on + noise * generator.normal(size=on.shape))
@@ -219,7 +219,7 @@ def pinwheel() -> DataSet:
         exponent = -0.5 * ((a / along) ** 2 + (b / across) ** 2)
         return np.asarray(exponent - math.log(2 * math.pi * along * across * scale**2))
 
-    def draw(generator: np.random.Generator, labels: Array) -> Array:
+    def draw(generator: np.random.Generator, labels: Integers) -> Array:
         plain = generator.normal(size=(len(labels), 2)) * (along, across) + (1.0, 0.0)
         r = np.hypot(*plain.T)
         angle = np.arctan2(plain[:, 1], plain[:, 0]) + winding(r) + steps[labels]

@@ -25,7 +25,7 @@ from pma_grid.cases.stationary import (
 from pma_grid.flow.parabolic_operator import Forcing
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Mask
 from pma_grid.runtime.checks import check_positive
 
 # Standard deviations from the mean within which Gaussians cut to a box are compared.
@@ -65,7 +65,7 @@ class FlowCase:
     gradient: Field | None
     time: float
     forcing: Callable[[Grid], Forcing] | None = None
-    where: Callable[[Grid], Array] | None = None
+    where: Callable[[Grid], Mask] | None = None
     start: Field | None = None
 
     def initial(self, grid: Grid) -> Array:
@@ -196,7 +196,7 @@ def gaussians(dim: int = 1, radius: float = 6.0) -> FlowCase:
     def grid(shape: tuple[int, ...]) -> Grid:
         return Grid(shape, tuple(-half), tuple(half))
 
-    def where(grid: Grid) -> Array:
+    def where(grid: Grid) -> Mask:
         return np.asarray(
             _square(grid.coordinates(), pair.source_mean, pair.source_cov) < TRUSTED**2
         )

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import sparse
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import binary_dilation
@@ -14,7 +15,8 @@ from scipy.ndimage import binary_dilation
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import storage
+from pma_grid.runtime.arrays import Array, Mask
 from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.transport.duality import dual_value
 from pma_grid.transport.interpolation import interpolated_grid
@@ -82,7 +84,7 @@ class EntropicTransport(Transport):
         status: Status,
         stats: TransportReport,
         plan: sparse.csr_array | None = None,
-        tears: Array | None = None,
+        tears: Mask | None = None,
     ) -> None:
         super().__init__(problem, potential, status=status, stats=stats)
         self._projections = projections
@@ -199,7 +201,7 @@ class EntropicTransport(Transport):
         x, y = ends[0][entries.row[kept]], ends[1][entries.col[kept]]
         return (1 - t) * x + t * y, entries.data[kept]
 
-    def storable(self) -> tuple[dict[str, Array], dict[str, Any]]:
+    def storable(self) -> storage.Stored:
         """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
         arrays |= {
@@ -225,7 +227,9 @@ class EntropicTransport(Transport):
         return arrays, meta
 
     @classmethod
-    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> EntropicTransport:
+    def from_stored(
+        cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]
+    ) -> EntropicTransport:
         """The transport of what `storable` gave."""
         problem = stored_pair(arrays, meta)
         plan, stats = None, TransportReport.from_dict(meta["stats"])

@@ -15,7 +15,7 @@ from pma_grid.kernels.equation import DIMENSION
 from pma_grid.kernels.grid import lattice as lattice_kernels
 from pma_grid.kernels.grid.vectors import squares
 from pma_grid.linsolve import Stencil
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 
 
 class Evaluation:
@@ -35,7 +35,7 @@ class Evaluation:
         Cells whose minimiser lay on a face of the cone at the last `evaluate`.
     """
 
-    def __init__(self, equation: MongeAmpere, superbase: Array | None = None) -> None:
+    def __init__(self, equation: MongeAmpere, superbase: Integers | None = None) -> None:
         self.equation = equation
         self.frame, self.lattice = equation.frame, equation.lattice
         lat = self.lattice
@@ -75,11 +75,11 @@ class Evaluation:
         """Whether the target was averaged over the image of any cell at the last evaluation."""
         return self.images is not None and self.images.active
 
-    def superbase_field(self) -> Array:
+    def superbase_field(self) -> Integers:
         """The superbases as a field, shape (*shape, d, d)."""
         return self.superbase.reshape(*self.lattice.shape, *self.superbase.shape[1:])
 
-    def restart(self, superbase: Array) -> None:
+    def restart(self, superbase: Integers) -> None:
         """Walk on from other superbases of the same grid."""
         self.superbase[:] = superbase.reshape(self.superbase.shape)
         self._at = None
@@ -204,5 +204,5 @@ class Evaluation:
         if self.averaging:
             self._shift_form()  # without the derivative of the mean
         tensor = stencil.tensor(self.frame.source.spacing) / stencil.gauge[:, None, None]
-        inverse = np.linalg.inv(tensor)
+        inverse = np.asarray(np.linalg.inv(tensor), float)
         return np.moveaxis(inverse.reshape(*lat.shape, lat.dim, lat.dim), (-2, -1), (0, 1))

@@ -15,7 +15,7 @@ from pma_grid.grid.lattice import HALO, Lattice
 from pma_grid.grid.transfer import Transfer, lagrange
 from pma_grid.kernels.equation import ghosts as kernels
 from pma_grid.problem.domains import ConvexDomain
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Floats, Integers
 from pma_grid.runtime.workers import SERIAL, Workers
 
 # Cells that a ghost depends on: those around a point of a row in two dimensions, one cell in one.
@@ -82,7 +82,7 @@ class ExtendedLattice(Lattice):
             for upper in (False, True)
         ]
 
-    def extend(self, values: Array, padded: Array) -> None:
+    def extend(self, values: Floats, padded: Floats) -> None:
         """Write a potential into the padded field, minima in the halo."""
         self.scatter(values, padded)
         if self.dim == 1:
@@ -94,7 +94,7 @@ class ExtendedLattice(Lattice):
                 self.weights,
             )  # fmt: skip
 
-    def reflect(self, padded: Array) -> None:
+    def reflect(self, padded: Floats) -> None:
         """Fill the halo of a flat padded direction."""
         kernels.spread(padded, self.positions, self.nodes, self.weights)
 
@@ -108,7 +108,7 @@ class ExtendedLattice(Lattice):
         return sparse.coo_matrix((data, (rows, columns)), shape=(index.size, self.size)).tocsr()
 
     @cached_property
-    def _numbering(self) -> tuple[Array, Array]:
+    def _numbering(self) -> tuple[Integers, Integers]:
         """Padded indices of the cells, and the cell at each padded index."""
         cells = (self.row_start[:, None] + np.arange(self.n_last)).ravel()
         index = np.full(int(np.prod(self.padded_shape)), -1, np.int64)
@@ -157,7 +157,7 @@ def _interpolated(padded: Array, lattice: Lattice, fine: tuple[int, ...], points
     for axis, (n, m) in enumerate(zip(fine, lattice.shape, strict=True)):
         s = (np.arange(n) + 0.5) * m / n - 0.5
         left = np.floor(s).astype(np.int64)
-        total = 0.0
+        total = np.zeros(())
         for k, weight in enumerate(lagrange(s - left, points).T):
             index = left + k - (points // 2 - 1) + lattice.halo
             total = total + along(weight, axis, lattice.dim) * np.take(padded, index, axis)
@@ -190,18 +190,18 @@ class _Face:
     start: int
     inward: int
     along: int
-    cells: Array
+    cells: Integers
     metric: float
     normal: Array
     tangent: Array
     breaks: Array
     shifts: Array
     tables: Array
-    slots: Array
+    slots: Integers
 
 
 def _face(
-    lattice: Lattice, metric: Array, vertices: Array, slots: Array, axis: int, upper: bool
+    lattice: Lattice, metric: Array, vertices: Array, slots: Integers, axis: int, upper: bool
 ) -> _Face:
     """Strides, chain and tables of one face."""
     halo, other = lattice.halo, 1 - axis

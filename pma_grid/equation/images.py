@@ -12,7 +12,7 @@ from pma_grid.grid.splines import BLEND_FROM, BLEND_TO, SPLINE_HALO
 from pma_grid.kernels.equation import images_2d as kernels
 from pma_grid.kernels.equation.variation import VARIES
 from pma_grid.linsolve import Stencil
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 
 # A mean over an image may lower a weight of the stencil to this share of it, not to zero.
 SMALLEST_WEIGHT_SHARE = 0.05
@@ -50,7 +50,7 @@ class Images:
         self.active = False
         self.shift: Array = np.empty(0)
 
-    def _allocate(self, superbase: Array, weights: Array) -> None:
+    def _allocate(self, superbase: Integers, weights: Array) -> None:
         """What averages need, at the first that is taken."""
         n, dim = superbase.shape[:2]
         self.shift = self.equation.log_source_means() - self.equation.log_source
@@ -61,7 +61,12 @@ class Images:
         self.clamped = np.empty_like(weights)
 
     def average(
-        self, padded: Array, superbase: Array, log_target: Array, stencil: Stencil, renew: Renewal
+        self,
+        padded: Array,
+        superbase: Integers,
+        log_target: Array,
+        stencil: Stencil,
+        renew: Renewal,
     ) -> None:
         """Blend means over images into log nu and its derivative, the drift of the stencil."""
         frame, lat, footprint = self.equation.frame, self.equation.lattice, self.footprint
@@ -111,7 +116,7 @@ class Images:
         )  # fmt: skip
         return any(varies)
 
-    def add_change(self, superbase: Array, stencil: Stencil) -> None:
+    def add_change(self, superbase: Integers, stencil: Stencil) -> None:
         """Add the derivative of the means with respect to D2u to the stencil's weights."""
         if not self.active:
             return

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from numpy.typing import NDArray
+
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.report import FlowReport
 from pma_grid.problem.frame import Frame, split
@@ -132,7 +134,7 @@ class Flow:
         alpha = stats.get("mass_constant", 0.0)
         return Transport(problem, potential, status=self.status, stats=stats, mass_constant=alpha)
 
-    def storable(self) -> tuple[dict[str, Array], dict[str, Any]]:
+    def storable(self) -> storage.Stored:
         """Arrays and metadata that `from_stored` makes the flow of."""
         arrays = {"times": self.times, "step_sizes": self.step_sizes}
         arrays |= {f"series.{name}": values for name, values in self.series.items()}
@@ -160,7 +162,7 @@ class Flow:
         storage.save(path, *self.storable())
 
     @classmethod
-    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Flow:
+    def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Flow:
         """The flow of what `storable` gave."""
         problem = stored_pair(arrays, meta) if "source" in meta else None
         # files of version 0.1.0 say in their stats alone how the steps were taken

@@ -13,7 +13,7 @@ import numpy as np
 
 from pma_grid.flow.state import State
 from pma_grid.grid.smoothing import helmholtz
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Mask
 from pma_grid.runtime.errors import InvalidInputError
 
 Observable = Callable[[State], float]
@@ -158,7 +158,7 @@ def potential_error(exact: Callable[..., Array]) -> Observable:
     return potential_error
 
 
-def map_error(exact: Callable[..., Array], where: Array | None = None) -> Observable:
+def map_error(exact: Callable[..., Array], where: Mask | None = None) -> Observable:
     """Largest |grad u - exact(x..., t)| over components and cells (those of ``where``), length."""
 
     def map_error(state: State) -> float:

@@ -14,9 +14,10 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pma_grid.kernels.grid import lattice as kernels
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Floats, Integers
 from pma_grid.runtime.workers import SERIAL, Workers
 
 Result = TypeVar("Result")
@@ -78,7 +79,7 @@ class Lattice:
         return self.workers.each(task, self._shares)
 
     @cached_property
-    def slabs(self) -> Array:
+    def slabs(self) -> Integers:
         """First rows of slabs along the first axis, higher than the halo, and the end.
 
         They depend on the grid alone.  No cell of a slab reads another slab but its neighbours, so
@@ -89,7 +90,7 @@ class Lattice:
         count = 1 << (most.bit_length() - 1)
         return np.arange(count + 1) * n // count * (self.rows // n)
 
-    def part(self, first: int, last: int) -> tuple[Array, int, slice]:
+    def part(self, first: int, last: int) -> tuple[Integers, int, slice]:
         """``row_start``, ``n_last`` and the cells of a part of the first axis, for kernels."""
         n = self.shape[0]
         plane = self.size // n
@@ -113,26 +114,26 @@ class Lattice:
             self.workers.each(task, ranges)
 
     @cached_property
-    def shape_array(self) -> Array:
+    def shape_array(self) -> Integers:
         """The shape as an int64 array, for kernels."""
         return np.array(self.shape, np.int64)
 
-    def zeros(self, dtype: type = np.float64) -> Array:
+    def zeros(self, dtype: type = np.float64) -> NDArray[Any]:
         """A flat padded field of zeros."""
         return np.zeros(math.prod(self.padded_shape), dtype)
 
-    def reflect(self, padded: Array) -> None:
+    def reflect(self, padded: Floats) -> None:
         """Fill the halo of a flat padded field by even reflection about the faces."""
         for axis, n in enumerate(self.padded_shape):
             outer = math.prod(self.padded_shape[:axis])
             kernels.fill_halo(padded.reshape(outer, n, -1), self.halo)
 
-    def fill(self, values: Array, padded: Array) -> None:
+    def fill(self, values: Floats, padded: Floats) -> None:
         """Write a field of the grid into the padded one, halo included."""
         self.scatter(values, padded)
         self.reflect(padded)
 
-    def extend(self, values: Array, padded: Array) -> None:
+    def extend(self, values: Floats, padded: Floats) -> None:
         """`fill` for a potential; other lattices may extend it by another rule than directions."""
         self.fill(values, padded)
 
@@ -140,7 +141,7 @@ class Lattice:
         """Padded direction as a sparse linear map of the direction; None for even reflection."""
         return None
 
-    def scatter(self, values: Array, padded: Array) -> None:
+    def scatter(self, values: Floats, padded: Floats) -> None:
         """Write a field of the grid into the interior of the padded one."""
         rows = values.reshape(self.rows, self.n_last)
         self.share(
@@ -149,14 +150,14 @@ class Lattice:
             )
         )
 
-    def gather(self, padded: Array, values: Array) -> None:
+    def gather(self, padded: Floats, values: Floats) -> None:
         """``values`` (contiguous) receives the interior of the padded field."""
         rows = values.reshape(self.rows, self.n_last)
         self.share(
             lambda s: kernels.gather_rows(padded, self.row_start[s.rows], self.n_last, rows[s.rows])
         )
 
-    def add(self, values: Array, padded: Array) -> None:
+    def add(self, values: Floats, padded: Floats) -> None:
         """Add a field of the grid to the interior of the padded one."""
         rows = values.reshape(self.rows, self.n_last)
         self.share(

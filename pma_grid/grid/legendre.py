@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from pma_grid.kernels.grid import legendre as transforms
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 
 
 def legendre(
     values: Array, axes: tuple[Array, ...], slopes: tuple[Array, ...]
-) -> tuple[Array, Array]:
+) -> tuple[Array, Integers]:
     """Discrete conjugate v*(y) = max_x <x, y> - v(x) on the product grid of ``slopes``.
 
     Parameters
@@ -33,8 +33,8 @@ def legendre(
     (lower hull and merge), exact up to rounding.
     """
     dim = values.ndim
-    current = np.asarray(values, float)
-    indices: list[Array] = [np.empty(0, np.int64)] * dim
+    current: Array = np.asarray(values, float)
+    indices: list[Integers] = [np.empty(0, np.int64)] * dim
     for axis in range(dim - 1, -1, -1):
         lines = np.ascontiguousarray(np.moveaxis(current, axis, -1))
         shape = lines.shape[:-1]
@@ -47,10 +47,10 @@ def legendre(
     return -current, _compose(indices)
 
 
-def _compose(indices: list[Array]) -> Array:
+def _compose(indices: list[Integers]) -> Integers:
     """Follow the maximisers: the index along axis k depends on those along the axes before it."""
     shape = indices[0].shape
-    where: list[Array] = list(np.indices(shape, sparse=True))
+    where: list[Integers] = list(np.indices(shape, sparse=True))
     for axis in range(len(indices)):
         where[axis] = indices[axis][tuple(where)]
     return np.stack([np.broadcast_to(w, shape) for w in where])

@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cached_property
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pma_grid.kernels.grid import transfer as transfer_kernels
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Floats, Integers
 from pma_grid.runtime.workers import SERIAL, Workers
+
+Kind = TypeVar("Kind", bound=np.generic)
+Real = TypeVar("Real", bound=np.floating[Any])
 
 # Cells of a piece of a field that is made, used and forgotten while it is in the cache.
 PIECE = 2**14
@@ -29,7 +34,7 @@ def lagrange(s: Array, points: int) -> Array:
     return weights
 
 
-def _sums(values: Array, axis: int, begin: Array, share: Array) -> Array:
+def _sums(values: Floats, axis: int, begin: Integers, share: Array) -> Floats:
     """Sums along an axis: of the fine cells from begin[c] on, and what the one before leaves."""
     shape = values.shape
     fine = values.reshape(math.prod(shape[:axis]), shape[axis], -1)
@@ -54,18 +59,18 @@ class Transfer:
         self.workers = workers
 
     @cached_property
-    def _overlaps(self) -> list[tuple[Array, Array]]:
+    def _overlaps(self) -> list[tuple[Integers, Array]]:
         """Per axis: the first fine cell starting in each coarse one, and the shares lying there."""
-        tables = []
+        tables: list[tuple[Integers, Array]] = []
         for n, m in zip(self.fine, self.coarse, strict=True):
             i = np.arange(n, dtype=np.int64)
             parent = i * m // n
             # exact integers: the share is ((parent + 1) n - i m) / m fine cells, at most one
-            share = np.minimum(1.0, ((parent + 1) * n - i * m) / m)
+            share: Array = np.minimum(1.0, ((parent + 1) * n - i * m) / m)
             tables.append((np.searchsorted(parent, np.arange(m + 1)), share))
         return tables
 
-    def _nodes(self, axis: int, points: int) -> tuple[Array, Array]:
+    def _nodes(self, axis: int, points: int) -> tuple[Integers, Array]:
         """Reflected node indices and Lagrange weights of the fine centres along an axis."""
         n, m = self.fine[axis], self.coarse[axis]
         s = (np.arange(n) + 0.5) * m / n - 0.5
@@ -75,7 +80,7 @@ class Transfer:
         index = np.where(index < m, index, 2 * m - 1 - index)
         return index, lagrange(s - left, points)
 
-    def restrict(self, values: Array) -> Array:
+    def restrict(self, values: NDArray[Real]) -> NDArray[Real]:
         """Sums over coarse cells (divide by the overlap count for averages), same dtype.
 
         Axes of ``values`` beyond those of the grid are kept.
@@ -85,7 +90,7 @@ class Transfer:
         self.restrict_made(lambda first, last, _: values[first:last], sums)
         return sums
 
-    def restrict_made(self, make: Callable[[int, int, int], Array], sums: Array) -> None:
+    def restrict_made(self, make: Callable[[int, int, int], Floats], sums: Floats) -> None:
         """Sums over coarse cells of a field that is made piece by piece, just before it is summed.
 
         ``make(first, last, new)`` gives the fine cells first..last of the first axis; those before
@@ -102,8 +107,8 @@ class Transfer:
         self.workers.each(task, self.workers.cut(pieces, cells))
 
     def _sums_of_piece(
-        self, first: int, last: int, make: Callable[[int, int, int], Array]
-    ) -> Array:
+        self, first: int, last: int, make: Callable[[int, int, int], Floats]
+    ) -> Floats:
         """Sums over the coarse cells first..last of the first axis."""
         if self.fine[0] == self.coarse[0]:
             values = make(first, last, first)
@@ -121,7 +126,7 @@ class Transfer:
         """Averages over coarse cells."""
         return self.restrict(values) * (math.prod(self.coarse) / math.prod(self.fine))
 
-    def interpolate(self, values: Array, points: int = 2) -> Array:
+    def interpolate(self, values: NDArray[Real], points: int = 2) -> NDArray[Real]:
         """Interpolate to the fine centres with ``points`` nodes an axis (2 linear, 4 cubic)."""
         for axis in range(len(self.fine) - 1, -1, -1):
             n, m = self.fine[axis], self.coarse[axis]
@@ -133,7 +138,7 @@ class Transfer:
             values = fine
         return values.reshape(self.fine)
 
-    def _interpolate_axis(self, coarse: Array, axis: int, points: int, fine: Array) -> None:
+    def _interpolate_axis(self, coarse: Floats, axis: int, points: int, fine: Floats) -> None:
         """Interpolation along the middle axis of (outer, n, inner) views."""
         index, weight = self._tables(axis, points)
         weight = weight.astype(fine.dtype)
@@ -148,17 +153,17 @@ class Transfer:
 
         self.workers.each(task, self.workers.cut(n if outer == 1 else outer, fine.size))
 
-    def _tables(self, axis: int, points: int) -> tuple[Array, Array]:
+    def _tables(self, axis: int, points: int) -> tuple[Integers, Array]:
         key = (axis, points)
         if key not in self._node_tables:
             self._node_tables[key] = self._nodes(axis, points)
         return self._node_tables[key]
 
     @cached_property
-    def _node_tables(self) -> dict[tuple[int, int], tuple[Array, Array]]:
+    def _node_tables(self) -> dict[tuple[int, int], tuple[Integers, Array]]:
         return {}
 
-    def nearest(self, values: Array) -> Array:
+    def nearest(self, values: NDArray[Kind]) -> NDArray[Kind]:
         """Copy to each fine cell the value of the coarse cell that contains its centre."""
         for axis, (n, m) in enumerate(zip(self.fine, self.coarse, strict=True)):
             if n != m:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import PchipInterpolator
 from scipy.special import logsumexp
 
@@ -267,7 +267,7 @@ class Posterior:
         storage.save(path, arrays | {"density": self.density.values}, meta)
 
     @classmethod
-    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Posterior:
+    def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Posterior:
         """The posterior that `save` wrote, from the contents of its file."""
         kind = EntropicTransport if meta["transport"]["kind"] == "entropic" else Transport
         return cls(

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
@@ -87,7 +87,7 @@ class Model:
         storage.save(path, arrays | {"masses": self.masses}, meta)
 
     @classmethod
-    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Model:
+    def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
         """The model that `save` wrote, from the contents of its file."""
         kind = EntropicTransport if meta["transport"]["kind"] == "entropic" else Transport
         return cls(

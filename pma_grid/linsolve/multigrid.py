@@ -11,8 +11,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pma_grid.grid.lattice import Lattice, Share
 from pma_grid.grid.transfer import Transfer
@@ -21,7 +23,7 @@ from pma_grid.kernels.grid.lattice import COUNT, link
 from pma_grid.kernels.linsolve import hierarchy as kernels
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Floats, Integers
 
 SINGLE = np.float32
 COARSEST_CELLS = 80
@@ -48,18 +50,18 @@ class _Level:
         count = COUNT[lattice.dim]
         n = lattice.size
         self.density = np.empty(n, SINGLE)
-        self.inverse_density: Array = np.empty(0, SINGLE)
+        self.inverse_density: Floats = np.empty(0, SINGLE)
         self.weights = np.empty((n, 2 * count), SINGLE)
         self.inverse_diagonal = np.empty(n, SINGLE)
         self.rhs = np.empty(n, SINGLE)
         self.padded = lattice.zeros(SINGLE)
-        self.vectors: Array = np.empty((0, count, lattice.dim), np.int8)
-        self.offsets: Array = np.empty((0, count), np.int32)
-        self.moments: Array = np.empty(0, SINGLE)
+        self.vectors: Integers = np.empty((0, count, lattice.dim), np.int8)
+        self.offsets: Integers = np.empty((0, count), np.int32)
+        self.moments: Floats = np.empty(0, SINGLE)
         self.transfer: Transfer | None = None
 
     def weigh(
-        self, weights: Array, tensor: Array, drift: Array, cells: slice, reaction: float
+        self, weights: Floats, tensor: Floats, drift: Floats, cells: slice, reaction: float
     ) -> None:
         """Two-sided smoother weights of some cells from their stencil weights, tensor and drift."""
         dim = self.lattice.dim
@@ -70,7 +72,7 @@ class _Level:
             self.inverse_diagonal[cells],
         )  # fmt: skip
 
-    def defect(self, first: int, last: int, _: int) -> Array:
+    def defect(self, first: int, last: int, _: int) -> Floats:
         """density (rhs - A q) in a part of the first axis."""
         lat = self.lattice
         row_start, n_last, cells = lat.part(first, last)
@@ -197,7 +199,7 @@ def _link(levels: list[_Level], depth: int, shape: tuple[int, ...] | None) -> No
         levels[depth].transfer = Transfer(lat.shape, shape, lat.workers)
 
 
-def _tensors(vectors: Array, weights: Array) -> Array:
+def _tensors(vectors: Integers, weights: Floats) -> Floats:
     """Diffusion tensors of stencils, upper triangles by rows."""
     dim = vectors.shape[2]
     tensor = np.empty((len(vectors), dim * (dim + 1) // 2), SINGLE)
@@ -210,14 +212,14 @@ def _strengths(stencil: Stencil) -> Array:
     lat = stencil.lattice
     step = max(1, lat.rows // SAMPLED_ROWS)
 
-    def rows(values: Array) -> Array:
+    def rows(values: NDArray[Any]) -> NDArray[Any]:
         sampled = values.reshape(lat.rows, lat.n_last, *values.shape[1:])[::step]
         return np.ascontiguousarray(sampled).reshape(-1, *values.shape[1:])
 
     return _diagonals(_tensors(rows(stencil.vectors), rows(stencil.positive_weights)), lat.dim)
 
 
-def _diagonals(tensor: Array, dim: int) -> Array:
+def _diagonals(tensor: Floats, dim: int) -> Array:
     """The diagonal entries of packed tensors, in double precision."""
     return np.asarray(tensor[:, [0, dim, 2 * dim - 1][:dim]], float)
 
@@ -240,7 +242,7 @@ def _average_finest(stencil: Stencil, fine: _Level, coarse: _Level) -> None:
     lat = fine.lattice
     weights = stencil.positive_weights
 
-    def make(first: int, last: int, new: int) -> Array:
+    def make(first: int, last: int, new: int) -> Floats:
         _, _, cells = lat.part(first, last)
         drift = stencil.drift[cells]
         tensor = _tensors(stencil.vectors[cells], weights[cells])
@@ -260,7 +262,9 @@ def _average(fine: _Level, coarse: _Level) -> None:
     _restrict_moments(fine, coarse, lambda first, last, _: values[first:last])
 
 
-def _restrict_moments(fine: _Level, coarse: _Level, make: Callable[[int, int, int], Array]) -> None:
+def _restrict_moments(
+    fine: _Level, coarse: _Level, make: Callable[[int, int, int], Floats]
+) -> None:
     assert fine.transfer is not None
     shape = coarse.lattice.shape
     coarse.moments = np.empty((coarse.lattice.size, _entries(len(shape))), SINGLE)

@@ -10,7 +10,7 @@ from scipy import ndimage
 from pma_grid.problem.density import Density, FloorReport
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Mask
 
 # A cell counts as whole from this share on; below the second, its part says little.
 WHOLE = 1.0 - 1e-9
@@ -43,7 +43,7 @@ def continued(
         What the floor changed inside.
     """
     parts = domain.fractions(target.grid)
-    known = parts >= WHOLE
+    known: Mask = parts >= WHOLE
     values = target.values
     if not known.any():
         # a domain of the size of a cell: averages over parts are all there is
@@ -68,7 +68,7 @@ def continued(
     return np.exp(logarithms[tuple(nearest)]), report
 
 
-def _one_layer(logarithms: Array, known: Array) -> tuple[Array, Array]:
+def _one_layer(logarithms: Array, known: Mask) -> tuple[Array, Mask]:
     """Continue along straight lines by one cell: the mean over all lines of two known cells."""
     dim = known.ndim
     rim = ndimage.binary_dilation(known, np.ones((3,) * dim)) & ~known

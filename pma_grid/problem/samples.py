@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.grid.grid import MAX_DIM, Grid
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 from pma_grid.runtime.checks import check_inside, check_seed
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -118,7 +118,7 @@ class Samples:
         count = min(max(1, round(held_out * self.n)), self.n - 1)
         return self._part(order[count:]), self._part(order[:count])
 
-    def _part(self, rows: Array) -> Samples:
+    def _part(self, rows: Integers) -> Samples:
         """Some of the points, which were checked before."""
         part = Samples.__new__(Samples)
         part.points, part.grid = self.points[rows], self.grid

@@ -1,7 +1,14 @@
-"""`Array`: the type of every array of floating-point numbers in annotations."""
+"""What arrays hold, for annotations."""
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-Array = np.ndarray
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Integers = NDArray[np.integer[Any]]
+Mask = NDArray[np.bool_]
+# In single or double precision, as the preconditioners and the dense kernels choose.
+Floats = NDArray[np.floating[Any]]

@@ -79,7 +79,7 @@ def save(
             temporary.unlink(missing_ok=True)
 
 
-def load(path: str | os.PathLike[str]) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+def load(path: str | os.PathLike[str]) -> Stored:
     """Read a file written by `save`.
 
     Parameters

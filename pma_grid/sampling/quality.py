@@ -205,7 +205,7 @@ def w2(x: ArrayLike, y: ArrayLike, grid: Grid) -> float:
     return solve(Problem(*pair)).w2
 
 
-def mode_masses(points: ArrayLike, mode_of: Callable[[Array], Array], modes: int) -> Array:
+def mode_masses(points: ArrayLike, mode_of: Callable[[Array], ArrayLike], modes: int) -> Array:
     """Shares of the points in the modes that ``mode_of`` tells apart, (modes,)."""
     x = _points(points, "points")
     labels = np.asarray(mode_of(x))

@@ -15,7 +15,7 @@ from pma_grid.grid.axes import along, half_square, outer_sum
 from pma_grid.grid.legendre import legendre
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Axes, Reduced, Reduction
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers, Mask
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,11 +36,11 @@ class HardPair:
 
     f: Array
     g: Array
-    nearest: tuple[Array, Array]
+    nearest: tuple[Integers, Integers]
     value: float
 
 
-def transform(potential: Array, support: Array, axes: Axes, others: Axes) -> tuple[Array, Array]:
+def transform(potential: Array, support: Mask, axes: Axes, others: Axes) -> tuple[Array, Integers]:
     """min over the support of |x - y|^2/2 - p(x), for y on the whole other grid; and the arg.
 
     The minimiser comes from the Legendre transform of |x|^2/2 - p, in linear time; the value is

@@ -11,7 +11,7 @@ from pma_grid.grid.legendre import legendre
 from pma_grid.kernels.grid.points import gradient_at, invert
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.frame import Frame
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 
 # Step, in cells, below which Newton for the inverse stops.
 INVERSE_TOLERANCE_CELLS = 1e-9
@@ -42,7 +42,7 @@ class Potential:
         lattice.extend(np.ascontiguousarray(phi), padded)
         self.padded = padded.reshape(lattice.padded_shape)
         self._shape = lattice.shape_array
-        self._starts: Array | None = None
+        self._starts: Integers | None = None
 
     def positions(self, x: Array) -> Array:
         """Points in source cells, 0 at the first centre."""
@@ -83,7 +83,7 @@ class Potential:
         moving.padded = t * self.padded
         return moving
 
-    def starts(self) -> Array:
+    def starts(self) -> Integers:
         """Indices of the source cell that maximises <x, y> - u(x) at each target centre."""
         if self._starts is None:
             u = self.phi + self.frame.quadratic()

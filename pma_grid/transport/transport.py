@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
@@ -271,7 +271,7 @@ class Transport:
         x = self.problem.source.sample(n, seed)
         return x, self.map(x)
 
-    def storable(self) -> tuple[dict[str, Array], dict[str, Any]]:
+    def storable(self) -> storage.Stored:
         """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
         arrays["potential"] = self.potential
@@ -286,7 +286,7 @@ class Transport:
         storage.save(path, *self.storable())
 
     @classmethod
-    def from_stored(cls, arrays: dict[str, Array], meta: dict[str, Any]) -> Transport:
+    def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Transport:
         """The transport of what `storable` gave."""
         solved = meta["stats"] | meta  # until 0.1.0 these two were found in the report alone
         return cls(
@@ -322,7 +322,7 @@ def _evaluation(transport: Transport) -> Evaluation:
     return Evaluation(MongeAmpere.of(transport.problem, rule))
 
 
-def storable_pair(problem: Problem) -> tuple[dict[str, Array], dict[str, Any]]:
+def storable_pair(problem: Problem) -> storage.Stored:
     """Arrays and metadata of a problem, for a file."""
     pair = {"source": problem.source, "target": problem.target}
     arrays = {name: density.values for name, density in pair.items()}
@@ -335,7 +335,7 @@ def storable_pair(problem: Problem) -> tuple[dict[str, Array], dict[str, Any]]:
     return arrays, meta
 
 
-def stored_pair(arrays: dict[str, Array], meta: dict[str, Any]) -> Problem:
+def stored_pair(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Problem:
     """The problem of a stored result."""
     densities = [
         Density(arrays[name], Grid.from_dict(meta[name]["grid"]), floor=meta[name]["floor"])

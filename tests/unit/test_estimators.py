@@ -183,6 +183,7 @@ def test_choice_is_the_best_of_what_was_tried(estimator: Estimator) -> None:
 def test_choice_does_not_try_what_is_hopelessly_rough() -> None:
     samples = Samples(_points(500, 1), grid=Grid(64))
     found = select(Logistic(), samples, _uniform((64,)))
+    assert found.estimator.strength is not None
     worse = found.strengths < found.estimator.strength
     candidates = np.isin(found.strengths, Logistic().strengths())
     assert (worse & candidates).sum() <= PATIENCE

@@ -133,7 +133,7 @@ def test_default_tolerance_is_kept_by_every_step(scheme: Any) -> None:
     ))  # fmt: skip
     if scheme.name == "implicit_euler":
         for before, after in itertools.pairwise(states):
-            scale = max(np.std(before.residual), _deviation(before.residual, before))
+            scale = max(float(np.std(before.residual)), _deviation(before.residual, before))
             assert _defect(before, after) <= scheme.rtol * scale + scheme.atol
     assert [s.step.attempts for s in states[1:]] == [1] * 12
 
@@ -348,7 +348,7 @@ def test_hard_steps_are_ramped_and_always_solved(n: int, size: float) -> None:
     assert states[1].step.newton > 2 * scheme.max_iterations
     assert states[-1].step.newton <= scheme.max_iterations
     for before, after in itertools.pairwise(states):
-        scale = max(np.std(before.residual), _deviation(before.residual, before))
+        scale = max(float(np.std(before.residual)), _deviation(before.residual, before))
         tol = scheme.rtol * scale + 1e-9
         assert _defect(before, after) <= tol
         assert after.step.size == size and after.step.attempts == 1

@@ -26,7 +26,7 @@ from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Mask
 from pma_grid.runtime.errors import InvalidInputError
 
 Kernel = Literal["plain", "reflect"]
@@ -302,7 +302,7 @@ def _conditional_mean(problem: Problem, gibbs: SeparableKernel, before: Array) -
 
 
 def _row(
-    eps: float, known: Reference, place: int, inside: Array, found: tuple[Array, Array, Array]
+    eps: float, known: Reference, place: int, inside: Mask, found: tuple[Array, Array, Array]
 ) -> dict[str, float]:
     """The errors of one eps at one time."""
     u, image, differences = found
@@ -315,7 +315,7 @@ def _row(
     )
 
 
-def _sups(name: str, error: Array, inside: Array) -> dict[str, float]:
+def _sups(name: str, error: Array, inside: Mask) -> dict[str, float]:
     """Sup over all cells, and over the interior (the last axes are those of the grid)."""
     size = np.abs(error)
     within = size[..., inside]

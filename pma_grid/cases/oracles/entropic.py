@@ -224,7 +224,8 @@ class GaussianSinkhorn:
     @cached_property
     def _inverses(self) -> tuple[Array, Array]:
         """S^{-1} and T^{-1}."""
-        return np.linalg.inv(self.pair.source_cov), np.linalg.inv(self.pair.target_cov)
+        S, T = self.pair.source_cov, self.pair.target_cov
+        return np.asarray(np.linalg.inv(S), float), np.asarray(np.linalg.inv(T), float)
 
     def _checked(self, potential: Quadratic) -> Quadratic:
         """The potential about m; e^{-u/eps} must be integrable against mu."""

@@ -327,7 +327,7 @@ class GaussianPair:
                 "the potential is not convex: its B has an eigenvalue <= 0; pass a positive "
                 "definite B"
             )
-        return _Reduced(u.a, np.linalg.solve(R, u.q - self.target_mean), C)
+        return _Reduced(u.a, np.asarray(np.linalg.solve(R, u.q - self.target_mean), float), C)
 
     def _quadratic(self, a: float, p: Array, C: Array) -> Quadratic:
         """The inverse of `_reduced`."""

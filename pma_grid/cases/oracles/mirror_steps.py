@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Generic, Literal, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.marching import MOST_HALVINGS
@@ -276,7 +277,7 @@ def checked_step(step_size: float) -> float:
     return check_positive(step_size, "step_size", "it is in length^2, for example 0.1")
 
 
-def excess(x: Array) -> Array:
+def excess(x: ArrayLike) -> Array:
     """x - log(1 + x) without cancellation near 0, the terms of relative entropies."""
     x = np.asarray(x, float)
     small = np.abs(x) < 0.05

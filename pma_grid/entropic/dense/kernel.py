@@ -285,7 +285,7 @@ class SeparableKernel:
         while precisions:
             dtype = precisions[0]
             top = float(values.max())
-            sums = (values / top).astype(dtype) if dtype == np.float32 else values
+            sums: NDArray[Any] = (values / top).astype(dtype) if dtype == np.float32 else values
             for i, axis in enumerate(self._axes[side]):
                 power = powers[i] if powers else 0
                 matrix = axis.matrix(power).astype(dtype) if power else axis.gibbs(dtype)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -20,7 +21,7 @@ from pma_grid.entropic.multiscale.pyramid import Atoms, Level
 from pma_grid.kernels import records
 from pma_grid.kernels.entropic import plans
 from pma_grid.kernels.records import Entries, GroupPairs
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 from pma_grid.runtime.errors import InvalidInputError
 
 # Images of neighbours further apart than so many cells are torn apart.
@@ -42,8 +43,8 @@ class Pairs:
     columns : int
     """
 
-    pointers: Array
-    indices: Array
+    pointers: Integers
+    indices: Integers
     columns: int
 
     @classmethod
@@ -81,13 +82,13 @@ class Pairs:
             plans.widen, self.pointers, self.indices, images, atoms.cell, atoms.number, distance
         )
 
-    def _twice(self, kernel: object, *arguments: object) -> Pairs:
+    def _twice(self, kernel: Callable[..., None], *arguments: object) -> Pairs:
         """Count, then fill."""
         pointers = np.empty_like(self.pointers)
         indices = np.empty(0, np.int32)
         for fill in (False, True):
             mark = np.full(self.columns, -1, np.int64)
-            kernel(*arguments, mark, fill, pointers, indices)  # type: ignore[operator]
+            kernel(*arguments, mark, fill, pointers, indices)
             if not fill:
                 indices = np.empty(int(pointers[-1]), np.int32)
         return Pairs(pointers, indices, self.columns)
@@ -119,8 +120,8 @@ class Candidates:
 
     level: Level
     pairs: Pairs
-    rows: Array
-    columns: Array
+    rows: Integers
+    columns: Integers
     chunks: Chunks
 
     @classmethod
@@ -206,7 +207,7 @@ def extended(
 def _soft(
     chunks: Chunks,
     pairs: Pairs,
-    groups: tuple[Array, Array],
+    groups: tuple[Integers, Integers],
     atoms: tuple[Atoms, Atoms],
     potential: Array,
     eps: float,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.kernels.records import Entries, GroupPairs
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 
 # What is compressed by rows: its pointers say where ranges are to be cut.
 Rows = Entries | GroupPairs
@@ -36,7 +36,7 @@ class Chunks:
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _ranges(self, pointers: Array) -> list[tuple[int, int]]:
+    def _ranges(self, pointers: Integers) -> list[tuple[int, int]]:
         entries = int(pointers[-1])
         if self._pool is None or entries < WORTHWHILE:
             return [(0, pointers.size - 1)]

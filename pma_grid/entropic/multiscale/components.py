@@ -22,7 +22,7 @@ from pma_grid.entropic.multiscale.pyramid import Level
 from pma_grid.entropic.multiscale.scaling import Scaling
 from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.kernels.records import Entries
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Mask
 
 # Pairs that carry less than this share of the smaller mass join nothing, the weakest tried first.
 THRESHOLDS = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
@@ -50,7 +50,7 @@ class Components:
         Mass of each component's rows less that of its columns.
     """
 
-    def __init__(self, pairs: Pairs, kept: Array, level: Level) -> None:
+    def __init__(self, pairs: Pairs, kept: Mask, level: Level) -> None:
         n, m = level.source.size, level.target.size
         rows = np.repeat(np.arange(n, dtype=np.int32), np.diff(pairs.pointers))[kept]
         graph = matrices.coo_array(

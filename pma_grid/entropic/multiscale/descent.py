@@ -206,5 +206,5 @@ def _restricted(levels: list[Level], initial: Array) -> list[Array]:
     values = [initial.ravel()[levels[0].source.flat]]
     for fine, coarse in pairwise(levels):
         share = fine.source.mass / coarse.source.mass[fine.source.parent]
-        values.append(np.bincount(fine.source.parent, share * values[-1]))
+        values.append(np.asarray(np.bincount(fine.source.parent, share * values[-1]), float))
     return values

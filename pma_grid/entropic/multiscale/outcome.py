@@ -13,7 +13,7 @@ from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.kernels.records import Entries
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Axes, Reduced, Reduction
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers, Mask
 from pma_grid.runtime.errors import Status
 from pma_grid.transport.atomic_dual import hard_pairs, transform
 from pma_grid.transport.report import TransportReport
@@ -66,14 +66,14 @@ def _affine(back: Reduction, u: Array) -> Array:
     return back.potential(np.zeros_like(u))
 
 
-def _spread(atoms: Atoms, values: Array, fill: float) -> Array:
+def _spread(atoms: Atoms, values: Array | Mask, fill: float) -> Array:
     """Values of the atoms on their grid."""
     grid = np.full(atoms.shape, fill)
     grid.ravel()[atoms.flat] = values
     return grid
 
 
-def _filled(atoms: Atoms, means: Array, nearest: Array, others: Axes) -> Array:
+def _filled(atoms: Atoms, means: Array, nearest: Integers, others: Axes) -> Array:
     """Conditional means on the support, the cells where the hard pair is tight off it."""
     field = np.stack([axis[index] for axis, index in zip(others, nearest, strict=True)])
     for k in range(field.shape[0]):
@@ -95,7 +95,8 @@ def _matrix(problem: Problem, plan: Plan) -> matrices.csr_array:
     """The plan between all cells in C order, columns ascending in each row."""
     pairs, values = plan.pairs, plan.values()
     # transposed twice: sorts rows and columns in linear time
-    pointers, indices = pairs.pointers, pairs.indices
+    pointers: Integers = pairs.pointers
+    indices: Integers = pairs.indices
     for atoms, density in (
         (plan.level.target, problem.target),
         (plan.level.source, problem.source),
@@ -150,7 +151,7 @@ def _report(
     )
 
 
-def _tears(plan: Plan, images: Array) -> Array:
+def _tears(plan: Plan, images: Array) -> Mask:
     """Cells whose image lies more than some cells from that of a neighbour."""
     source = plan.level.source
     out = np.zeros(source.size, np.bool_)

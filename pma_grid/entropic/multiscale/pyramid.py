@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pma_grid.problem.reduction import Reduced, squared_cell
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.arrays import Array, Integers
 
 # The coarsest level solved, between all atoms, has at most so many pairs.
 ALL_PAIRS = 2**16
@@ -50,9 +50,9 @@ class Atoms:
     spacing: Array
     mass: Array
     position: Array
-    cell: Array
-    parent: Array = field(default_factory=lambda: np.empty(0, np.int32))
-    children: Array = field(default_factory=lambda: np.empty(0, np.int64))
+    cell: Integers
+    parent: Integers = field(default_factory=lambda: np.empty(0, np.int32))
+    children: Integers = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
         self.log_mass = np.log(self.mass)
@@ -64,23 +64,23 @@ class Atoms:
         return int(self.mass.size)
 
     @property
-    def single(self) -> Array:
+    def single(self) -> Integers:
         """Every atom a group of its own."""
         return np.arange(self.size + 1)
 
     @property
-    def number(self) -> Array:
+    def number(self) -> Integers:
         """Grid of three axes with the number of the atom in each cell, -1 where there is none."""
         grid = np.full(self.shape + (1,) * (3 - len(self.shape)), -1, np.int32)
         grid[tuple(self.cell.T)] = np.arange(self.size)
         return grid
 
     @property
-    def flat(self) -> Array:
+    def flat(self) -> Integers:
         """Index of each atom's cell in C order."""
         return np.asarray(np.ravel_multi_index(tuple(self.cell.T[: len(self.shape)]), self.shape))
 
-    def take(self, order: Array) -> None:
+    def take(self, order: Integers) -> None:
         """Renumber the atoms."""
         for name in ("mass", "log_mass", "root_mass", "position", "cell"):
             setattr(self, name, np.ascontiguousarray(getattr(self, name)[order]))
@@ -171,9 +171,10 @@ def _coarsened(fine: Atoms, factors: list[int]) -> Atoms:
     cell = fine.cell // by
     flat = np.ravel_multi_index(tuple(cell.T[: len(shape)]), shape)
     occupied, parent = np.unique(flat, return_inverse=True)
-    mass = np.bincount(parent, fine.mass)
+    mass = np.asarray(np.bincount(parent, fine.mass), float)
     share = fine.mass / mass[parent]
-    position = np.stack([np.bincount(parent, share * x) for x in fine.position.T], axis=1)
+    means = [np.bincount(parent, share * x) for x in fine.position.T]
+    position = np.stack(means, axis=1, dtype=float)
     fine.parent = parent.astype(np.int32)
     where = np.zeros((occupied.size, 3), np.int64)
     where[:, : len(shape)] = np.stack(np.unravel_index(occupied, shape), axis=1)

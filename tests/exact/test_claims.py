@@ -19,7 +19,7 @@ from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, implicit
-from pma_grid.flow.stepping.stage import StageSolver
+from pma_grid.flow.stepping.stage import ImplicitStage, StageSolver
 from pma_grid.inference import inferring, integrals
 from pma_grid.learning import steps
 from pma_grid.linsolve import Stencil
@@ -76,10 +76,8 @@ def stage_length(factor: float) -> Plant:
     def plant(patch: pytest.MonkeyPatch) -> None:
         right = StageSolver.solve
 
-        def wrong(
-            self: Any, operator: Any, base: Any, beta: float, *args: Any, **options: Any
-        ) -> Any:
-            return right(self, operator, base, factor * beta, *args, **options)
+        def wrong(self: StageSolver, stage: ImplicitStage, **options: Any) -> Any:
+            return right(self, dataclasses.replace(stage, beta=factor * stage.beta), **options)
 
         patch.setattr(StageSolver, "solve", wrong)
 
@@ -90,14 +88,13 @@ def trapezoidal_stages(patch: pytest.MonkeyPatch) -> None:
     """Crank-Nicolson for implicit Euler, the scheme whose stages start from a state."""
     right = StageSolver.solve
 
-    def wrong(
-        self: Any, operator: Any, base: Any, beta: float, time: float, *, convex: Any, **rest: Any
-    ) -> Any:
-        if convex is base:
-            h = operator.evaluate(base, time - beta)
-            beta = 0.5 * beta
-            base = base + beta * (h - h.mean())
-        return right(self, operator, base, beta, time, convex=convex, **rest)
+    def wrong(self: StageSolver, stage: ImplicitStage, *, convex: Any, **rest: Any) -> Any:
+        if convex is stage.base:
+            h = stage.operator.evaluate(stage.base, stage.time - stage.beta)
+            half = 0.5 * stage.beta
+            base = stage.base + half * (h - h.mean())
+            stage = dataclasses.replace(stage, base=base, beta=half)
+        return right(self, stage, convex=convex, **rest)
 
     patch.setattr(StageSolver, "solve", wrong)
 
@@ -137,10 +134,8 @@ def gauge_reversed(patch: pytest.MonkeyPatch) -> None:
     """The constant of u runs the other way."""
     right = implicit.advance
 
-    def wrong(
-        state: State, size: float, phi: Any, offset: float, *args: Any, **options: Any
-    ) -> State:
-        return right(state, size, phi, 2 * state.offset - offset, *args, **options)
+    def wrong(state: State, size: float, *args: Any, offset: float, **options: Any) -> State:
+        return right(state, size, *args, offset=2 * state.offset - offset, **options)
 
     patch.setattr(implicit, "advance", wrong)
 

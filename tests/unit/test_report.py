@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 
 import pytest
 
+from pma_grid.flow.report import FlowReport
 from pma_grid.linsolve.line_search import armijo, backtrack
 from pma_grid.runtime.report import Report
 from pma_grid.transport.report import TransportReport
@@ -54,7 +55,7 @@ def test_backtracking_halves_until_the_merit_is_low_enough() -> None:
     assert backtrack(lambda size: float("nan"), abs, armijo(1.0, 0.1), smallest=0.1) is None
 
 
-@pytest.mark.parametrize("kind", [TransportReport])
+@pytest.mark.parametrize("kind", [TransportReport, FlowReport])
 def test_every_field_is_documented(kind: type[Report]) -> None:
     text = str(kind.__doc__)
     for name in {f.name for f in fields(kind)} - {"other"}:

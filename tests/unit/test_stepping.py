@@ -15,7 +15,7 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme, linearised, start
 from pma_grid.flow.stepping.explicit import convexity_limit, stability_limit
 from pma_grid.flow.stepping.scheme import half_oscillation
-from pma_grid.flow.stepping.stage import StageSolver
+from pma_grid.flow.stepping.stage import ImplicitStage, StageSolver
 from pma_grid.linsolve import Handle, LinearResult, Stencil
 
 SHAPES = {1: (33,), 2: (17, 16), 3: (8, 7, 9)}
@@ -371,7 +371,7 @@ def test_steps_that_no_ramp_solves_are_halved() -> None:
         assert _defect(before, after) <= 1e-6 * np.std(before.residual) + 1e-9
 
 
-def _stage(**other: Any) -> StageSolver:
+def _solver(**other: Any) -> StageSolver:
     options: dict[str, Any] = {
         "linear_solver": pma.Direct(),
         "rtol": 1e-8,
@@ -385,10 +385,9 @@ def test_ramp_reaches_the_solution_of_the_stage() -> None:
     """The way does not matter: through shorter stages, or at once."""
     operator = ParabolicOperator(_smooth(1))
     phi = np.zeros(operator.problem.source.shape)
-    direct = _stage().solve(
-        operator, phi, 0.3, 0.0, guess=phi, convex=phi, scale=1.0, handle=None
-    )  # fmt: skip
-    ramped = _stage()._ramp(operator, phi, 0.3, 0.0, phi, 1e-8, (5, 7))
+    stage = ImplicitStage(operator, phi, 0.3, 0.0)
+    direct = _solver().solve(stage, guess=phi, convex=phi, scale=1.0, handle=None)
+    ramped = _solver()._ramp(stage, phi, 1e-8, (5, 7))
     assert direct is not None and ramped is not None
     np.testing.assert_allclose(ramped.phi, direct.phi, atol=1e-9)
     # what was spent before is counted in
@@ -400,9 +399,9 @@ def test_ramp_rescues_a_stage_that_newton_cannot_solve() -> None:
     operator = ParabolicOperator(_narrow(128, 0.04, 0.02))
     phi, beta = np.zeros(128), 0.5
     scale = float(np.std(operator.evaluate(phi, 0.0)))
-    stages = _stage(rtol=1e-6)
-    assert not stages._newton(operator, phi, beta, 0.0, phi, 1e-6 * scale, None)[1]
-    solved = stages.solve(operator, phi, beta, 0.0, guess=phi, convex=phi, scale=scale, handle=None)
+    stage, solver = ImplicitStage(operator, phi, beta, 0.0), _solver(rtol=1e-6)
+    assert not solver._newton(stage, phi, 1e-6 * scale, None)[1]
+    solved = solver.solve(stage, guess=phi, convex=phi, scale=scale, handle=None)
     assert solved is not None and solved.newton > 3 * 20
     defect = solved.residual - (solved.phi - phi) / beta
     assert np.std(defect) <= 1e-5 * scale
@@ -487,8 +486,8 @@ def test_rejected_trials_say_nothing_about_rounding(monkeypatch: pytest.MonkeyPa
             return Lazy()
 
     monkeypatch.setattr(operator, "evaluate", dented)
-    stages = _stage(linear_solver=Solver())
-    _, done = stages._newton(operator, phi, 0.1, 0.0, phi, 1e-8, None)
+    stage, solver = ImplicitStage(operator, phi, 0.1, 0.0), _solver(linear_solver=Solver())
+    _, done = solver._newton(stage, phi, 1e-8, None)
     assert not done
 
 

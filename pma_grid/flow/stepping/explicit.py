@@ -10,16 +10,20 @@ import numpy as np
 from scipy.sparse import linalg
 
 from pma_grid.flow.state import State
-from pma_grid.flow.stepping.scheme import advance, linearised
+from pma_grid.flow.stepping.scheme import advance_explicitly, linearised
 from pma_grid.grid.smoothing import helmholtz
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_not_negative
 from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
 
 # Share of a limit that capped steps keep.
-SAFETY = 0.9
-POWER_TOLERANCE = 1e-6
-SEED = 90021
+SHARE_OF_LIMIT = 0.9
+# Relative error of the largest eigenvalue, and the seed of the vector that Arnoldi's method starts
+# from.
+EIGENVALUE_TOLERANCE = 1e-6
+START_SEED = 90021
+# Matrices below this size are handed to a dense solver: Arnoldi's method needs room.
+DENSE_BELOW = 5
 
 
 @dataclass(frozen=True)
@@ -85,11 +89,11 @@ class Explicit:
     def along(self, state: State, direction: Array, step_size: float) -> State:
         """One step u + eta d along any direction of ``source.shape``, shortened to the cap."""
         if self.cap is not None:
-            step_size = min(step_size, SAFETY * convexity_limit(state, direction))
+            step_size = min(step_size, SHARE_OF_LIMIT * convexity_limit(state, direction))
         if self.cap == "stability":
             plain = self.smoothing == 0
             limit = _gershgorin_limit(state) if plain else stability_limit(state, self.smoothing)
-            step_size = min(step_size, SAFETY * limit)
+            step_size = min(step_size, SHARE_OF_LIMIT * limit)
         operator, mean = state.operator, float(direction.mean())
         phi = state.phi + step_size * (direction - mean)
         phi -= phi.mean()
@@ -103,12 +107,7 @@ class Explicit:
                 f"{stability_limit(state, self.smoothing):.3e}: take smaller ones, "
                 "Explicit(cap='stability'), or ImplicitEuler()"
             )
-        slope = residual - residual.mean()
-        return advance(
-            state, step_size, phi, state.offset + step_size * mean, residual, slope,
-            float(residual.mean()),
-            error=0.5 * step_size * (slope - state.slope), order=self.order,
-        )  # fmt: skip
+        return advance_explicitly(state, step_size, phi, state.offset + step_size * mean, residual)
 
 
 def convexity_limit(state: State, direction: Array | None = None) -> float:
@@ -154,13 +153,13 @@ def stability_limit(state: State, smoothing: float = 0.0) -> float:
             out = field.ravel()
         return -out
 
-    if n < 5:
+    if n < DENSE_BELOW:
         matrix = np.stack([apply(column) for column in np.eye(n)], axis=1)
         largest = float(np.abs(np.linalg.eigvals(matrix)).max())
     else:
         operator = linalg.LinearOperator((n, n), matvec=apply, dtype=float)
-        start = np.random.default_rng(SEED).normal(size=n)
-        values = linalg.eigs(operator, 1, which="LM", v0=start, tol=POWER_TOLERANCE,
+        start = np.random.default_rng(START_SEED).normal(size=n)
+        values = linalg.eigs(operator, 1, which="LM", v0=start, tol=EIGENVALUE_TOLERANCE,
                              maxiter=100 * n, return_eigenvectors=False)  # fmt: skip
         largest = float(np.abs(values[0]))
     return 2.0 / largest if largest > 0 else math.inf

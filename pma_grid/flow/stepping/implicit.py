@@ -9,14 +9,16 @@ import numpy as np
 
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance, parabolic
-from pma_grid.flow.stepping.stage import StageSolver, default_linear_solver
+from pma_grid.flow.stepping.stage import ImplicitStage, StageSolver, default_linear_solver
 from pma_grid.linsolve import LinearSolver
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_not_negative, check_offers, check_whole
 
+# Place of the inner stage of TR-BDF2 in its step: both stages then have the same coefficient.
 GAMMA = 2.0 - math.sqrt(2.0)
-# Largest ratio of successive residuals that the extrapolated start believes in.
-RATIO = 4.0
+# A start is extrapolated over at most so many of the last steps, and through two of them where they
+# do not grow faster.
+LONGEST_EXTRAPOLATION_STEPS = 4.0
 
 
 @dataclass(frozen=True)
@@ -76,18 +78,17 @@ class ImplicitEuler(_Implicit):
 
     def step(self, state: State, step_size: float) -> State | None:
         """One step of size eta."""
-        solved = self._stages.solve(
-            parabolic(state), state.phi, step_size, state.time + step_size,
-            guess=state.phi + step_size * _predicted(state, step_size), convex=state.phi,
+        stage = ImplicitStage(parabolic(state), state.phi, step_size, state.time + step_size)
+        reached = self._stages.solve(
+            stage, guess=state.phi + step_size * _predicted(state, step_size), convex=state.phi,
             scale=_norm(state), handle=state.handle,
         )  # fmt: skip
-        if solved is None:
+        if reached is None:
             return None
-        slope = (solved.phi - state.phi) / step_size
+        slope = (reached.phi - state.phi) / step_size
         return advance(
-            state, step_size, solved.phi, state.offset + step_size * solved.alpha, solved.residual,
-            slope, solved.alpha, error=0.5 * step_size * (slope - state.slope),
-            order=self.order, newton=solved.newton, linear=solved.linear, handle=solved.handle,
+            state, step_size, reached, offset=state.offset + step_size * reached.gauge_rate,
+            slope=slope, error=0.5 * step_size * (slope - state.slope), order=self.order,
         )  # fmt: skip
 
 
@@ -118,10 +119,11 @@ class TRBDF2(_Implicit):
     def step(self, state: State, step_size: float) -> State | None:
         """One step of size eta."""
         beta, middle = 0.5 * GAMMA * step_size, GAMMA * step_size
+        operator, stages = parabolic(state), self._stages
         phi0, h0, scale = state.phi, state.slope, _norm(state)
         base = phi0 + beta * h0
-        first = self._stages.solve(
-            parabolic(state), base, beta, state.time + middle,
+        first = stages.solve(
+            ImplicitStage(operator, base, beta, state.time + middle),
             guess=base + beta * _predicted(state, middle), convex=phi0, scale=scale,
             handle=state.handle,
         )  # fmt: skip
@@ -130,8 +132,8 @@ class TRBDF2(_Implicit):
         h1 = (first.phi - base) / beta
         new, old = 1 / (GAMMA * (2 - GAMMA)), (1 - GAMMA) ** 2 / (GAMMA * (2 - GAMMA))
         base = new * first.phi - old * phi0
-        second = self._stages.solve(
-            parabolic(state), base, beta, state.time + step_size,
+        second = stages.solve(
+            ImplicitStage(operator, base, beta, state.time + step_size),
             guess=base + beta * (h1 + (1 / GAMMA - 1) * (h1 - h0)), convex=first.phi, scale=scale,
             handle=first.handle,
         )  # fmt: skip
@@ -139,28 +141,26 @@ class TRBDF2(_Implicit):
             return None
         h2 = (second.phi - base) / beta
         c0 = state.offset
-        c1 = c0 + beta * (state.gauge_rate + first.alpha)
-        c2 = new * c1 - old * c0 + beta * second.alpha
+        c1 = c0 + beta * (state.gauge_rate + first.gauge_rate)
+        c2 = new * c1 - old * c0 + beta * second.gauge_rate
         w1 = 1 / (6 * GAMMA * (1 - GAMMA))
         w2 = 0.5 - GAMMA * w1
         quadrature = step_size * ((1 - w1 - w2) * h0 + w1 * h1 + w2 * h2)
         return advance(
-            state, step_size, second.phi, c2, second.residual, h2, second.alpha,
+            state, step_size, second.after(first.newton, first.linear), offset=c2, slope=h2,
             error=quadrature - (second.phi - phi0), order=self.order,
-            newton=first.newton + second.newton, linear=first.linear + second.linear,
-            handle=second.handle,
         )  # fmt: skip
 
 
 def _predicted(state: State, ahead: float) -> Array:
     """h - mean h a time ``ahead`` of the state, extrapolated through the last steps."""
     last = state.step
-    if last.size == 0.0 or ahead > RATIO * last.size:
+    if last.size == 0.0 or ahead > LONGEST_EXTRAPOLATION_STEPS * last.size:
         return state.slope
     change = (state.slope - last.slope) / last.size
     value = state.slope + ahead * change
     older = state.older
-    if older is not None and older.size > 0.0 and last.size <= RATIO * older.size:
+    if older is not None and last.size <= LONGEST_EXTRAPOLATION_STEPS * older.size:
         before = (last.slope - older.slope) / older.size
         bend = (change - before) / (last.size + older.size)
         value = value + ahead * (ahead + last.size) * bend

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -53,40 +54,71 @@ def start(
     return State(index, time, phi, offset, residual, slope, mean, operator, made)
 
 
+@dataclass(frozen=True)
+class Reached:
+    """The potential that a step, or a stage of one, led to, and what it took.
+
+    Attributes
+    ----------
+    phi : ndarray
+        Mean zero.
+    residual : ndarray
+        h there.
+    gauge_rate : float
+        The constant of the equation of the mean-free parts, by which u rises a unit of time.
+    handle : Handle or None
+        Preconditioner of the last linear solve.
+    newton, linear : int
+        Newton and linear iterations.
+    """
+
+    phi: Array
+    residual: Array
+    gauge_rate: float
+    handle: Handle | None = None
+    newton: int = 0
+    linear: int = 0
+
+    def after(self, newton: int, linear: int) -> Reached:
+        """The same with the iterations of earlier work counted in."""
+        return replace(self, newton=self.newton + newton, linear=self.linear + linear)
+
+
 def advance(
-    state: State,
-    step_size: float,
-    phi: Array,
-    offset: float,
-    residual: Array,
-    slope: Array,
-    gauge_rate: float,
-    *,
-    error: Array,
+    state: State, step_size: float, reached: Reached, *, offset: float, slope: Array, error: Array,
     order: int,
-    newton: int = 0,
-    linear: int = 0,
-    handle: Handle | None = None,
-) -> State:
+) -> State:  # fmt: skip
     """The next state; ``error`` is the estimated local error in the potential as a field."""
-    _lock(phi, residual, slope)
+    _lock(reached.phi, reached.residual, slope)
     made = Step(
-        step_size, state.phi, state.slope, half_oscillation(error), newton, linear
-    )  # fmt: skip
+        step_size, state.phi, state.slope, half_oscillation(error), reached.newton, reached.linear
+    )
     return State(
         index=state.index + 1,
         time=state.time + step_size,
-        phi=phi,
+        phi=reached.phi,
         offset=offset,
-        residual=residual,
+        residual=reached.residual,
         slope=slope,
-        gauge_rate=gauge_rate,
+        gauge_rate=reached.gauge_rate,
         operator=state.operator,
         step=made,
         order=order,
         older=state.step if state.step.size else None,
-        handle=handle,
+        handle=reached.handle,
     )
+
+
+def advance_explicitly(
+    state: State, step_size: float, phi: Array, offset: float, residual: Array
+) -> State:
+    """The next state of an explicit step of first order: its slope is that of h itself."""
+    mean = float(residual.mean())
+    slope = residual - mean
+    return advance(
+        state, step_size, Reached(phi, residual, mean), offset=offset, slope=slope,
+        error=0.5 * step_size * (slope - state.slope), order=1,
+    )  # fmt: skip
 
 
 def parabolic(state: State) -> ParabolicOperator:

@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from pma_grid.entropic.dense.outcome import DenseOutcome
 from pma_grid.entropic.dense.stages import Settings, solve_dense
 from pma_grid.entropic.iteration import Iteration
-from pma_grid.entropic.multiscale.descent import DEFAULT_EPS, solve_multiscale
+from pma_grid.entropic.multiscale.descent import DEFAULT_EPS_CELLS, solve_multiscale
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.grid.axes import half_square
 from pma_grid.kernels.compilation import CompileClock
@@ -209,8 +209,8 @@ def _multiscale(
     with CompileClock() as clock:
         reduced = Reduced.of(problem)
         sk = solve_multiscale(
-            problem, reduced, DEFAULT_EPS * reduced.cell if eps is None else float(eps), tol=tol,
-            max_iterations=max_iterations, threads=threads, report=report,
+            problem, reduced, DEFAULT_EPS_CELLS * reduced.cell if eps is None else float(eps),
+            tol=tol, max_iterations=max_iterations, threads=threads, report=report,
             initial=None if start is None else Reduction(problem).reduce(start.potential),
         )  # fmt: skip
     sk.stats.history, sk.stats.versions = errors, versions()

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
+import numpy as np
 from scipy import ndimage
 
 from pma_grid.grid.lattice import Lattice
-from pma_grid.grid.splines import (
-    BLEND_FROM,
-    SPLINE_HALO,
-    _filtered,
-    _largest_difference,
-    histospline,
-)
+from pma_grid.grid.splines import SPLINE_HALO, histospline, largest_difference
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.workers import SERIAL, Workers
 
+# Change of log nu over the image of a cell from which, and to which, its mean takes over from its
+# point value.
+BLEND_FROM, BLEND_TO = 0.2, 0.6
 # Images of up to this many target cells are looked for where the mean may be needed.
 IDLE_IMAGE_CELLS = 8.0
 
@@ -46,7 +45,7 @@ class Footprint:
         self._values, self._logarithms, self._workers = values, logarithms, workers
         # half a range among neighbours is at most a step along each axis
         self.steepest = sum(
-            _largest_difference(logarithms, axis, workers) for axis in range(values.ndim)
+            largest_difference(logarithms, axis, workers) for axis in range(values.ndim)
         )
 
     @cached_property
@@ -81,3 +80,17 @@ class Footprint:
         # the bound first: it costs nothing any more, and settles the matter on fine grids
         largest = BLEND_FROM / IDLE_IMAGE_CELLS
         return self.steepest < largest or bool(self.variation.max() < largest)
+
+
+def _filtered(function: Callable[..., Array], values: Array, size: int, workers: Workers) -> Array:
+    """A filter over windows of ``size`` cells an axis, by parts of the first axis that overlap."""
+    out, n, reach = np.empty_like(values), values.shape[0], size // 2
+
+    def task(part: tuple[int, int]) -> None:
+        first, last = part
+        low = max(0, first - reach)
+        window = function(values[low : last + reach], size=size, mode="reflect")
+        out[first:last] = window[first - low : last - low]
+
+    workers.each(task, workers.cut(n, values.size))
+    return out

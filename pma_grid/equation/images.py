@@ -6,9 +6,10 @@ from enum import IntEnum
 
 import numpy as np
 
+from pma_grid.equation.footprint import BLEND_FROM, BLEND_TO
 from pma_grid.equation.monge_ampere import MongeAmpere
 from pma_grid.grid.lattice import Share
-from pma_grid.grid.splines import BLEND_FROM, BLEND_TO, SPLINE_HALO
+from pma_grid.grid.splines import SPLINE_HALO
 from pma_grid.kernels.equation import images_2d as kernels
 from pma_grid.kernels.equation.variation import VARIES
 from pma_grid.linsolve import Stencil

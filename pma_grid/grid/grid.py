@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
-# Points this far outside, relative to the box length, are rounding errors of the caller.
-TOLERANCE = 1e-12
+# Points this share of a box length outside are rounding errors of the caller.
+BOX_SLACK_LENGTHS = 1e-12
 # A cell must be this much wider than the rounding error of a coordinate; below that neighbouring
 # cell centres coincide.
 MIN_CELL_ULPS = 8
@@ -240,7 +240,7 @@ class Grid:
     def check_same_box(self, other: Grid) -> None:
         """Raise InvalidInputError if the box of ``other`` differs by more than rounding."""
         if self.dim == other.dim:
-            slack = TOLERANCE * np.array(self.lengths)
+            slack = BOX_SLACK_LENGTHS * np.array(self.lengths)
             lower, upper = (
                 np.subtract(self.lower, other.lower),
                 np.subtract(self.upper, other.upper),
@@ -281,7 +281,7 @@ class Grid:
 
     def _inside(self, points: Array) -> NDArray[np.bool_]:
         """Box test with tolerance; comparisons are False for NaN."""
-        slack = TOLERANCE * np.array(self.lengths)
+        slack = BOX_SLACK_LENGTHS * np.array(self.lengths)
         above = points >= np.array(self.lower) - slack
         below = points <= np.array(self.upper) + slack
         return np.asarray((above & below).all(axis=1))

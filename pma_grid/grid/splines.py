@@ -1,30 +1,26 @@
-"""The target density between its cell centres: splines of its logarithm, means over images."""
+"""Densities between their cell centres: cubic splines of logarithms, splines with given means."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 from scipy import ndimage
 
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.lattice import Lattice
-from pma_grid.grid.transfer import PIECE
+from pma_grid.grid.transfer import PIECE_CELLS
 from pma_grid.kernels.grid import interpolation, transfer
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.workers import SERIAL, Workers
 
 SPLINE_HALO = 2
-# Columns of a block that one thread filters: a cache line of doubles, some times over.
-COLUMNS = 64
+# Columns that a thread filters at a time: a cache line of doubles, some times over.
+BLOCK_COLUMNS = 64
 # Relative difference of centre value and cell average beyond which the data count as rough.
-ROUGH = 0.02
-# Change of log nu over the image of a cell from which, and to which, its mean takes over from its
-# point value.
-BLEND_FROM, BLEND_TO = 0.2, 0.6
-# Largest correction of a spline coefficient, over the lowest value nearby.
-OVERSHOOT = 0.5
+ROUGH_DIFFERENCE = 0.02
+# Largest correction of a spline coefficient, as a share of the lowest average nearby.
+LARGEST_OVERSHOOT = 0.5
 # Corrections towards a positive spline with the averages asked for.
 CORRECTIONS = 5
 
@@ -43,10 +39,10 @@ def log_centre_values(averages: Array, workers: Workers = SERIAL) -> Array:
 
     def task(pieces: tuple[int, int]) -> None:
         for k in range(*pieces):  # so short that what NumPy puts aside stays in the cache
-            cells = slice(k * PIECE, (k + 1) * PIECE)
+            cells = slice(k * PIECE_CELLS, (k + 1) * PIECE_CELLS)
             _log_centre(values[cells], out[cells])
 
-    workers.each(task, workers.cut(-(-averages.size // PIECE), averages.size))
+    workers.each(task, workers.cut(-(-averages.size // PIECE_CELLS), averages.size))
     return correction
 
 
@@ -74,7 +70,7 @@ def _add_second_difference(values: Array, axis: int, out: Array, workers: Worker
     workers.each(task, _parts(values, axis, workers))
 
 
-def _largest_difference(values: Array, axis: int, workers: Workers) -> float:
+def largest_difference(values: Array, axis: int, workers: Workers) -> float:
     """The largest difference of neighbours along an axis."""
     lines = _lines(values, axis)
 
@@ -90,7 +86,7 @@ def _log_centre(averages: Array, correction: Array) -> None:
     with np.errstate(over="ignore"):
         correction /= -24.0 * averages
     np.clip(correction, -1e100, 1e100, out=correction)  # thin tails: the square must not overflow
-    correction /= 1.0 + (correction / ROUGH) ** 2
+    correction /= 1.0 + (correction / ROUGH_DIFFERENCE) ** 2
     correction += np.log(averages)
 
 
@@ -108,14 +104,14 @@ def _prefilter(values: Array, axis: int, workers: Workers) -> None:
     outer, _, inner = lines.shape
 
     def columns(blocks: tuple[int, int]) -> None:
-        first, last = (k * COLUMNS for k in blocks)
+        first, last = (k * BLOCK_COLUMNS for k in blocks)
         interpolation.prefilter_axis(lines, first, min(last, inner))
 
     def rows(part: tuple[int, int]) -> None:
         interpolation.prefilter_axis(lines[slice(*part)], 0, inner)
 
     if outer == 1:
-        workers.each(columns, workers.cut(-(-inner // COLUMNS), values.size))
+        workers.each(columns, workers.cut(-(-inner // BLOCK_COLUMNS), values.size))
     else:
         workers.each(rows, workers.cut(outer, values.size))
 
@@ -148,13 +144,13 @@ class LogSpline:
 
 # Weights of B-spline coefficients in the mean over a cell: its integral, which two Gauss points an
 # axis give as well, as the image of a cell of the target's size is sampled.
-CELL_MEAN = (1 / 6, 2 / 3, 1 / 6)
+CELL_MEAN_WEIGHTS = (1 / 6, 2 / 3, 1 / 6)
 
 
 def cell_means(coefficients: Array) -> Array:
     """Means over the cells of the quadratic B-spline of the given coefficients."""
     for axis in range(coefficients.ndim):
-        coefficients = ndimage.correlate1d(coefficients, CELL_MEAN, axis, mode="reflect")
+        coefficients = ndimage.correlate1d(coefficients, CELL_MEAN_WEIGHTS, axis, mode="reflect")
     return coefficients
 
 
@@ -166,22 +162,8 @@ def histospline(averages: Array) -> Array:
     """
     # the mean of a quadratic B-spline over a cell is a cubic B-spline at its centre
     coefficients = prefiltered(averages)
-    limit = OVERSHOOT * ndimage.minimum_filter(averages, size=3, mode="reflect")
+    limit = LARGEST_OVERSHOOT * ndimage.minimum_filter(averages, size=3, mode="reflect")
     coefficients = averages + np.clip(coefficients - averages, -limit, limit)
     for _ in range(CORRECTIONS):
         coefficients *= cell_means(averages / cell_means(coefficients))
     return np.asarray(coefficients)
-
-
-def _filtered(function: Callable[..., Array], values: Array, size: int, workers: Workers) -> Array:
-    """A filter over windows of ``size`` cells an axis, by parts of the first axis that overlap."""
-    out, n, reach = np.empty_like(values), values.shape[0], size // 2
-
-    def task(part: tuple[int, int]) -> None:
-        first, last = part
-        low = max(0, first - reach)
-        window = function(values[low : last + reach], size=size, mode="reflect")
-        out[first:last] = window[first - low : last - low]
-
-    workers.each(task, workers.cut(n, values.size))
-    return out

@@ -17,8 +17,8 @@ from pma_grid.runtime.workers import SERIAL, Workers
 Kind = TypeVar("Kind", bound=np.generic)
 Real = TypeVar("Real", bound=np.floating[Any])
 
-# Cells of a piece of a field that is made, used and forgotten while it is in the cache.
-PIECE = 2**14
+# Pieces of a field of this size are made, used and forgotten while they are in the cache.
+PIECE_CELLS = 2**14
 # Axes of at most this many cells are halved no further: a solve there costs next to nothing.
 COARSEST_AXIS_CELLS = 8
 
@@ -97,7 +97,7 @@ class Transfer:
         ``new`` belong to the piece before as well.  Pieces depend on the grids alone.
         """
         m, cells = self.coarse[0], math.prod(self.fine)
-        pieces = min(m, max(1, cells // PIECE))
+        pieces = min(m, max(1, cells // PIECE_CELLS))
 
         def task(part: tuple[int, int]) -> None:
             for k in range(*part):

@@ -19,7 +19,7 @@ from pma_grid.runtime.arrays import Array
 
 # Mean of |drift| over the weights above which J is taken as it is instead of its symmetric part.
 DRIFT_DOMINATES = 0.5
-# Rows this small beside the largest are zero to pyamg's interpolation.
+# Diagonal entries this small beside the largest are zero to pyamg's interpolation.
 SMALLEST_DIAGONAL = 1e-15
 
 

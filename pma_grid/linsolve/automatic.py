@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from pma_grid.linsolve.amg import AMG
 from pma_grid.linsolve.direct import Direct
-from pma_grid.linsolve.krylov import STALE, Handle, LinearResult, LinearSolver
+from pma_grid.linsolve.krylov import STALE_ITERATIONS_RATIO, Handle, LinearResult, LinearSolver
 from pma_grid.linsolve.multigrid import Multigrid
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime.arrays import Array
@@ -28,7 +28,7 @@ class AutoHandle(Handle):
         """Solve; the preconditioner may change on the way, the Krylov iteration goes on."""
         result = None
         if self.lagged:
-            patience = min(max_iterations, int(STALE * self.first_iterations) + 2)
+            patience = min(max_iterations, int(STALE_ITERATIONS_RATIO * self.first_iterations) + 2)
             result = self._iterate(rhs, self, rtol, patience, None)
             if result.converged or patience == max_iterations:
                 return result

@@ -21,8 +21,8 @@ from scipy.sparse.linalg import LinearOperator, gmres
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime.arrays import Array
 
-# Directions kept; after so many the method starts again from what it has.
-MEMORY = 20
+# After so many directions the method starts again from what it has.
+DIRECTIONS_KEPT = 20
 
 
 def solve_gmres(
@@ -65,7 +65,7 @@ def solve_gmres(
     if first == 0 or float(np.linalg.norm(left)) <= rtol * first:
         x = start
     else:
-        memory = min(MEMORY, max_iterations)
+        memory = min(DIRECTIONS_KEPT, max_iterations)
         operator = LinearOperator(
             (rhs.size, rhs.size), matvec=lambda y: project(apply(preconditioned(y))), dtype=float
         )

@@ -26,10 +26,9 @@ Preconditioner = Callable[[Array, Array], None]
 
 # A lagged preconditioner is rebuilt once a solve needs this many times the iterations of its first
 # one, or the reaction changes by more than this factor.
-STALE = 2.0
-# GMRES estimates its residual: rounding may leave a little more.
-SLACK = 1.1
-SIMILAR = 2.0
+STALE_ITERATIONS_RATIO, SIMILAR_REACTIONS_RATIO = 2.0, 2.0
+# GMRES estimates its residual: rounding may leave this many times what was asked for.
+GMRES_RESIDUAL_RATIO = 1.1
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,9 @@ class GCR:
                 stencil, rhs, precondition, start, rtol=rtol, max_iterations=max_iterations
             )
             done = count + (0 if progress is None else progress.iterations)
-            return LinearResult(x, multiplier, done, relative, relative <= SLACK * rtol)
+            return LinearResult(
+                x, multiplier, done, relative, relative <= GMRES_RESIDUAL_RATIO * rtol
+            )
         gauge, residual = stencil.gauge, self._residual
         weights = np.empty(0) if stencil.equilibration is None else stencil.equilibration
         if progress is None:
@@ -185,8 +186,8 @@ class Handle:
         low, high = sorted((stencil.reaction, self.reaction))
         return (
             self.stencil.lattice is stencil.lattice
-            and high <= SIMILAR * low
-            and self.iterations <= STALE * self.first_iterations
+            and high <= SIMILAR_REACTIONS_RATIO * low
+            and self.iterations <= STALE_ITERATIONS_RATIO * self.first_iterations
         )
 
     def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> LinearResult:

@@ -26,16 +26,15 @@ from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime.arrays import Array, Floats, Integers
 
 SINGLE = np.float32
+# Grids of at most so many cells are solved by a dense inverse, which costs less than their sweeps.
 COARSEST_CELLS = 80
 # Axes whose mean diffusion is below this share of the largest are not coarsened: point smoothing
 # reduces errors only along strongly coupled axes.
-SEMI_COARSENING = 0.3
-# Rows of the finest grid from which its strengths are judged.
-SAMPLED_ROWS = 128
-# About as many cells of a coarser one.
-SAMPLED_CELLS = 2**15
+STRONG_DIFFUSION_SHARE = 0.3
+# Rows of the finest grid from which its strengths are judged; about as many cells of a coarser one.
+SAMPLED_ROWS, SAMPLED_CELLS = 128, 2**15
 # Largest |t_k| of an upwind-limited weight w_k (1 + t_k); 1 would cut one neighbour off.
-DRIFT_CLIP = 0.95
+LARGEST_DRIFT_SHARE = 0.95
 
 
 class _Level:
@@ -68,7 +67,7 @@ class _Level:
         pull = np.empty_like(drift)
         DIMENSION[dim].solve_tensor(tensor, drift, pull)
         kernels.TWO_SIDED_WEIGHTS[dim](
-            self.vectors[cells], weights, pull, DRIFT_CLIP, reaction, self.weights[cells],
+            self.vectors[cells], weights, pull, LARGEST_DRIFT_SHARE, reaction, self.weights[cells],
             self.inverse_diagonal[cells],
         )  # fmt: skip
 
@@ -231,7 +230,7 @@ def _coarser(shape: tuple[int, ...], diagonals: Array) -> tuple[int, ...] | None
     strength = np.mean(diagonals / diagonals.sum(axis=1, keepdims=True), axis=0)
     able = np.array(shape) > 1
     strongest = strength[able].max()
-    halve = able & (strength >= SEMI_COARSENING * strongest)
+    halve = able & (strength >= STRONG_DIFFUSION_SHARE * strongest)
     if not halve.any():  # strengths that are no numbers, of a matrix beyond the solver
         return None
     return tuple((n + 1) // 2 if h else n for n, h in zip(shape, halve, strict=True))

@@ -13,12 +13,12 @@ from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array, Mask
 
 # A cell counts as whole from this share on; below the second, its part says little.
-WHOLE = 1.0 - 1e-9
-LEAST_PART = 0.25
+WHOLE_SHARE = 1.0 - 1e-9
+LEAST_KNOWN_SHARE = 0.25
 # Layers of cells that are continued linearly: those that the edge cuts, and a cell of the spline.
-LAYERS = 3
+LINEAR_LAYERS = 3
 # Largest change of log nu from cell to cell that is continued; beyond that its value is.
-STEEPEST = 0.25
+STEEPEST_LOG_CHANGE = 0.25
 
 
 def continued(
@@ -43,11 +43,11 @@ def continued(
         What the floor changed inside.
     """
     parts = domain.fractions(target.grid)
-    known: Mask = parts >= WHOLE
+    known: Mask = parts >= WHOLE_SHARE
     values = target.values
     if not known.any():
         # a domain of the size of a cell: averages over parts are all there is
-        known = parts >= min(LEAST_PART, float(parts.max()))
+        known = parts >= min(LEAST_KNOWN_SHARE, float(parts.max()))
         values = np.where(known, target.values / np.where(known, parts, 1.0), 0.0)
     floor = target.floor
     if floor is None:
@@ -60,7 +60,7 @@ def continued(
         report = FloorReport(floor, int(low.sum()), added / (1.0 + added))
         values = np.where(low, threshold, values)
     logarithms = np.log(np.where(known, values, 1.0))
-    for _ in range(LAYERS):
+    for _ in range(LINEAR_LAYERS):
         logarithms, known = _one_layer(logarithms, known)
     nearest = ndimage.distance_transform_edt(
         ~known, sampling=target.grid.spacing, return_distances=False, return_indices=True
@@ -80,7 +80,7 @@ def _one_layer(logarithms: Array, known: Mask) -> tuple[Array, Mask]:
         a, b = tuple(first[usable].T), tuple(second[usable].T)
         change = logarithms[a] - logarithms[b]
         # rough data: a slope of noise leads nowhere
-        change[np.abs(change) > STEEPEST] = 0.0
+        change[np.abs(change) > STEEPEST_LOG_CHANGE] = 0.0
         both = known[a] & known[b]
         total[usable] += np.where(both, logarithms[a] + change, 0.0)
         count[usable] += both

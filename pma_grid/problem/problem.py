@@ -95,8 +95,8 @@ class Problem:
         return f"Problem(source={self.source.describe()}, target={self.target.describe()}{domain})"
 
 
-# Share of the target's mass that may lie outside its domain: rounding, not data.
-MASS_OUTSIDE = 1e-9
+# Share of the target's mass that may lie outside its domain: rounding, no data.
+LARGEST_MASS_OUTSIDE = 1e-9
 
 
 def _check_domain(domain: ConvexDomain, target: Density) -> None:
@@ -121,7 +121,7 @@ def _check_domain(domain: ConvexDomain, target: Density) -> None:
             "it: give the target a grid on a box around the domain"
         )
     outside = target.values[domain.fractions(target.grid) == 0].sum() * target.grid.cell_volume
-    if outside > MASS_OUTSIDE:
+    if outside > LARGEST_MASS_OUTSIDE:
         raise InvalidInputError(
             f"target has {100 * outside:.3g} % of its mass in cells outside target_domain; all of "
             "it must lie inside: multiply the values by target_domain.fractions(grid)"

@@ -12,12 +12,12 @@ from pma_grid.runtime.arrays import Array, Integers
 from pma_grid.runtime.checks import check_inside, check_seed
 from pma_grid.runtime.errors import InvalidInputError
 
-# Fewer points, or fewer different ones, say nothing about a density.
-MIN = 10
+# Fewer different points say nothing about a density.
+LEAST_POINTS = 10
 # Share of the range that a box found from the points is widened by at each end.
-PADDING = 0.15
-# Cells an axis by default.
-CELLS = {1: 512, 2: 128, 3: 32}
+PADDING_RANGES = 0.15
+# Cells an axis by default, by dimension.
+DEFAULT_CELLS = {1: 512, 2: 128, 3: 32}
 
 
 class Samples:
@@ -81,10 +81,10 @@ class Samples:
         self.points = self.grid.check_points(self.points, name)
         self.points.setflags(write=False)
         different = len(np.unique(self.points, axis=0))
-        if different < MIN:
+        if different < LEAST_POINTS:
             raise InvalidInputError(
                 f"{name} has {self.n} points of which only {different} are different; at least "
-                f"{MIN} are needed to learn a density: count such data instead of fitting them"
+                f"{LEAST_POINTS} are needed to learn a density: count such data, do not fit them"
             )
         self.duplicates = self.n - different
 
@@ -176,10 +176,10 @@ def _checked(points: ArrayLike, name: str) -> Array:
             f"{name} has shape {array.shape}; points have 1 to {MAX_DIM} coordinates, one row "
             "each: choose columns, or transpose"
         )
-    if len(array) < MIN:
+    if len(array) < LEAST_POINTS:
         raise InvalidInputError(
-            f"{name} has {len(array)} points; at least {MIN} are needed to learn a density: bring "
-            "more data"
+            f"{name} has {len(array)} points; at least {LEAST_POINTS} are needed to learn a "
+            "density: bring more data"
         )
     copy = array.astype(np.float64)
     wrong = np.flatnonzero(~np.isfinite(copy).all(axis=1))
@@ -209,10 +209,10 @@ def _grid(
 ) -> Grid:
     """The grid of a shape and a box, either from the points by default."""
     dim = points.shape[1]
-    counts = cell_counts(shape, dim, CELLS)
+    counts = cell_counts(shape, dim, DEFAULT_CELLS)
     if box is None:
         low, high = points.min(axis=0), points.max(axis=0)
-        margin = PADDING * (high - low)
+        margin = PADDING_RANGES * (high - low)
         return Grid(counts, tuple(low - margin), tuple(high + margin))
     if len(box) != dim or any(len(pair) != 2 for pair in box):
         raise InvalidInputError(

@@ -16,8 +16,8 @@ from pma_grid.runtime.checks import check_threads
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-# Below this many cells handing work over costs more than it saves.
-WORTHWHILE = 2**15
+# Below so many cells handing work to another thread costs more than it saves.
+WORTHWHILE_CELLS = 2**15
 
 
 class Workers:
@@ -50,7 +50,7 @@ class Workers:
 
     def cut(self, count: int, cells: int) -> list[tuple[int, int]]:
         """0..count in nearly equal ranges, one a thread; a single one for few cells."""
-        parts = min(self.threads, count) if cells >= WORTHWHILE else 1
+        parts = min(self.threads, count) if cells >= WORTHWHILE_CELLS else 1
         return [(k * count // parts, (k + 1) * count // parts) for k in range(max(1, parts))]
 
 

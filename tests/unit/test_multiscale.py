@@ -17,7 +17,7 @@ from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.components import Components
 from pma_grid.entropic.multiscale.pyramid import Level, pyramid
-from pma_grid.entropic.multiscale.scaling import Scaling
+from pma_grid.entropic.multiscale.scaling import MatrixScaling
 from pma_grid.grid.legendre import legendre
 from pma_grid.kernels import records
 from pma_grid.kernels.entropic import plans, sparse
@@ -298,14 +298,14 @@ def test_sweep_and_moments_of_a_plan() -> None:
     assert cost == pytest.approx((plan * squares).sum(), rel=1e-12)
 
 
-def _scaling(n: int, depth: int) -> tuple[Scaling, list[Level]]:
+def _scaling(n: int, depth: int) -> tuple[MatrixScaling, list[Level]]:
     a, b = np.ones((n, n)), 0.2 + _sparse_masses((n, n), 1, 0.7)
     levels = pyramid(Reduced.over(a / a.sum(), b / b.sum(), np.ones(2)))[: depth + 1]
     every = Candidates.all(levels[0], Chunks())
     eps = 2.0 * levels[0].cell
     f = np.zeros(levels[0].source.size)
     pairs, values = every.thinned(f, every.target_transform(f, eps), eps, 1e-5)
-    return Scaling(pairs, values, levels, Chunks()), levels
+    return MatrixScaling(pairs, values, levels, Chunks()), levels
 
 
 def test_groups_hold_the_plan_s_sums() -> None:
@@ -624,7 +624,7 @@ def test_a_poor_start_far_from_the_origin_does_no_harm(seed: int) -> None:
 
 
 def test_threads_change_rounding_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pma_grid.entropic.multiscale.chunks.WORTHWHILE", 100)
+    monkeypatch.setattr("pma_grid.entropic.multiscale.chunks.WORTHWHILE_PAIRS", 100)
     one, two = (_solve(np.ones((32, 32)), _two_discs(32), threads=k) for k in (1, 2))
     assert two.stats["threads"] == 2
     assert two.stats["entries"] == pytest.approx(one.stats["entries"], rel=1e-3)

@@ -199,8 +199,8 @@ def test_ott_needs_equal_shapes() -> None:
 def test_underflow_is_no_answer() -> None:
     problem = _problem()
 
-    def nothing(reduced: Any) -> plans.Scaling:
-        return plans.Scaling(np.full(reduced.b.shape, -np.inf), 1, 0.0)
+    def nothing(reduced: Any) -> plans.PeerRun:
+        return plans.PeerRun(np.full(reduced.b.shape, -np.inf), 1, 0.0)
 
     with pytest.raises(ConvergenceError, match="peer ott returned potentials that are not finite"):
         plans.transport("ott", "numpy", problem, plans.Request(EPS, 1e-6, 10, False), nothing)

@@ -490,7 +490,7 @@ def test_the_least_error_of_single_precision() -> None:
 
 @pytest.mark.parametrize("eps", [0.01, 1e-5])
 def test_threads_give_the_same(eps: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pma_grid.entropic.dense.kernel.LINES_PER_THREAD", 4)
+    monkeypatch.setattr("pma_grid.entropic.dense.kernel.LEAST_LINES_A_THREAD", 4)
     # unlike grids: a narrow kernel needs sums in windows
     one, two = (pma.sinkhorn(_problem((12, 11), (10, 13)), eps, threads=k, max_iterations=20)
                 for k in (1, 2))  # fmt: skip

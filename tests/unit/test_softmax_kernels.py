@@ -173,7 +173,7 @@ def test_arguments_are_left_alone() -> None:
 
 @pytest.mark.parametrize("eps", [1e-1, 1e-3, 1e-6])
 def test_threads_give_the_same(eps: float, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pma_grid.entropic.dense.kernel.LINES_PER_THREAD", 4)
+    monkeypatch.setattr("pma_grid.entropic.dense.kernel.LEAST_LINES_A_THREAD", 4)
     reduced = _reduced(((20, 15), (18, 21)))
     logs = _logs((20, 15), "rough")
     one, three = (_tilted(reduced, eps, threads=k).to_target(logs) for k in (1, 3))

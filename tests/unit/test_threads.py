@@ -18,7 +18,7 @@ from pma_grid.runtime.workers import Workers
 @pytest.fixture(autouse=True)
 def _share_small_grids(monkeypatch: pytest.MonkeyPatch) -> None:
     """Threads on grids that are too small to be worth it."""
-    monkeypatch.setattr(workers, "WORTHWHILE", 1)
+    monkeypatch.setattr(workers, "WORTHWHILE_CELLS", 1)
 
 
 def _problem(shape: tuple[int, ...]) -> pma.Problem:

@@ -16,9 +16,9 @@ from pma_grid.kernels.entropic import softmax
 from pma_grid.runtime.arrays import Array
 
 # Scalings smaller than this are not used: the next ones could underflow.
-SMALLEST = 1e-250
+SMALLEST_SCALING = 1e-250
 # Errors below this are as good as the mean change of the logarithms.
-NEAR = 0.1
+ERROR_LIKE_CHANGE = 0.1
 
 Pair = tuple[float, float]
 
@@ -118,8 +118,8 @@ class Scalings:
             error, least, largest = softmax.balance(
                 scaling.ravel(), sums.ravel(), masses.ravel(), new.ravel()
             )
-            if error < NEAR or not self._track:
-                if not SMALLEST < least <= largest < 1 / SMALLEST:
+            if error < ERROR_LIKE_CHANGE or not self._track:
+                if not SMALLEST_SCALING < least <= largest < 1 / SMALLEST_SCALING:
                     return None
                 self._scalings[side] = new
                 return error, error
@@ -143,7 +143,7 @@ class Scalings:
         """Whether the scalings of a side are well within the range of doubles."""
         empty = self._empty[side]
         smallest = float((scaling if empty is None else scaling + empty).min())
-        return smallest > SMALLEST and float(scaling.max()) < 1 / SMALLEST
+        return smallest > SMALLEST_SCALING and float(scaling.max()) < 1 / SMALLEST_SCALING
 
     def logarithms(self) -> Logarithms:
         """The same potentials in the other form."""

@@ -26,20 +26,24 @@ from pma_grid.kernels.records import Tilt
 from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.arrays import Array
 
-# Terms this far (natural logarithm) below the largest are left out of tilted sums, and exponents
-# within a block stay below ``LIMIT``: 2 LIMIT + DEPTH must not underflow.
-DEPTH, LIMIT = 40.0, 300.0
-# A product is trusted where its smallest sum exceeds the smallest number by this much: what
+# Tilted sums leave out terms exp(-40) of the largest, below rounding, and keep exponents within a
+# block below 300: exp(-2 * 300 - 40) does not underflow.
+NEGLIGIBLE_EXPONENT, LARGEST_EXPONENT = 40.0, 300.0
+# A product is trusted where its smallest sum exceeds the smallest number by this factor: what
 # underflowed (at most that number, N times) is then below rounding.
-MARGIN = {np.dtype(np.float64): 1e22, np.dtype(np.float32): 1e13}
-# Images of the reflecting kernel reach this many standard deviations.
-REACH = 9.0
-# Reflecting kernels wider than this share of a side are summed over their waves, so many of them.
-WIDE, WAVES = 0.5, 8
-# Largest block of outputs that share their exponentials.
-HALF_BLOCK = 24
-# Cells an axis above which windows are cheaper than full lines, per cell of kernel width.
-LINES_PER_THREAD = 64
+MARGIN_OVER_TINY = {np.dtype(np.float64): 1e22, np.dtype(np.float32): 1e13}
+# Images of the reflecting kernel reach this many standard deviations: exp(-9^2 / 2) is 3e-18.
+REACH_DEVIATIONS = 9.0
+# Reflecting kernels wider than this share of a side are summed over so many waves: the next one is
+# exp(-(9 pi / 2)^2 / 2), nothing.
+WIDE_SIDES, WAVES = 0.5, 8
+# Largest half block of outputs that share their exponentials.
+HALF_BLOCK_CELLS = 24
+# Fewer lines are not worth handing to another thread.
+LEAST_LINES_A_THREAD = 64
+# Measured nanoseconds: of tilted sums a line's cell (hull, exponential, logarithm), and a term of
+# its window; a term of a BLAS product.
+TILTED_CELL_NS, TILTED_TERM_NS, PRODUCT_TERM_NS = 38.0, 0.4, 0.045
 
 
 class Axis:
@@ -55,7 +59,7 @@ class Axis:
         """Sign and shift of every image of x that counts: x' = sign x + shift."""
         if not self.reflect:
             return [(1, 0.0)]
-        periods = math.ceil((REACH * math.sqrt(self.eps) / self.length + 1) / 2)
+        periods = math.ceil((REACH_DEVIATIONS * math.sqrt(self.eps) / self.length + 1) / 2)
         span = range(-periods, periods + 1)
         # about 0: even images shift by 2kL, odd ones mirror at a face, -x + (2k + 1) L
         return [(1, 2 * k * self.length) for k in span] + [
@@ -89,7 +93,7 @@ class Axis:
         """Cells by which lines are continued evenly on each side."""
         if not self.reflect:
             return 0
-        reach = max(REACH * math.sqrt(self.eps), self.length)
+        reach = max(REACH_DEVIATIONS * math.sqrt(self.eps), self.length)
         return self.x.size * math.ceil(reach / self.length)
 
     @cached_property
@@ -104,9 +108,9 @@ class Axis:
         """The factors of the tilt."""
         scale = (self.length / self.x.size) * (self.length / self.y.size) / self.eps
         inputs = self.padded.size // 2 + 1
-        outputs = min(HALF_BLOCK, max(1, self.y.size // 2))
+        outputs = min(HALF_BLOCK_CELLS, max(1, self.y.size // 2))
         out = np.empty((2 * outputs + 1, 2 * inputs + 1))
-        softmax.tilt_table(scale, outputs, inputs, LIMIT, out)
+        softmax.tilt_table(scale, outputs, inputs, LARGEST_EXPONENT, out)
         return out
 
     def prepare(self) -> None:
@@ -119,7 +123,7 @@ class Axis:
         if power:
             weight = power * np.log(self.padded - self.origin)
         out = np.empty((lines.shape[0], self.y.size))
-        tilt = Tilt(1.0 / self.eps, self.table, LIMIT, DEPTH)
+        tilt = Tilt(1.0 / self.eps, self.table, LARGEST_EXPONENT, NEGLIGIBLE_EXPONENT)
         softmax.softmax_lines(lines, self.padded, self.padding, weight, self.y, tilt, out)
         return out
 
@@ -175,7 +179,7 @@ class WideAxis(Axis):
 
 def _axis(x: Array, y: Array, length: float, eps: float, reflect: bool) -> Axis:
     """One factor of the kernel, in the form that suits its width."""
-    if reflect and math.sqrt(eps) >= WIDE * length:
+    if reflect and math.sqrt(eps) >= WIDE_SIDES * length:
         return WideAxis(x, y, length, eps)
     return Axis(x, y, length, eps, reflect)
 
@@ -227,11 +231,13 @@ class SeparableKernel:
         return all(self._precisions)
 
     def _prefers_tilt(self, axes: Sequence[Axis]) -> bool:
-        """Whether windows beat full lines; see the benchmark."""
+        """Whether windows beat full lines."""
         work = sum(axis.x.size for axis in axes)
-        width = [2 * REACH * math.sqrt(self.eps) * axis.x.size / axis.length for axis in axes]
+        width = [
+            2 * REACH_DEVIATIONS * math.sqrt(self.eps) * axis.x.size / axis.length for axis in axes
+        ]
         window = sum(min(w, axis.x.size) for w, axis in zip(width, axes, strict=True))
-        return TILT_LINE * len(axes) + TILT_TERM * window < PRODUCT_TERM * work
+        return TILTED_CELL_NS * len(axes) + TILTED_TERM_NS * window < PRODUCT_TERM_NS * work
 
     def to_target(self, logs: Array) -> Array:
         """Sums over the source's cells: (source.shape) to (target.shape)."""
@@ -291,7 +297,7 @@ class SeparableKernel:
                 matrix = axis.matrix(power).astype(dtype) if power else axis.gibbs(dtype)
                 sums = _apply(matrix, sums, i)
             scale = 1.0 if dtype == np.float32 else top
-            if float(sums.min()) > MARGIN[dtype] * np.finfo(dtype).tiny * scale:
+            if float(sums.min()) > MARGIN_OVER_TINY[dtype] * np.finfo(dtype).tiny * scale:
                 return sums.astype(np.float64) * top if dtype == np.float32 else sums
             precisions.pop(0)
         return None
@@ -316,7 +322,7 @@ class SeparableKernel:
 
     def _in_threads(self, axis: Axis, lines: Array, power: int) -> Array:
         """Lines are independent: shares of them to threads."""
-        shares = min(self.threads, lines.shape[0] // LINES_PER_THREAD)
+        shares = min(self.threads, lines.shape[0] // LEAST_LINES_A_THREAD)
         if shares < 2:
             return axis.tilted(lines, power)
         parts = np.array_split(lines, shares)
@@ -334,8 +340,3 @@ def _apply(matrix: NDArray[Any], values: NDArray[Any], axis: int) -> NDArray[Any
     else:
         out = np.matmul(matrix.T, values.reshape(outer, -1, inner))
     return np.asarray(out.reshape(*shape[:axis], matrix.shape[1], *shape[axis + 1 :]))
-
-
-# Nanoseconds a line's cell and axis: hull, exponential and logarithm; a term of a window; a term of
-# a BLAS product.
-TILT_LINE, TILT_TERM, PRODUCT_TERM = 38.0, 0.4, 0.045

@@ -34,13 +34,15 @@ from pma_grid.entropic.dense.forms import Logarithms, Scalings
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.runtime.arrays import Array
 
-# Iterations between a change of the factor and the next observation, and over which contraction is
+# Sweeps between a change of the factor and the next observation, and over which contraction is
 # observed: at least so many, and this multiple of the 1 / (2 - w) that a transient lasts.
-WINDOW, SETTLING = 6, 1.0
-# The finished plan is looked at after so many iterations in any case.
-FINISH_EVERY = 200
-# Largest factor.  An error this much above the least so far, after the transient, lowers it.
-LARGEST, GROWTH = 1.99, 30.0
+LEAST_SWEEPS_OBSERVED, TRANSIENTS_OBSERVED = 6, 1.0
+# The finished plan is looked at after so many sweeps in any case.
+SWEEPS_BETWEEN_FINISHES = 200
+# Largest factor: at 2 the iteration diverges.
+LARGEST_FACTOR = 1.99
+# A change this many times the least so far, after the transient, lowers the factor.
+CHANGE_GROWTH_ALLOWED = 30.0
 
 
 @dataclass
@@ -81,7 +83,7 @@ class Factor:
     def __init__(self, start: float, fixed: float | None) -> None:
         self.omega = start if fixed is None else fixed
         self._fixed = fixed is not None
-        self._ceiling = LARGEST
+        self._ceiling = LARGEST_FACTOR
         self._since: list[float] = []
         self._least = math.inf
 
@@ -93,13 +95,13 @@ class Factor:
         """
         self._since.append(distance)
         self._least = min(self._least, distance)
-        window = max(WINDOW, round(SETTLING / (2 - self.omega)))
+        window = max(LEAST_SWEEPS_OBSERVED, round(TRANSIENTS_OBSERVED / (2 - self.omega)))
         if self._fixed or len(self._since) <= 2 * window:
             return True
-        stable = bool(distance <= GROWTH * self._least)
+        stable = bool(distance <= CHANGE_GROWTH_ALLOWED * self._least)
         if stable:
             rate = (self._since[-1] / self._since[-1 - window]) ** (1 / window)
-            self._ceiling = 0.5 * (self._ceiling + LARGEST)
+            self._ceiling = 0.5 * (self._ceiling + LARGEST_FACTOR)
             self.omega = max(self.omega, self._better(rate))
         else:
             self.omega = self._ceiling = 0.5 * (1 + self.omega)
@@ -159,7 +161,7 @@ def sweeps(
         if report is not None:
             report(at.iterations, error)
         # relaxed potentials carry amplified rounding that a plain sweep at the end takes out
-        if error <= tol or (sweep + 1) % FINISH_EVERY == 0:
+        if error <= tol or (sweep + 1) % SWEEPS_BETWEEN_FINISHES == 0:
             at.converged = _finish(form, at) <= tol
             if at.converged:
                 break

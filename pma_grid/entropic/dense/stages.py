@@ -24,7 +24,7 @@ from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.arrays import Array
 
 # On the coarsest grid eps starts at this share of the squared diagonal and falls by this factor.
-FIRST_EPS, FALL = 0.25, 0.25
+FIRST_EPS_SQUARED_DIAGONALS, EPS_RATIO = 0.25, 0.25
 # Coarse grids only start finer ones; their errors against the tolerance of the finest.
 COARSE_TOLERANCE, COARSE_ITERATIONS = 1e-4, 200
 
@@ -81,7 +81,7 @@ def solve_dense(
     initial : ndarray, optional
         Reduced f to start from on the grid itself.
     """
-    stages = [Stage(reduced, eps, settings.tol, settings.max_iterations)]
+    stages = [GridStage(reduced, eps, settings.tol, settings.max_iterations)]
     if initial is None and settings.scaling:
         stages = _stages(reduced, eps, settings)
     first = stages[0].grids
@@ -114,7 +114,7 @@ def solve_dense(
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class GridStage:
     """A pair of grids, its eps, and how well it is to be solved."""
 
     grids: Reduced
@@ -123,19 +123,19 @@ class Stage:
     max_iterations: int
 
 
-def _stages(reduced: Reduced, eps: float, settings: Settings) -> list[Stage]:
+def _stages(reduced: Reduced, eps: float, settings: Settings) -> list[GridStage]:
     """Grids from coarse to fine with eps of at least a cell; the coarsest from a large eps on."""
     levels = _levels(reduced)
     smallest = [max(eps, level.cell) for level in levels]
-    steps = [(levels[0], FIRST_EPS * float((reduced.lengths**2).sum()))]
-    while FALL * steps[-1][1] > smallest[0]:
-        steps.append((levels[0], FALL * steps[-1][1]))
+    steps = [(levels[0], FIRST_EPS_SQUARED_DIAGONALS * float((reduced.lengths**2).sum()))]
+    while EPS_RATIO * steps[-1][1] > smallest[0]:
+        steps.append((levels[0], EPS_RATIO * steps[-1][1]))
     steps += list(zip(levels, smallest, strict=True))
     if steps[-1][1] > eps * (1 + 1e-9):  # a cell squared is often what was asked for
         steps.append((reduced, eps))
     tol = max(settings.tol, COARSE_TOLERANCE)
-    coarse = [Stage(level, now, tol, COARSE_ITERATIONS) for level, now in steps[:-1]]
-    return [*coarse, Stage(reduced, eps, settings.tol, settings.max_iterations)]
+    coarse = [GridStage(level, now, tol, COARSE_ITERATIONS) for level, now in steps[:-1]]
+    return [*coarse, GridStage(reduced, eps, settings.tol, settings.max_iterations)]
 
 
 def _levels(reduced: Reduced) -> list[Reduced]:
@@ -149,7 +149,9 @@ def _levels(reduced: Reduced) -> list[Reduced]:
         levels.insert(0, levels[0].coarsened(shapes))
 
 
-def _handed_on(before: Stage, stage: Stage, at: Potentials, settings: Settings) -> Potentials:
+def _handed_on(
+    before: GridStage, stage: GridStage, at: Potentials, settings: Settings
+) -> Potentials:
     """The start of a stage: potentials on its grids, in units of its eps."""
     if before.grids is stage.grids:
         new = Potentials(at.F, at.G, omega=at.omega)

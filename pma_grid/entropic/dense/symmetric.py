@@ -9,7 +9,7 @@ from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.arrays import Array
 
 # The averaged iteration contracts by about a half a sweep.
-MAX_ITERATIONS = 1000
+MOST_SWEEPS = 1000
 
 
 def self_potential(density: Reduced, eps: float, settings: Settings) -> tuple[Array, Array, float]:
@@ -33,7 +33,7 @@ def self_potential(density: Reduced, eps: float, settings: Settings) -> tuple[Ar
         log_a = np.log(density.a)
     F = -0.5 * kernel.to_source(log_a)
     error = np.inf
-    for _ in range(MAX_ITERATIONS):
+    for _ in range(MOST_SWEEPS):
         new = -kernel.to_source(log_a + F)
         with np.errstate(over="ignore"):
             wrong = np.where(density.a > 0, np.expm1(F - new), 0.0)

@@ -7,7 +7,7 @@ import numpy as np
 from pma_grid.runtime.arrays import Array
 
 # Share of the trace that is added to the normal matrix's diagonal.
-REGULARISATION = 1e-10
+REGULARISATION_TRACES = 1e-10
 
 
 class Anderson:
@@ -40,7 +40,7 @@ class Anderson:
         if n == 0:
             return image
         right = np.array([_dot(d, residual) for d in self._residuals])
-        normal = self._gram + REGULARISATION * np.trace(self._gram) * np.eye(n)
+        normal = self._gram + REGULARISATION_TRACES * np.trace(self._gram) * np.eye(n)
         try:
             shares = np.linalg.solve(normal, right)
         except np.linalg.LinAlgError:

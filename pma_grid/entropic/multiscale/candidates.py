@@ -25,7 +25,7 @@ from pma_grid.runtime.arrays import Array, Integers
 from pma_grid.runtime.errors import InvalidInputError
 
 # Images of neighbours further apart than so many cells are torn apart.
-JUMP = 3.0
+TEAR_CELLS = 3.0
 # Per entry at the peak, measured: value, column, place in the aggregates, these, and the copies by
 # which the plan is sorted at the end.
 BYTES_PER_ENTRY = 64
@@ -96,7 +96,7 @@ class Pairs:
 
 def widened(pairs: Pairs, level: Level, images: Array, preimages: Array) -> Pairs:
     """Candidates of a solved level with those across its tears, seen from both sides."""
-    distance = JUMP * level.widest
+    distance = TEAR_CELLS * level.widest
     there = pairs.widened(images, level.source, distance)
     back = pairs.transposed.widened(preimages, level.target, distance)
     if back.size == pairs.size:

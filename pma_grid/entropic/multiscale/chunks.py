@@ -15,7 +15,7 @@ from pma_grid.runtime.arrays import Array, Integers
 # What is compressed by rows: its pointers say where ranges are to be cut.
 Rows = Entries | GroupPairs
 # Below so many pairs a thread costs more than it saves.
-WORTHWHILE = 200_000
+WORTHWHILE_PAIRS = 200_000
 
 
 class Chunks:
@@ -38,7 +38,7 @@ class Chunks:
 
     def _ranges(self, pointers: Integers) -> list[tuple[int, int]]:
         entries = int(pointers[-1])
-        if self._pool is None or entries < WORTHWHILE:
+        if self._pool is None or entries < WORTHWHILE_PAIRS:
             return [(0, pointers.size - 1)]
         marks = np.linspace(0, entries, self.threads + 1)[1:-1]
         ends = [0, *np.searchsorted(pointers, marks).tolist(), pointers.size - 1]

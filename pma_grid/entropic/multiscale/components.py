@@ -19,15 +19,15 @@ from scipy.sparse import csgraph
 
 from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.pyramid import Level
-from pma_grid.entropic.multiscale.scaling import Scaling
+from pma_grid.entropic.multiscale.scaling import MatrixScaling
 from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.kernels.records import Entries
 from pma_grid.runtime.arrays import Array, Mask
 
 # Pairs that carry less than this share of the smaller mass join nothing, the weakest tried first.
-THRESHOLDS = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
+JOINING_SHARES = (0.0, 1e-4, 1e-3, 1e-2, 0.1)
 # Share of the error that components must explain.
-MOST = 0.5
+LEAST_ERROR_SHARE = 0.5
 # Passes over the components, there and back.
 PASSES = 10
 
@@ -65,19 +65,19 @@ class Components:
 
     @classmethod
     def behind(
-        cls, scaling: Scaling, level: Level, u: Array, v: Array, error: float
+        cls, scaling: MatrixScaling, level: Level, u: Array, v: Array, error: float
     ) -> Components | None:
         """The components whose net imbalance makes up most of the plan's error, if any do."""
         pairs, plan = scaling.pairs, scaling.plan(u, v)
         rows = np.repeat(level.source.mass, np.diff(pairs.pointers))
         share = plan / np.minimum(rows, level.target.mass[pairs.indices])
         excess = v * scaling.sums - level.target.mass
-        kept = [share > threshold for threshold in THRESHOLDS]
+        kept = [share > threshold for threshold in JOINING_SHARES]
         # a light atom may send all it has to two parts that it does not join for all that
-        for joined in kept + [plan > threshold * error for threshold in THRESHOLDS[1:]]:
+        for joined in kept + [plan > threshold * error for threshold in JOINING_SHARES[1:]]:
             components = cls(pairs, joined, level)
             imbalance = np.bincount(components.columns, excess, components.count)
-            if np.abs(imbalance).sum() > MOST * error:
+            if np.abs(imbalance).sum() > LEAST_ERROR_SHARE * error:
                 return components
         return None
 

@@ -21,7 +21,7 @@ from pma_grid.entropic.multiscale.candidates import Candidates, extended, widene
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.outcome import outcome
 from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level, pyramid
-from pma_grid.entropic.multiscale.refinement import Plan, Refinement, Stage
+from pma_grid.entropic.multiscale.refinement import EpsStage, Plan, Refinement
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
@@ -29,18 +29,18 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.transport.atomic_dual import from_source
 
 # Default eps, and where every level but the last ends, in cells squared.
-DEFAULT_EPS = 0.5
+DEFAULT_EPS_CELLS = 0.5
 # Stages of a level, and of the last one on its way to smaller eps, in cells squared.
-LADDER = (1.0, 0.5, 0.25, 0.125, 0.06, 0.03)
+EPS_LADDER_CELLS = (1.0, 0.5, 0.25, 0.125, 0.06, 0.03)
 # The first eps over the squared diagonal of the box, and the ratio of the first stages.
-FIRST_EPS, RATIO = 0.5, 0.6
+FIRST_EPS_SQUARED_DIAGONALS, FIRST_EPS_RATIO = 0.5, 0.6
 # L1 error and cycles of levels that only start finer ones; a share of them for earlier stages.
 COARSE_TOLERANCE = 1e-4
 COARSE_CYCLES = 20
 STAGE_CYCLES = 6
 # A start whose rows miss their masses by less than this, in L1 at the first eps of the ladder, is
 # used.  Measured: optimal potentials .03 to .44; the identity's, noise, any other problem's 1 to 2.
-NEAR = 0.5
+LARGEST_START_ERROR = 0.5
 # Pairs with less than this share of the smaller of their masses are dropped.
 LARGEST_DELTA, SMALLEST_DELTA = 1e-5, 1e-12
 
@@ -128,22 +128,22 @@ class _Goal:
     tol: float
     cycles: int
 
-    def stages(self, level: Level, *, coarsest: bool, finest: bool, warm: bool) -> list[Stage]:
+    def stages(self, level: Level, *, coarsest: bool, finest: bool, warm: bool) -> list[EpsStage]:
         """Falling values of eps on one level; each starts the next one."""
         cell = level.cell
-        end = self.eps if finest else max(self.eps, DEFAULT_EPS * cell)
-        values = [k * cell for k in LADDER]
+        end = self.eps if finest else max(self.eps, DEFAULT_EPS_CELLS * cell)
+        values = [k * cell for k in EPS_LADDER_CELLS]
         if coarsest and not warm:
-            first = FIRST_EPS * _diagonal(level)
-            count = max(0, math.ceil(math.log(first / values[0], 1 / RATIO))) if first else 0
-            values = [first * RATIO**k for k in range(count)] + values
+            first = FIRST_EPS_SQUARED_DIAGONALS * _diagonal(level)
+            steps = math.log(first / values[0], 1 / FIRST_EPS_RATIO) if first else 0.0
+            values = [first * FIRST_EPS_RATIO**k for k in range(math.ceil(steps))] + values
         values = [v for v in values if v > end * (1 + 1e-9)] + [end]
         tol = min(self.tol, COARSE_TOLERANCE) if finest else COARSE_TOLERANCE
         delta = min(LARGEST_DELTA, max(SMALLEST_DELTA, 0.1 * tol))
-        stages = [Stage(v, COARSE_TOLERANCE, STAGE_CYCLES, delta, False) for v in values[:-1]]
+        stages = [EpsStage(v, COARSE_TOLERANCE, STAGE_CYCLES, delta, False) for v in values[:-1]]
         if finest:
-            return [*stages, Stage(end, self.tol, self.cycles, delta, True)]
-        return [*stages, Stage(end, COARSE_TOLERANCE, COARSE_CYCLES, delta, False)]
+            return [*stages, EpsStage(end, self.tol, self.cycles, delta, True)]
+        return [*stages, EpsStage(end, COARSE_TOLERANCE, COARSE_CYCLES, delta, False)]
 
 
 class _Descent:
@@ -185,7 +185,8 @@ class _Descent:
 
     def _near(self, candidates: Candidates, start: Array) -> bool:
         """Whether a start is so good that the first stages need not be gone through."""
-        return candidates.imbalance(start, max(self.goal.eps, candidates.level.cell)) < NEAR
+        eps = max(self.goal.eps, candidates.level.cell)
+        return candidates.imbalance(start, eps) < LARGEST_START_ERROR
 
     def _descend(self, plan: Plan, fine: Level) -> tuple[Candidates, Array]:
         """Candidates and first potential of the next finer level."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse as matrices
 
-from pma_grid.entropic.multiscale.candidates import JUMP
+from pma_grid.entropic.multiscale.candidates import TEAR_CELLS
 from pma_grid.entropic.multiscale.pyramid import Atoms
 from pma_grid.entropic.multiscale.refinement import Plan
 from pma_grid.entropic.transport import EntropicTransport, Projections
@@ -155,5 +155,5 @@ def _tears(plan: Plan, images: Array) -> Mask:
     """Cells whose image lies more than some cells from that of a neighbour."""
     source = plan.level.source
     out = np.zeros(source.size, np.bool_)
-    plans.torn(images, source.cell, source.number, JUMP * plan.level.widest, out)
+    plans.torn(images, source.cell, source.number, TEAR_CELLS * plan.level.widest, out)
     return _spread(source, out, False).astype(bool)

@@ -21,7 +21,7 @@ ALL_PAIRS = 2**16
 # Still coarser levels serve the aggregates of scaling only; the last has at most so many pairs.
 FEWEST_PAIRS = 2**13
 # An axis is coarsened together with the finest one if its spacing is at most so many times larger.
-ALIKE = 1.5
+ALIKE_SPACINGS = 1.5
 
 
 @dataclass(eq=False)
@@ -160,7 +160,7 @@ def _factors(sides: list[Atoms]) -> list[list[int]]:
     spacings = [
         [h if n > 1 else math.inf for h, n in zip(s.spacing, s.shape, strict=True)] for s in sides
     ]
-    limit = ALIKE * min(min(h) for h in spacings)
+    limit = ALIKE_SPACINGS * min(min(h) for h in spacings)
     return [[2 if h <= limit else 1 for h in side] for side in spacings]
 
 

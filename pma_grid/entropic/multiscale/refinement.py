@@ -13,29 +13,29 @@ from pma_grid.entropic.multiscale.anderson import Anderson
 from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
 from pma_grid.entropic.multiscale.components import Components
 from pma_grid.entropic.multiscale.pyramid import Level
-from pma_grid.entropic.multiscale.scaling import Scaling
+from pma_grid.entropic.multiscale.scaling import MatrixScaling
 from pma_grid.kernels.entropic import sparse
 from pma_grid.runtime.arrays import Array
 
 # A thinned list is good for factors e^-3 .. e^3 only: beyond, pairs that it lacks would matter.
 # Thin lists also fall into parts whose masses do not match; their factors then drift until the
 # list, made anew from all the candidates, joins them.
-DRIFT = 3.0
+DRIFT_LIMIT = 3.0
 # Factors beyond the inverse of delta at the very start: the list knows nothing of such places.
-FAR = 12.0
+FIRST_DRIFT_LIMIT = 12.0
 # At the end the pairs dropped must not matter either: as many new lists as may be made for that,
 # since factors of atoms that weigh nothing may go on drifting.
-FINAL_DRIFT, FINAL_LISTS = 1.5, 3
+FINAL_DRIFT_LIMIT, FINAL_LISTS = 1.5, 3
 # An iterate this much worse than the best so far is given up for plain sweeps from that one.
-WORSE = 4.0
+ERROR_GROWTH_ALLOWED = 4.0
 # The mixed logarithms stay this near to the plain ones.
-REACH = 3.0
+MIXING_REACH = 3.0
 # So many cycles must reduce the error below this share, or the list stalls.
-PATIENCE, STALLED = 10, 0.8
+PATIENCE_CYCLES, STALLED_RATIO = 10, 0.8
 
 
 @dataclass(frozen=True)
-class Stage:
+class EpsStage:
     """What to solve on a level: eps, length^2, to which L1 error, in at most how many cycles."""
 
     eps: float
@@ -53,7 +53,7 @@ class Plan:
     eps: float
     f: Array
     g: Array
-    scaling: Scaling
+    scaling: MatrixScaling
     u: Array
     v: Array
     error: float
@@ -104,7 +104,7 @@ class Refinement:
         self.cycles = self.builds = 0
         self._began = time.perf_counter()
 
-    def solve(self, f: Array, stages: Sequence[Stage]) -> Plan:
+    def solve(self, f: Array, stages: Sequence[EpsStage]) -> Plan:
         """The plan of the last stage, from a source potential."""
         for stage in stages:
             plan = self._settle(f, stage)
@@ -121,20 +121,20 @@ class Refinement:
             "seconds": time.perf_counter() - self._began,
         }  # fmt: skip
 
-    def _settle(self, f: Array, stage: Stage) -> Plan:
+    def _settle(self, f: Array, stage: EpsStage) -> Plan:
         """Thin and scale in turn."""
         level = self.levels[0]
         left, watch, again = stage.limit, _Watch(), FINAL_LISTS if stage.last else 0
         while True:
             g = self.candidates.target_transform(f, stage.eps)
             pairs, values = self.candidates.thinned(f, g, stage.eps, stage.delta)
-            scaling = Scaling(pairs, values, self.levels, self.candidates.chunks)
+            scaling = MatrixScaling(pairs, values, self.levels, self.candidates.chunks)
             self.builds += 1
             run = self._scale(scaling, stage, left, watch)
             left -= run.cycles
             f, g = self._absorbed(f, g, stage, run)
             met = run.error < stage.tol
-            if left <= 0 or (met and (again == 0 or run.drift <= FINAL_DRIFT)):
+            if left <= 0 or (met and (again == 0 or run.drift <= FINAL_DRIFT_LIMIT)):
                 return Plan(level, stage.eps, f, g, scaling, run.u, run.v, run.error)
             parts = None
             if watch.stalled:
@@ -146,7 +146,7 @@ class Refinement:
                     f = f + stage.eps * parts.offsets(self.candidates, f, g, stage.eps)
                 watch.restart(useful=parts is not None)
 
-    def _absorbed(self, f: Array, g: Array, stage: Stage, run: _Run) -> tuple[Array, Array]:
+    def _absorbed(self, f: Array, g: Array, stage: EpsStage, run: _Run) -> tuple[Array, Array]:
         """Potentials with the factors taken in."""
         level = self.levels[0]
         return (
@@ -154,7 +154,7 @@ class Refinement:
             g + stage.eps * (np.log(run.v) - 0.5 * level.target.log_mass),
         )
 
-    def _scale(self, scaling: Scaling, stage: Stage, limit: int, watch: _Watch) -> _Run:
+    def _scale(self, scaling: MatrixScaling, stage: EpsStage, limit: int, watch: _Watch) -> _Run:
         """Cycles until the error is met, the limit, or the list is outworn or stalls."""
         v = best = scaling.target.root_mass.copy()
         least = np.inf
@@ -165,7 +165,7 @@ class Refinement:
             error = scaling.error(v)
             used, self.cycles = used + 1, self.cycles + 1
             self.report(Iteration(scaling.source.shape, self.cycles, error, stage.eps))
-            careful = not error <= WORSE * least
+            careful = not error <= ERROR_GROWTH_ALLOWED * least
             if error < least:
                 least, best = error, v
             elif careful:
@@ -174,12 +174,12 @@ class Refinement:
                 scaling.scale_rows(v)
             watch.note(least)
             drift = _drift(scaling, v)
-            outworn = drift > (DRIFT if used > 2 else FAR)
+            outworn = drift > (DRIFT_LIMIT if used > 2 else FIRST_DRIFT_LIMIT)
             if error < stage.tol or used >= limit or watch.stalled or outworn:
                 break
             image = np.log(scaling.sweeps(v) if careful else scaling.cycle(v))
             mixed = anderson.mix(np.log(v), image)
-            v = np.exp(np.clip(mixed, image - REACH, image + REACH))
+            v = np.exp(np.clip(mixed, image - MIXING_REACH, image + MIXING_REACH))
         if (used >= limit or watch.stalled) and least < error:
             v, error = best, least
             scaling.scale_rows(v)
@@ -190,12 +190,12 @@ class _Watch:
     """Whether the error still falls, over all the lists of a stage."""
 
     def __init__(self) -> None:
-        self.patience = PATIENCE
+        self.patience = PATIENCE_CYCLES
         self._since, self._mark = 0, np.inf
 
     def note(self, error: float) -> None:
         """One cycle."""
-        if error < STALLED * self._mark:
+        if error < STALLED_RATIO * self._mark:
             self._since, self._mark = 0, error
         self._since += 1
 
@@ -207,7 +207,7 @@ class _Watch:
     def restart(self, *, useful: bool) -> None:
         """Wait again, longer where nothing could be done."""
         self._since, self._mark = 0, np.inf
-        self.patience = PATIENCE if useful else 2 * self.patience
+        self.patience = PATIENCE_CYCLES if useful else 2 * self.patience
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,7 +221,7 @@ class _Run:
     drift: float
 
 
-def _drift(scaling: Scaling, v: Array) -> float:
+def _drift(scaling: MatrixScaling, v: Array) -> float:
     """Largest logarithm of the factors since the list was made."""
     rows = np.abs(np.log(scaling.u / scaling.source.root_mass)).max()
     return float(max(rows, np.abs(np.log(v / scaling.target.root_mass)).max()))

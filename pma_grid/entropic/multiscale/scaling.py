@@ -21,12 +21,12 @@ from pma_grid.runtime.arrays import Array
 COARSEST_SWEEPS = 30
 LONE_SWEEPS = 8
 # Cycles of a level whose aggregates cost next to nothing.
-TURNS = 2
+CHEAP_CYCLES = 2
 # A group's factor beyond this is not believed.
 LARGEST_FACTOR = 1e3
 
 
-class Scaling:
+class MatrixScaling:
     """R and its aggregates.
 
     Parameters
@@ -44,7 +44,7 @@ class Scaling:
         self.entries = Entries(pairs.pointers, pairs.indices, values)
         self.source, self.target = levels[0].source, levels[0].target
         self.u, self.sums = np.empty(self.source.size), np.empty(self.target.size)
-        self.coarse: Scaling | None = None
+        self.coarse: MatrixScaling | None = None
         self.small = levels[0].pairs <= ALL_PAIRS
         if len(levels) > 1:
             self._aggregate(levels[1:])
@@ -60,7 +60,7 @@ class Scaling:
             np.full(self._groups[1].size, -1, np.int64), pointers, indices, self._place,
         )  # fmt: skip
         pairs = Pairs(pointers, indices[:count].copy(), self._groups[1].size)
-        self.coarse = Scaling(pairs, np.empty(count), coarser, self.chunks)
+        self.coarse = MatrixScaling(pairs, np.empty(count), coarser, self.chunks)
 
     def scale_rows(self, v: Array) -> None:
         """u = a / (R v), and ``sums`` = R^T u: the plan's rows are exact, its columns v sums."""
@@ -119,7 +119,7 @@ class Scaling:
                 v = self.scaled_columns(v)
                 self.scale_rows(v)
             return v
-        for _ in range(TURNS if self.small else 1):
+        for _ in range(CHEAP_CYCLES if self.small else 1):
             v = self.cycle(v)
             self.scale_rows(v)
         return self.scaled_columns(v)

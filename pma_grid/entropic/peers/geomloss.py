@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from pma_grid.entropic.peers.plans import (
+    PeerRun,
     Request,
-    Scaling,
     atoms,
     check_pairs,
     imported,
@@ -23,12 +23,12 @@ from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
 
 # Ratios of successive blurs from the diameter down, as GeomLoss means it ...
-SCALINGS = (0.5, 0.9)
+BLUR_RATIOS = (0.5, 0.9)
 # ... and, since those sweep but once at the blur asked for and leave an error like 1 - scaling,
 # numbers of sweeps of schedules that start this close to that blur.
-SWEEPS, CLOSE = (100, 300, 1000, 3000, 10_000, 30_000), 1e-9
+CLOSE_SWEEPS, CLOSE_BLUR = (100, 300, 1000, 3000, 10_000, 30_000), 1e-9
 # Sweeps besides those between the first blur and the last: at the start, at both, at the end.
-MORE = 4
+EXTRA_SWEEPS = 4
 
 
 def solve_geomloss(
@@ -77,7 +77,7 @@ def solve_geomloss(
     torch = imported("geomloss", "torch", "geomloss")
     geomloss = imported("geomloss", "geomloss", "geomloss")
 
-    def attempt(reduced: Reduced, diameter: float, scaling: float, sweeps: int) -> Scaling:
+    def attempt(reduced: Reduced, diameter: float, scaling: float, sweeps: int) -> PeerRun:
         (a, x), (b, y) = atoms(reduced.a, reduced.x), atoms(reduced.b, reduced.y)
         loss = geomloss.SamplesLoss(
             "sinkhorn", p=2, blur=math.sqrt(eps), scaling=scaling, diameter=diameter,
@@ -89,9 +89,9 @@ def solve_geomloss(
             _, g = loss(*tensors)
         seconds = time.perf_counter() - began
         logs = np.log(b) + g.detach().numpy().ravel() / eps
-        return Scaling(on_cells(logs, reduced.b), sweeps, seconds)
+        return PeerRun(on_cells(logs, reduced.b), sweeps, seconds)
 
-    def run(reduced: Reduced) -> Scaling:
+    def run(reduced: Reduced) -> PeerRun:
         check_pairs("geomloss", reduced)
         found = None
         for diameter, scaling, sweeps in _schedules(reduced, eps):
@@ -115,9 +115,9 @@ def check_geomloss(problem: Problem) -> None:
 def _schedules(reduced: Reduced, eps: float) -> Iterator[tuple[float, float, int]]:
     """First blur, ratio of successive ones, and the number of sweeps."""
     blur, diameter = math.sqrt(eps), float(np.linalg.norm(reduced.lengths))
-    for scaling in SCALINGS:
+    for scaling in BLUR_RATIOS:
         between = math.ceil(math.log(diameter / blur) / -math.log(scaling))
-        yield diameter, scaling, max(0, between) + MORE
-    for sweeps in SWEEPS:
-        ratio = math.log1p(CLOSE) / (sweeps - MORE)
-        yield blur * (1 + CLOSE), math.exp(-ratio), sweeps
+        yield diameter, scaling, max(0, between) + EXTRA_SWEEPS
+    for sweeps in CLOSE_SWEEPS:
+        ratio = math.log1p(CLOSE_BLUR) / (sweeps - EXTRA_SWEEPS)
+        yield blur * (1 + CLOSE_BLUR), math.exp(-ratio), sweeps

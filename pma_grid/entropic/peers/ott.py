@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.entropic.peers.plans import Request, Scaling, imported, transport
+from pma_grid.entropic.peers.plans import PeerRun, Request, imported, transport
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
@@ -69,7 +69,7 @@ def solve_ott(
         # log of the scaling: the kernel's exponent is -|x - y|^2 / (2 eps)
         return out.g / (2 * eps), out.n_iters
 
-    def run(reduced: Reduced) -> Scaling:
+    def run(reduced: Reduced) -> PeerRun:
         with jax.enable_x64(True):
             compiled = jax.jit(solve)
             seconds = []
@@ -80,7 +80,7 @@ def solve_ott(
                 seconds.append(time.perf_counter() - began)
             found = np.array(logs, float).reshape(reduced.b.shape)
         found[reduced.b == 0] = -np.inf
-        return Scaling(found, int(count), seconds[1], max(0.0, seconds[0] - seconds[1]))
+        return PeerRun(found, int(count), seconds[1], max(0.0, seconds[0] - seconds[1]))
 
     return transport("ott", "ott-jax", problem, request, run)
 

@@ -24,7 +24,7 @@ MOST_PAIRS = 1 << 25
 
 
 @dataclass(frozen=True)
-class Scaling:
+class PeerRun:
     """What one run of a peer returns.
 
     Attributes
@@ -110,7 +110,7 @@ def on_cells(values: Array, masses: Array) -> Array:
 
 
 def transport(
-    peer: str, package: str, problem: Problem, request: Request, run: Callable[[Reduced], Scaling]
+    peer: str, package: str, problem: Problem, request: Request, run: Callable[[Reduced], PeerRun]
 ) -> EntropicTransport:
     """Run a peer and read its plan off the scaling on the target's side.
 

@@ -8,8 +8,8 @@ import warnings
 import numpy as np
 
 from pma_grid.entropic.peers.plans import (
+    PeerRun,
     Request,
-    Scaling,
     atoms,
     check_pairs,
     imported,
@@ -58,7 +58,7 @@ def solve_pot(
     check_pot(problem)
     ot = imported("pot", "ot", "POT")
 
-    def run(reduced: Reduced) -> Scaling:
+    def run(reduced: Reduced) -> PeerRun:
         check_pairs("pot", reduced)
         (a, x), (b, y) = atoms(reduced.a, reduced.x), atoms(reduced.b, reduced.y)
         cost = ot.dist(x, y)
@@ -70,7 +70,7 @@ def solve_pot(
                 stopThr=tol / np.sqrt(b.size), log=True,
             )  # fmt: skip
         seconds = time.perf_counter() - began
-        return Scaling(on_cells(log["log_v"], reduced.b), int(log["niter"]) + 1, seconds)
+        return PeerRun(on_cells(log["log_v"], reduced.b), int(log["niter"]) + 1, seconds)
 
     return transport("pot", "POT", problem, request, run)
 

@@ -15,8 +15,8 @@ from pma_grid.problem.domains.rings import checked_points
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
 
-# Points this far outside, relative to the width of the set, count as inside.
-SLACK = 1e-12
+# Points this share of the set's width outside count as inside: rounding of the caller.
+INSIDE_WIDTHS = 1e-12
 
 
 class ConvexDomain(ABC):
@@ -55,7 +55,7 @@ class ConvexDomain(ABC):
         """Which of the points (m, d) lie in the set, up to rounding; shape (m,)."""
         p = checked_points(points, self.dim, "points")
         lower, upper = self.bounds()
-        slack = SLACK * float(np.max(upper - lower))
+        slack = INSIDE_WIDTHS * float(np.max(upper - lower))
         if self.dim == 1:
             return np.asarray(((p >= lower - slack) & (p <= upper + slack)).all(axis=1))
         out = np.empty(len(p), np.bool_)

@@ -8,8 +8,8 @@ from numpy.typing import ArrayLike
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
-# Turns and widths below this share of the largest are zero: collinear vertices, flat sets.
-FLAT = 1e-12
+# Turns, areas and widths below this share of the largest are zero: collinear vertices, flat sets.
+FLAT_SHARE = 1e-12
 
 
 def checked_points(points: ArrayLike, dim: int, name: str) -> Array:
@@ -26,13 +26,13 @@ def checked_points(points: ArrayLike, dim: int, name: str) -> Array:
     return np.ascontiguousarray(array)
 
 
-def convex_ring(ring: Array, slack: float = FLAT) -> Array:
+def convex_ring(ring: Array, slack: float = FLAT_SHARE) -> Array:
     """Corners counterclockwise, without repeated and collinear ones; checks convexity."""
     width = float(np.max(np.ptp(ring, axis=0))) if len(ring) else 0.0
     x, y = (ring - ring.mean(axis=0)).T if len(ring) else (np.empty(0), np.empty(0))
     area = 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
     distinct = len(np.unique(ring, axis=0))
-    if distinct < 3 or not abs(area) > FLAT * width * width:
+    if distinct < 3 or not abs(area) > FLAT_SHARE * width * width:
         raise InvalidInputError(
             f"vertices has {distinct} different points with an area of {abs(area):g}; a polygon "
             "needs three corners that are not on one line: add vertices"
@@ -43,7 +43,7 @@ def convex_ring(ring: Array, slack: float = FLAT) -> Array:
         before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
         turn = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
         sines = turn / (np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1))
-        corner = sines > FLAT
+        corner = sines > FLAT_SHARE
         if corner.all():
             break
         if (sines < -max(slack, 1e-9)).any():

@@ -11,17 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.problem.domains.convex import ConvexDomain, described
-from pma_grid.problem.domains.rings import FLAT, checked_points, convex_ring
+from pma_grid.problem.domains.rings import FLAT_SHARE, checked_points, convex_ring
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
 # Vertices of the outline of a smooth set: lengths are then right to 1e-6, areas exact for ellipses.
-OUTLINE = 2048
-# Turn of the direction by which a support function is differentiated.
-TURN = 1e-6
-# Share of the thickness of a set that its outline may miss, and how often directions are halved.
-MISSED = 2e-6
-REFINEMENTS = 10
+OUTLINE_VERTICES = 2048
+# Turn of the direction by which a support function is differentiated: rounding and error balance.
+DIFFERENCE_RADIANS = 1e-6
+# Share of a set's thickness that its outline may miss: what smooth sets lose with all its vertices.
+MISSED_THICKNESS = 2e-6
+# Directions are halved so often where it misses more: at corners.
+MOST_HALVINGS = 10
 
 
 class Polygon(ConvexDomain):
@@ -117,7 +118,9 @@ class Ellipse(ConvexDomain):
         square = self.matrix.shape == (self.dim, self.dim)
         finite = square and bool(np.isfinite(self.matrix).all() and np.isfinite(self.centre).all())
         singular = np.linalg.svd(self.matrix, compute_uv=False) if finite else np.zeros(1)
-        if not singular.min() > FLAT * singular.max() or (axes is not None and np.min(axes) <= 0):
+        if not singular.min() > FLAT_SHARE * singular.max() or (
+            axes is not None and np.min(axes) <= 0
+        ):
             name, value = ("axes", axes) if axes is not None else ("matrix", matrix)
             raise InvalidInputError(
                 f"{name} is {np.asarray(value).tolist()} for the centre {self.centre.tolist()}; "
@@ -136,8 +139,8 @@ class Ellipse(ConvexDomain):
         """A polygon of the same area, or both ends of the interval."""
         if self.dim == 1:
             return np.asarray(self.centre + np.array([[-1.0], [1.0]]) * abs(self.matrix[0, 0]))
-        angle = 2 * np.pi / OUTLINE
-        circle = np.arange(OUTLINE) * angle
+        angle = 2 * np.pi / OUTLINE_VERTICES
+        circle = np.arange(OUTLINE_VERTICES) * angle
         radius = math.sqrt(angle / math.sin(angle))
         ring = self.centre + radius * np.stack([np.cos(circle), np.sin(circle)], 1) @ self.matrix.T
         return np.asarray(ring if np.linalg.det(self.matrix) > 0 else ring[::-1])
@@ -184,7 +187,7 @@ class ConvexSet(ConvexDomain):
 
     def __init__(self, support_function: Callable[[Array], ArrayLike]) -> None:
         self._function = support_function
-        angles = 2 * np.pi * np.arange(OUTLINE) / OUTLINE
+        angles = 2 * np.pi * np.arange(OUTLINE_VERTICES) / OUTLINE_VERTICES
         directions = _unit(angles)
         h = self.support(directions)
         scale = float(np.abs(h).max())
@@ -194,9 +197,9 @@ class ConvexSet(ConvexDomain):
                 "maximum of <d, y> over the set: check that it scales with the length of d"
             )
         # each edge of the polygon of tangents has the length (h_k-1 + h_k+1 - 2 cos h_k) / sin
-        step = 2 * np.pi / OUTLINE
+        step = 2 * np.pi / OUTLINE_VERTICES
         length = (np.roll(h, 1) + np.roll(h, -1) - 2 * np.cos(step) * h) / np.sin(step)
-        if length.min() < -1e-6 * scale * step or length.sum() <= FLAT * scale:
+        if length.min() < -1e-6 * scale * step or length.sum() <= FLAT_SHARE * scale:
             worst = directions[int(np.argmin(length))]
             raise InvalidInputError(
                 f"support_function belongs to no convex set with an interior (at the direction "
@@ -210,17 +213,22 @@ class ConvexSet(ConvexDomain):
         half = len(angles) // 2
         h = self.support(_unit(angles))
         thickness = float((h[:half] + h[half:]).min())
-        for _ in range(REFINEMENTS):
+        for _ in range(MOST_HALVINGS):
             directions, along = _unit(angles), _unit(angles + np.pi / 2)
             # the point h n + h' t in the direction n
-            h, up, down = (self.support(directions + e * along) for e in (0.0, TURN, -TURN))
-            ring = h[:, None] * directions + ((up - down) / (2 * TURN))[:, None] * along
+            h, up, down = (
+                self.support(directions + e * along)
+                for e in (0.0, DIFFERENCE_RADIANS, -DIFFERENCE_RADIANS)
+            )
+            ring = (
+                h[:, None] * directions + ((up - down) / (2 * DIFFERENCE_RADIANS))[:, None] * along
+            )
             between = angles + 0.5 * np.diff(angles, append=angles[0] + 2 * np.pi)
             n = _unit(between)
             reached = np.maximum(
                 (n * ring).sum(axis=1), (n * np.roll(ring, -1, axis=0)).sum(axis=1)
             )
-            missed = self.support(n) - reached > MISSED * thickness
+            missed = self.support(n) - reached > MISSED_THICKNESS * thickness
             if not missed.any():
                 break
             angles = np.sort(np.concatenate([angles, between[missed]]))

@@ -43,8 +43,8 @@ class Learning:
 
     def estimator(self) -> Estimator:
         """The estimator of the options."""
+        from pma_grid.learning.estimators import METHODS as MADE
         from pma_grid.learning.estimators import Logistic
-        from pma_grid.learning.fitting import METHODS as MADE
 
         if self.method == "logistic":
             return Logistic(self.strength, self.penalty or "h2")  # type: ignore[arg-type]

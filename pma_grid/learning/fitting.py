@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike
 from pma_grid.flow.ends import Ends
 from pma_grid.flow.observables import CHEAP, Observable
 from pma_grid.flow.schedules import Schedule, StateSchedule
-from pma_grid.learning.estimators import Estimator, Histogram, Kernel, Logistic, Score
+from pma_grid.learning.estimators import METHODS, Estimator
 from pma_grid.learning.model import Model
 from pma_grid.learning.running import Ended, LearnedRun
 from pma_grid.learning.selection import Selection, select
@@ -24,9 +24,6 @@ from pma_grid.sampling.base_laws import base_law
 from pma_grid.stationary.solving import solve
 from pma_grid.transport.transport import Transport
 
-METHODS: dict[str, type[Logistic | Score | Kernel | Histogram]] = {
-    "logistic": Logistic, "score": Score, "kde": Kernel, "histogram": Histogram,
-}  # fmt: skip
 # Boosting: a penalty so many times stronger, and at most so many steps.
 STRONGER, MOST_BOOSTS = 10.0, 30
 # Samples fill their box where the outermost cells hold this share of what a uniform law has there.

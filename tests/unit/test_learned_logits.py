@@ -8,7 +8,7 @@ import pytest
 from scipy import optimize
 from scipy.special import expit
 
-from pma_grid.learning.logistic import DECREMENT, discriminate
+from pma_grid.learning.estimators.logistic import DECREMENT_NATS, discriminate
 from pma_grid.linsolve.elliptic import laplacian
 from pma_grid.runtime.arrays import Array
 
@@ -95,7 +95,7 @@ def test_without_a_penalty_the_logit_is_the_log_ratio(
     rho, m = _uniform(shape), _bump(shape)
     h, exact = discriminate(rho, m, 1e-14, penalty=penalty).logit, np.log(rho / m)
     weights = (rho + m) * expit(exact) * expit(-exact)
-    assert (weights * (h - exact) ** 2).sum() < 2 * DECREMENT
+    assert (weights * (h - exact) ** 2).sum() < 2 * DECREMENT_NATS
 
 
 @pytest.mark.parametrize("penalty", PENALTIES)

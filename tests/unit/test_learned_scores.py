@@ -5,8 +5,8 @@ import pytest
 
 from pma_grid import Grid, Samples
 from pma_grid.learning import Logistic, Score, select
-from pma_grid.learning.plug_in import smoothed
-from pma_grid.learning.score import log_score, projected, score_field
+from pma_grid.learning.estimators.kernel import smoothed
+from pma_grid.learning.estimators.score import log_score, projected, score_field
 from pma_grid.runtime.arrays import Array
 
 SHAPES = [(48,), (1, 40), (20, 13), (8, 1, 9), (7, 6, 5)]

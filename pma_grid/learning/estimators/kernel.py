@@ -1,12 +1,39 @@
-"""Densities from points without a model: kernels and histograms."""
+"""`Kernel`: a density from Gaussian kernels at the points."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import fft
 
 from pma_grid.grid.axes import along
+from pma_grid.grid.grid import Grid
+from pma_grid.learning.estimators.estimator import TINY_MASS, OneStrength, limited
 from pma_grid.runtime.arrays import Array
+
+
+@dataclass(frozen=True)
+class Kernel(OneStrength):
+    """Kernel density estimate: a Gaussian at every point, reflected at the faces of the box.
+
+    Parameters
+    ----------
+    strength : float, optional
+        Bandwidth: the standard deviation of the Gaussians, in units of the box's sides.  None lets
+        held-out samples choose it.
+    """
+
+    name = "kde"
+
+    def strengths(self) -> Array:
+        """.002 to .3 of the box by factors of 1.25."""
+        return np.asarray(0.002 * 1.25 ** np.arange(23))
+
+    def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:
+        """log of the smoothed histogram."""
+        spread = smoothed(masses, self.chosen)
+        return limited(np.log(np.maximum(spread, TINY_MASS)))
 
 
 def smoothed(masses: Array, bandwidth: float) -> Array:
@@ -33,8 +60,3 @@ def smoothed(masses: Array, bandwidth: float) -> Array:
         factor = factor * along(decay, axis, masses.ndim)
     spread = fft.idctn(fft.dctn(masses, norm="ortho") * factor, norm="ortho")
     return np.asarray(np.maximum(spread, 0.0))
-
-
-def padded(masses: Array, pseudo_count: float) -> Array:
-    """The histogram with ``pseudo_count`` times the uniform law added, of sum 1."""
-    return np.asarray((masses + pseudo_count / masses.size) / (1 + pseudo_count))

@@ -1,4 +1,4 @@
-"""Logistic regression on a grid: the discriminator between a density and points.
+"""`Logistic`: regression on a grid, the discriminator between a density and points.
 
     F(h) = sum rho log(1 + e^{-h}) + sum m log(1 + e^h) + (strength / 2N) |K h|^2
 
@@ -22,18 +22,63 @@ from typing import Literal
 
 import numpy as np
 from scipy import sparse
-from scipy.special import expit
+from scipy.special import expit, logsumexp
 
+from pma_grid.grid.grid import Grid
+from pma_grid.learning.estimators.estimator import OneStrength, limited
 from pma_grid.linsolve.elliptic import Biharmonic, EllipticResult, Screened, laplacian
+from pma_grid.linsolve.line_search import backtrack
 from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.checks import check_choice
 
-# Newton's method ends where the decrement, twice what F can still fall by, is below this.
-DECREMENT = 1e-12
-MOST_STEPS = 50
-SLOPE, SMALLEST_STEP = 1e-4, 2.0**-20
+# Newton's method ends where its decrement, twice what F can still fall by, is below this: nats a
+# point, far below what any estimate is good for, and above the rounding of F.
+DECREMENT_NATS = 1e-12
+# It moves by about one nat a step along exponential tails, and logits span some tens.
+MOST_NEWTON_STEPS = 50
+# Share of the predicted fall of F that a step must reach (Armijo's customary one), and the smallest
+# fraction of a step that is tried: below, F is flat to rounding.
+ARMIJO_SLOPE, SMALLEST_FRACTION = 1e-4, 2.0**-20
 # Relative residuals of the linear solves: no smaller than Newton's steps make use of, the root of
 # the decrement between these two.
-LOOSE, SHARP = 0.1, 1e-3
+LOOSEST_RESIDUAL, SHARPEST_RESIDUAL = 0.1, 1e-3
+
+
+@dataclass(frozen=True)
+class Logistic(OneStrength):
+    """Logistic regression: a discriminator h between rho and the points, log mu = log rho - h.
+
+    Parameters
+    ----------
+    strength : float, optional
+        Weight of the penalty on rough h: lengths of about strength^{1/4} of the box (H1:
+        strength^{1/2}) are smoothed over.  None lets held-out samples choose it.
+    penalty : {"h2", "h1"}
+        Whether second or first differences of h are penalised.  H2 is clearly better where log mu
+        is smooth.
+    """
+
+    penalty: Literal["h2", "h1"] = "h2"
+
+    name = "logistic"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_choice(self.penalty, ("h2", "h1"), "penalty")
+
+    def strengths(self) -> Array:
+        """1e-11 ... 0.01 (H1: 1e-5 ... 1), by factors of 10^{1/2}."""
+        low, high = (-11.0, -2.0) if self.penalty == "h2" else (-5.0, 0.0)
+        return np.logspace(low, high, round(2 * (high - low)) + 1)
+
+    def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:
+        """log rho - h."""
+        logs = np.log(rho)
+        # a law known up to a factor leaves its logit open by a constant, and one that is nats off
+        # costs Newton's method as many steps
+        begin = None if start is None else logs - (start - logsumexp(start))
+        found = discriminate(rho, masses, self.chosen, penalty=self.penalty, start=begin)
+        return limited(logs - found.logit)
 
 
 @dataclass(frozen=True)
@@ -45,8 +90,9 @@ class Discriminator:
     logit : ndarray
         h, about log(rho / mu).
     newton, linear : int
-        Iterations.
+        Iterations of Newton's method, and of the linear solves in it.
     converged : bool
+        Whether F is at its minimum.
     """
 
     logit: Array
@@ -70,8 +116,8 @@ def discriminate(
     rho, masses : ndarray, 1 to 3 axes
         Cell masses, of sum 1.
     strength : float
-        > 0; of the penalty: lengths of about strength^{1/4} (H1: strength^{1/2}) of the box are
-        smoothed over.
+        Weight > 0 of the penalty: lengths of about strength^{1/4} (H1: strength^{1/2}) of the box
+        are smoothed over.
     penalty : {"h2", "h1"}
         |K h|^2, or <h, K h>, which lets a logit be rough.
     start : ndarray, optional
@@ -91,21 +137,19 @@ def discriminate(
     objective = _Objective(rho.ravel(), masses.ravel(), strength, laplacian(rho.shape), penalty)
     h = np.zeros(rho.size) if start is None else np.array(start, float).ravel()
     now, linear, decrement = objective.value(h), 0, math.inf
-    for count in range(MOST_STEPS + 1):
+    for count in range(MOST_NEWTON_STEPS + 1):
         gradient = objective.gradient(h)
-        rtol = min(LOOSE, max(SHARP, math.sqrt(decrement)))
+        rtol = min(LOOSEST_RESIDUAL, max(SHARPEST_RESIDUAL, math.sqrt(decrement)))
         solved = objective.newton_step(h, gradient, rtol)
         step, linear = solved.x, linear + solved.iterations
         decrement = -float((gradient * step).sum())
-        if decrement <= DECREMENT or count == MOST_STEPS:
-            return Discriminator(h.reshape(rho.shape), count, linear, decrement <= DECREMENT)
-        size = 1.0
-        while (after := objective.value(h + size * step)) > now - SLOPE * size * decrement:
-            size *= 0.5
-            if size < SMALLEST_STEP:  # F is flat to rounding
-                flat = decrement <= math.sqrt(DECREMENT)
-                return Discriminator(h.reshape(rho.shape), count, linear, flat)
-        h, now = h + size * step, after
+        if decrement <= DECREMENT_NATS or count == MOST_NEWTON_STEPS:
+            return Discriminator(h.reshape(rho.shape), count, linear, decrement <= DECREMENT_NATS)
+        lower = objective.lower(h, now, step, decrement)
+        if lower is None:  # F is flat to rounding
+            flat = decrement <= math.sqrt(DECREMENT_NATS)
+            return Discriminator(h.reshape(rho.shape), count, linear, flat)
+        h, now = lower
     raise AssertionError  # the loop returns
 
 
@@ -138,6 +182,23 @@ class _Objective:
         """dF/dh."""
         fit = self.masses * expit(h) - self.rho * expit(-h)
         return np.asarray(fit + self.coefficient * self.bend(h))
+
+    def lower(
+        self, h: Array, now: float, step: Array, decrement: float
+    ) -> tuple[Array, float] | None:
+        """The point along a step, and F there, by backtracking from F = ``now``."""
+
+        def trial(size: float) -> tuple[Array, float]:
+            point = h + size * step
+            return point, self.value(point)
+
+        found = backtrack(
+            trial,
+            merit=lambda at: at[1],
+            enough=lambda size: now - ARMIJO_SLOPE * size * decrement,
+            smallest=SMALLEST_FRACTION,
+        )
+        return None if found is None else found[1]
 
     def newton_step(self, h: Array, gradient: Array, rtol: float) -> EllipticResult:
         """Minus the inverse Hessian times the gradient.

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pma_grid.cases import bodies
 from pma_grid.cases.laws import (
@@ -47,12 +46,6 @@ class HardCase(Case):
 
     tear: Field | None = None
     closed: bool = True
-
-    def away_from_tear(self, grid: Grid, cells: float = 2.0) -> NDArray[np.bool_]:
-        """Cells of a source grid whose centre is more than ``cells`` cells away from a tear."""
-        if self.tear is None:
-            return np.ones(grid.shape, bool)
-        return np.asarray(self.tear(*grid.coordinates()) > cells * max(grid.spacing))
 
 
 def _pair(source: Averages, target: Averages) -> Callable[[tuple[int, ...]], Problem]:

@@ -10,7 +10,7 @@ import pytest
 import pma_grid as pma
 from pma_grid import cases
 from pma_grid.cases import convergence
-from pma_grid.cases.convergence import SmallEps, figures, reference, small_eps
+from pma_grid.cases.convergence import SmallEps, reference, rows, small_eps
 from pma_grid.cases.convergence.limit import extrapolated, face_distance
 from pma_grid.cases.convergence.references import Reference, refined
 from pma_grid.claims.problems import gentle
@@ -162,7 +162,7 @@ def test_references_that_do_not_fit_are_refused(study: SmallEps) -> None:
     values[3] = 0
     with pytest.raises(InvalidInputError, match="source has zeros"):
         reference(pma.Problem(values, np.ones(16)), TIMES)
-    with pytest.raises(InvalidInputError, match="the errors are u_max"):
+    with pytest.raises(InvalidInputError, match="name is 'w2'; it must be one of"):
         study.errors("w2", 0.04)
     with pytest.raises(InvalidInputError, match="the times are"):
         study.errors("u_max", 0.05)
@@ -180,12 +180,12 @@ def test_pieces() -> None:
     distance = face_distance(pma.Grid((4, 1, 2), (0, 0, 0), (4, 1, 10)))
     np.testing.assert_allclose(distance[:, 0, 0], [0.5, 1.5, 1.5, 0.5])
     x = np.array([0.4, 0.2, 0.1])
-    assert figures.fitted_slope(x, 3 * x**2) == pytest.approx(2)
+    assert rows.fitted_slope(x, 3 * x**2) == pytest.approx(2)
     # only the last errors count, and those that exist
-    assert figures.fitted_slope(x, np.array([9.0, 0.2, 0.1]), halvings=1) == pytest.approx(1)
-    assert figures.fitted_slope(x, np.array([math.nan, 0.2, 0.1])) == pytest.approx(1)
-    assert math.isnan(figures.fitted_slope(x, np.array([math.nan, math.nan, 0.1])))
-    text = figures.text_table(["name", "n"], [["a", 1], ["long", math.nan], ["b", 2e-7]])
+    assert rows.fitted_slope(x, np.array([9.0, 0.2, 0.1]), last=2) == pytest.approx(1)
+    assert rows.fitted_slope(x, np.array([math.nan, 0.2, 0.1])) == pytest.approx(1)
+    assert math.isnan(rows.fitted_slope(x, np.array([math.nan, math.nan, 0.1])))
+    text = rows.text_table(["name", "n"], [["a", 1], ["long", math.nan], ["b", 2e-7]])
     assert [len(line) for line in text.splitlines()] == [14] * 4
     assert text.splitlines()[2].endswith("-")
 
@@ -231,7 +231,7 @@ def test_the_bias_refuses() -> None:
         convergence.fixed_point_bias(case, (0.01,))
     with pytest.raises(InvalidInputError, match="leaves nothing"):
         convergence.fixed_point_bias(case, (0.01, 0.005), n=16, margin=0.5)
-    with pytest.raises(InvalidInputError, match="must be error, remainder"):
+    with pytest.raises(InvalidInputError, match="name is 'u'; it must be one of"):
         convergence.fixed_point_bias(case, (0.01, 0.005), n=16).errors("u")
 
 

@@ -15,15 +15,22 @@ from typing import Any, Literal
 import numpy as np
 
 from pma_grid.cases import Case
-from pma_grid.cases.convergence.figures import falling, finite, fitted_slope, json_rows, text_table
 from pma_grid.cases.convergence.limit import EPS, face_distance
+from pma_grid.cases.convergence.rows import (
+    FITTED_HALVINGS,
+    Rows,
+    falling,
+    finite,
+    fitted_slope,
+    text_table,
+)
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.grid.splines import log_centre_values
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
 # L1 error of the marginals at the fixed points; errors of u are about eps times that.
-TOLERANCE = 1e-10
+MARGINAL_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)
@@ -52,7 +59,7 @@ class BiasRow:
 
 
 @dataclass(frozen=True)
-class Bias:
+class Bias(Rows):
     """What `fixed_point_bias` found.
 
     Attributes
@@ -72,22 +79,20 @@ class Bias:
     margin: float
     rows: tuple[BiasRow, ...]
 
+    COLUMNS = ("error", "remainder", "interior", "coefficient")
+
     @property
     def eps(self) -> Array:
         """Of the rows."""
         return np.array([row.eps for row in self.rows])
 
     def errors(self, name: str) -> Array:
-        """A column: "error", "remainder", "interior" or "coefficient"."""
-        if name not in ("error", "remainder", "interior", "coefficient"):
-            raise InvalidInputError(
-                f"name is {name!r}; it must be error, remainder, interior or coefficient"
-            )
-        return np.array([getattr(row, name) for row in self.rows])
+        """One of `COLUMNS`, by eps."""
+        return self.column(name)
 
     def slope(self, name: str) -> float:
         """Least-squares slope in eps over the last three halvings."""
-        return fitted_slope(self.eps, self.errors(name))
+        return fitted_slope(self.eps, self.errors(name), FITTED_HALVINGS + 1)
 
     @property
     def limit(self) -> float:
@@ -107,13 +112,9 @@ class Bias:
         where = f"{self.case}, {self.n} cells an axis, {self.kernel} kernel"
         return f"{where}; interior: {self.margin:g} from the faces\n{text_table(heads, rows)}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything for JSON; what is not finite becomes None."""
+    def _conclusions(self) -> dict[str, Any]:
         slopes = {n: finite(self.slope(n)) for n in ("error", "remainder", "interior")}
-        return {
-            "case": self.case, "kernel": self.kernel, "n": self.n, "margin": self.margin,
-            "rows": json_rows(self.rows), "slopes": slopes, "limit": finite(self.limit),
-        }  # fmt: skip
+        return {"slopes": slopes, "limit": finite(self.limit)}
 
 
 def fixed_point_bias(
@@ -175,7 +176,7 @@ def fixed_point_bias(
     centred = f[inside] - f[inside].mean()
     rows = []
     for value in chosen:
-        sk = sinkhorn(problem, value, tol=TOLERANCE, kernel=kernel, threads=1)
+        sk = sinkhorn(problem, value, tol=MARGINAL_TOLERANCE, kernel=kernel, threads=1)
         bias = sk.potential - exact
         remainder = bias - predicted_bias(value, f)
         rows.append(

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from pma_grid.cases import Case
-from pma_grid.cases.convergence.figures import falling, json_rows, text_table
 from pma_grid.cases.convergence.limit import extrapolated
+from pma_grid.cases.convergence.rows import Rows, falling, text_table
 from pma_grid.entropic.solving import sinkhorn
+from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
@@ -62,7 +63,7 @@ class CostRow:
 
 
 @dataclass(frozen=True)
-class Cost:
+class Cost(Rows):
     """What `cost` found; rows by grid, then by method, then by eps.
 
     Attributes
@@ -108,12 +109,6 @@ class Cost:
         ]  # fmt: skip
         heads = ["method", "n", "eps", "map L2", "iterations", "seconds", ""]
         return f"{self.case}, marginal error {self.tol:g}\n{text_table(heads, rows)}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """Everything for JSON."""
-        return {
-            "case": self.case, "dim": self.dim, "tol": self.tol, "rows": json_rows(self.rows),
-        }  # fmt: skip
 
 
 def cost(
@@ -176,16 +171,9 @@ def cost(
         problem = case.problem((n,) * case.dim)
         error = _map_error(case, problem)
         ot = solve(problem)
+        seconds = float(ot.stats["seconds"])
         rows.append(
-            CostRow(
-                SOLVE,
-                n,
-                None,
-                error(ot.gradient),
-                newton_steps(ot),
-                float(ot.stats["seconds"]),
-                ot.converged,
-            )
+            CostRow(SOLVE, n, None, error(ot.gradient), newton_steps(ot), seconds, ot.converged)
         )
         for method in methods:
             runs = [
@@ -194,8 +182,7 @@ def cost(
                 )
                 for e in chosen
             ]
-            extrapolates = method.endswith("extrapolated")
-            rows += (_pairs if extrapolates else _single)(method, n, runs, error)
+            rows += _rows(method, n, runs, error)
     return Cost(case.name, case.dim, tol, tuple(rows))
 
 
@@ -216,41 +203,27 @@ def _map_error(case: Case, problem: Problem) -> Callable[[Array], float]:
     return error
 
 
-def _single(
-    method: str, n: int, runs: Sequence[Any], error: Callable[[Array], float]
+def _rows(
+    method: str, n: int, runs: Sequence[EntropicTransport], error: Callable[[Array], float]
 ) -> list[CostRow]:
-    """A row a run."""
+    """A row a run; of extrapolated maps, a row for every run whose half was run too."""
+    if not method.endswith("extrapolated"):
+        return [_row(method, n, error(run.gradient), run) for run in runs]
     return [
-        CostRow(
-            method,
-            n,
-            run.eps,
-            error(run.gradient),
-            int(run.stats["iterations"]),
-            float(run.stats["seconds"]),
-            run.converged,
-        )
-        for run in runs
+        _row(method, n, error(extrapolated(half.gradient, whole.gradient)), whole, half)
+        for whole, half in itertools.pairwise(runs)
+        if np.isclose(whole.eps, 2 * half.eps)
     ]
 
 
-def _pairs(
-    method: str, n: int, runs: Sequence[Any], error: Callable[[Array], float]
-) -> list[CostRow]:
-    """A row for every run whose half was run too."""
-    rows = []
-    for whole, half in itertools.pairwise(runs):
-        if not np.isclose(whole.eps, 2 * half.eps):
-            continue
-        rows.append(
-            CostRow(
-                method,
-                n,
-                whole.eps,
-                error(extrapolated(half.gradient, whole.gradient)),
-                sum(int(run.stats["iterations"]) for run in (whole, half)),
-                sum(float(run.stats["seconds"]) for run in (whole, half)),
-                whole.converged and half.converged,
-            )
-        )
-    return rows
+def _row(method: str, n: int, error: float, *runs: EntropicTransport) -> CostRow:
+    """One map and what the runs that made it cost together."""
+    return CostRow(
+        method,
+        n,
+        runs[0].eps,
+        error,
+        sum(int(run.stats["iterations"]) for run in runs),
+        sum(float(run.stats["seconds"]) for run in runs),
+        all(run.converged for run in runs),
+    )

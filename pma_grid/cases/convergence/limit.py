@@ -5,23 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from pma_grid.cases.convergence.figures import (
-    HALVINGS,
+from pma_grid.cases.convergence.references import Reference, reference
+from pma_grid.cases.convergence.rows import (
+    FITTED_HALVINGS,
+    Rows,
     falling,
     finite,
     fitted_slope,
-    json_rows,
     local_slopes,
     rising,
     text_table,
 )
-from pma_grid.cases.convergence.references import Reference, reference
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.flow.sinkhorn import iterate_sinkhorn
+from pma_grid.flow.sinkhorn import Kernel, iterate_sinkhorn
 from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
@@ -29,14 +29,13 @@ from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array, Mask
 from pma_grid.runtime.errors import InvalidInputError
 
-Kernel = Literal["plain", "reflect"]
-# Of eps and of the times, relative to L^2, L the geometric mean of all sides of both boxes.
+# Default eps and times, relative to L^2, L the geometric mean of all sides of both boxes.
 EPS = (0.01, 0.005, 0.0025, 0.00125)
 TIMES = (0.04, 0.08, 0.16)
 # The interior ends so many standard deviations sqrt(eps A) of the plan before the faces.
-REACH = 3.0
+FACE_DEVIATIONS = 3.0
 # A time is a multiple of eps up to this share of a sweep.
-WHOLE = 1e-6
+SWEEP_ROUNDING = 1e-6
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ ERRORS = tuple(f.name for f in fields(LimitRow) if f.name not in ("eps", "time")
 
 
 @dataclass(frozen=True)
-class SmallEps:
+class SmallEps(Rows):
     """What `small_eps` found.
 
     Attributes
@@ -106,6 +105,8 @@ class SmallEps:
     map_floor: float
     rows: tuple[LimitRow, ...]
 
+    COLUMNS = ERRORS
+
     @property
     def resolution(self) -> float:
         """h / sqrt(smallest eps): at most 1 for slopes of 1, at most 1/2 for those of 2."""
@@ -113,25 +114,23 @@ class SmallEps:
 
     def errors(self, name: str, time: float) -> Array:
         """One column at one time, by eps."""
-        return self._column(name)[:, self._place(time)]
+        return self._by_eps(name)[:, self._place(time)]
 
     def ratios(self, name: str) -> Array:
         """error / eps, (eps, times): what saturates in t."""
-        return np.asarray(self._column(name) / np.array(self.eps)[:, None])
+        return np.asarray(self._by_eps(name) / np.array(self.eps)[:, None])
 
-    def slope(self, name: str, time: float, halvings: int = HALVINGS) -> float:
+    def slope(self, name: str, time: float, halvings: int = FITTED_HALVINGS) -> float:
         """Least-squares slope in eps over the last halvings; NaN with fewer than two errors."""
-        return fitted_slope(np.array(self.eps), self.errors(name, time), halvings)
+        return fitted_slope(self.eps, self.errors(name, time), halvings + 1)
 
     def slopes(self, name: str, time: float) -> Array:
         """Slopes from each eps to the next."""
         return local_slopes(np.array(self.eps), self.errors(name, time))
 
-    def _column(self, name: str) -> Array:
-        if name not in ERRORS:
-            raise InvalidInputError(f"name is {name!r}; the errors are {', '.join(ERRORS)}")
-        values = [getattr(row, name) for row in self.rows]
-        return np.array(values).reshape(len(self.eps), len(self.times))
+    def _by_eps(self, name: str) -> Array:
+        """A column as an array (eps, times)."""
+        return self.column(name).reshape(len(self.eps), len(self.times))
 
     def _place(self, time: float) -> int:
         near = int(np.abs(np.array(self.times) - time).argmin())
@@ -161,12 +160,9 @@ class SmallEps:
         )
         return facts + "\n" + text_table(heads, lines)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything for JSON; what is not finite becomes None."""
-        plain = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}
-        facts = {key: list(v) if isinstance(v, tuple) else finite(v) for key, v in plain.items()}
-        slopes = {name: [finite(self.slope(name, t)) for t in self.times] for name in ERRORS}
-        return facts | {"rows": json_rows(self.rows), "slopes": slopes}
+    def _conclusions(self) -> dict[str, Any]:
+        times = self.times
+        return {"slopes": {n: [finite(self.slope(n, t)) for t in times] for n in ERRORS}}
 
 
 def small_eps(
@@ -221,8 +217,8 @@ def small_eps(
     ends = rising([length**2 * t for t in TIMES] if times is None else times, "times")
     _check_multiples(chosen, ends)
     known = reference(problem, ends) if against is None else _checked(problem, ends, against)
-    fitted = chosen[-HALVINGS - 1 :]
-    margin = REACH * math.sqrt(fitted[0] * known.spread)
+    fitted = chosen[-FITTED_HALVINGS - 1 :]
+    margin = FACE_DEVIATIONS * math.sqrt(fitted[0] * known.spread)
     inside = face_distance(problem.source.grid) > margin
     rows: list[LimitRow] = []
     before: dict[float, list[Array]] = {}
@@ -272,7 +268,7 @@ def _check_multiples(eps: tuple[float, ...], times: tuple[float, ...]) -> None:
     for value in eps:
         for time in times:
             sweeps = time / value
-            if round(sweeps) < 1 or abs(sweeps - round(sweeps)) > WHOLE:
+            if round(sweeps) < 1 or abs(sweeps - round(sweeps)) > SWEEP_ROUNDING:
                 raise InvalidInputError(
                     f"time {time:g} is {sweeps:g} sweeps of eps = {value:g}; times must be "
                     "multiples of every eps: for example halves of one eps, and multiples of it"

@@ -12,7 +12,7 @@ from typing import Any
 
 from pma_grid.cases.convergence.bias import predicted_bias
 from pma_grid.cases.convergence.costs import newton_steps
-from pma_grid.cases.convergence.figures import falling, json_rows, text_table
+from pma_grid.cases.convergence.rows import Rows, falling, text_table
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.grid.splines import log_centre_values
 from pma_grid.problem.floors import positive
@@ -53,7 +53,7 @@ class StartRow:
 
 
 @dataclass(frozen=True)
-class Starts:
+class Starts(Rows):
     """What `warm_starts` found; cold starts come before warm ones.
 
     Attributes
@@ -85,11 +85,10 @@ class Starts:
         heads = ["solver", "start", "eps", "finest grid", "all grids", "seconds", ""]
         return f"{'x'.join(map(str, self.shape))} cells\n{text_table(heads, rows)}"
 
-    def to_dict(self) -> dict[str, Any]:
-        """Everything for JSON."""
-        return {"shape": list(self.shape), "rows": json_rows(self.rows)}
 
-
+# Root mean square residual of `solve`, L1 marginal error of `sinkhorn`, and the sweeps it may take:
+# far beyond what either needs, so that counts compare.
+SOLVE_TOLERANCE, MARGINAL_TOLERANCE, MOST_SWEEPS = 1e-8, 1e-9, 10_000
 # Names of the starts.
 COLD, COARSE, OTHER = "the identity", "coarser grids", "the other's potential"
 CORRECTED = "the other's, less the bias"
@@ -99,10 +98,7 @@ def warm_starts(
     problem: Problem,
     eps: Sequence[float] = (4e-3, 1e-3),
     *,
-    solve_tol: float = 1e-8,
-    sinkhorn_tol: float = 1e-9,
-    kernel: Any = "reflect",
-    max_iterations: int = 10_000,
+    kernel: str = "reflect",
 ) -> Starts:
     """What each of the two solvers gains from the other's potential, in iterations.
 
@@ -111,11 +107,7 @@ def warm_starts(
     problem : Problem
     eps : sequence of float
         Falling, length^2.
-    solve_tol, sinkhorn_tol : float
-        Root mean square residual of `solve`, L1 marginal error of `sinkhorn`.
     kernel : {"reflect", "plain"}
-    max_iterations : int
-        Of `sinkhorn`.
 
     Returns
     -------
@@ -136,21 +128,21 @@ def warm_starts(
     """
     chosen = falling(eps, "eps")
     f = -log_centre_values(positive(problem)[0])
-    exact = solve(problem, tol=solve_tol, fallback=False)
+    exact = solve(problem, tol=SOLVE_TOLERANCE, fallback=False)
     frame = Frame(problem.source.grid, problem.target.grid)
     rows = [
         _newton(exact, COARSE, None),
-        _solved(problem, COLD, None, frame.quadratic(), solve_tol),
+        _solved(problem, COLD, None, frame.quadratic()),
     ]
     options: dict[str, Any] = {
-        "tol": sinkhorn_tol, "kernel": kernel, "max_iterations": max_iterations, "threads": 1
+        "tol": MARGINAL_TOLERANCE, "kernel": kernel, "max_iterations": MOST_SWEEPS, "threads": 1
     }  # fmt: skip
     for value in chosen:
         coarse = sinkhorn(problem, value, **options)
         bias = predicted_bias(value, f)
         rows += [
-            _solved(problem, OTHER, value, coarse.potential, solve_tol),
-            _solved(problem, CORRECTED, value, coarse.potential - bias, solve_tol),
+            _solved(problem, OTHER, value, coarse.potential),
+            _solved(problem, CORRECTED, value, coarse.potential - bias),
             _sweeps(sinkhorn(problem, value, scaling=False, **options), COLD),
             _sweeps(coarse, COARSE),
             _sweeps(sinkhorn(problem, value, initial=exact, **options), OTHER),
@@ -159,12 +151,11 @@ def warm_starts(
     return Starts(problem.source.shape, tuple(rows))
 
 
-def _solved(
-    problem: Problem, start: str, eps: float | None, initial: Array, tol: float
-) -> StartRow:
+def _solved(problem: Problem, start: str, eps: float | None, initial: Array) -> StartRow:
     """`solve` from a potential on the finest grid alone; a failure is a row too."""
     try:
-        return _newton(solve(problem, tol=tol, initial=initial, fallback=False), start, eps)
+        ot = solve(problem, tol=SOLVE_TOLERANCE, initial=initial, fallback=False)
+        return _newton(ot, start, eps)
     except ConvergenceError as error:
         assert isinstance(error.result, Transport)
         return _newton(error.result, start, eps)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from pma_grid.cases import Case
-from pma_grid.problem.problem import Problem
+from pma_grid.cases.convergence.rows import Rows, finite, fitted_slope
+from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.stationary.solving import solve as default_solve
-from pma_grid.transport.transport import Transport
+from pma_grid.stationary.solving import solve
 
 # Algebraic error far below the discretisation's, so that the orders are those of the scheme.
 STUDY_TOLERANCE = 1e-9
@@ -44,27 +44,30 @@ ERRORS = ("potential_max", "potential_l2", "map_max", "map_l2", "w2_squared", "m
 
 
 @dataclass(frozen=True)
-class Study:
-    """Rows of a convergence study, coarse to fine."""
+class Study(Rows):
+    """Rows of a convergence study of one case, from coarse grids to fine ones.
+
+    Attributes
+    ----------
+    case : str
+        Name of the case.
+    dim : int
+    rows : tuple of Row
+    """
 
     case: str
     dim: int
     rows: tuple[Row, ...]
 
-    def errors(self, name: str) -> np.ndarray:
-        """One column in absolute value."""
-        if name not in ERRORS:
-            raise InvalidInputError(f"name is {name!r}; the errors are {', '.join(ERRORS)}")
-        return np.abs([getattr(row, name) for row in self.rows])
+    COLUMNS = ERRORS
+
+    def errors(self, name: str) -> Array:
+        """One column of `ERRORS` in absolute value, by grid."""
+        return np.asarray(np.abs(self.column(name)))
 
     def order(self, name: str) -> float:
-        """Least-squares slope of log error over log h; NaN with fewer than two finite errors."""
-        h = np.array([row.h for row in self.rows])
-        errors = self.errors(name)
-        good = np.isfinite(errors) & (errors > 0)
-        if np.count_nonzero(good) < 2:
-            return math.nan
-        return float(np.polyfit(np.log(h[good]), np.log(errors[good]), 1)[0])
+        """Observed order: least-squares slope of log error over log h, NaN below two errors."""
+        return fitted_slope([row.h for row in self.rows], self.errors(name))
 
     def orders(self, name: str) -> list[float]:
         """Slopes between successive grids."""
@@ -88,32 +91,19 @@ class Study:
         lines.append("".join(f"{cell:>11}" for cell in cells))
         return "\n".join(lines)
 
-    def to_dict(self) -> dict[str, object]:
-        """Rows and orders for JSON; what is not finite becomes None."""
-        orders = {name: _finite(self.order(name)) for name in ERRORS}
-        rows = [{k: _finite(v) for k, v in asdict(row).items()} for row in self.rows]
-        return {"case": self.case, "dim": self.dim, "rows": rows, "orders": orders}
+    def _conclusions(self) -> dict[str, Any]:
+        return {"orders": {name: finite(self.order(name)) for name in ERRORS}}
 
 
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
-def study(
-    case: Case,
-    sizes: tuple[int, ...],
-    *,
-    solve: Callable[[Problem], Transport] | None = None,
-) -> Study:
+def study(case: Case, sizes: tuple[int, ...]) -> Study:
     """Solve a case on grids of n cells an axis and compare with its closed form.
 
     Parameters
     ----------
     case : Case
+        One of `pma_grid.cases` with a potential, a map or a value that is known.
     sizes : sequence of int
-        Increasing, at least two.
-    solve : callable, optional
-        Problem -> Transport; default `pma_grid.solve` with tolerance 1e-9.
+        Cells an axis of the grids, increasing, at least two.
 
     Returns
     -------
@@ -132,13 +122,13 @@ def study(
             f"sizes is {sizes}; an order needs at least two sizes in increasing order: "
             "for example (32, 64, 128)"
         )
-    solver = solve or (lambda problem: default_solve(problem, tol=STUDY_TOLERANCE, fallback=False))
-    return Study(case.name, case.dim, tuple(_row(case, n, solver) for n in sizes))
+    return Study(case.name, case.dim, tuple(_row(case, n) for n in sizes))
 
 
-def _row(case: Case, n: int, solver: Callable[[Problem], Transport]) -> Row:
+def _row(case: Case, n: int) -> Row:
+    """The errors of `solve` on n cells an axis."""
     problem = case.problem((n,) * case.dim)
-    ot = solver(problem)
+    ot = solve(problem, tol=STUDY_TOLERANCE, fallback=False)
     source = problem.source
     x = source.grid.coordinates()
     masses = source.values * source.grid.cell_volume

@@ -1,29 +1,60 @@
-"""What the studies of entropic transport share: slopes, cells of tables, numbers for JSON."""
+"""`Rows`: what all studies share: columns of figures, their slopes, tables, numbers for JSON."""
 
 from __future__ import annotations
 
 import itertools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_positive
+from pma_grid.runtime.checks import check_choice, check_positive
 from pma_grid.runtime.errors import InvalidInputError
 
-# Slopes are fitted over so many halvings of eps, the last ones.
-HALVINGS = 3
+# Slopes in eps are fitted over so many of its halvings, the last ones: those nearest to the limit.
+FITTED_HALVINGS = 3
 
 
-def fitted_slope(x: Array, errors: Array, halvings: int = HALVINGS) -> float:
-    """Least-squares slope of log error over log x on the last ``halvings`` + 1 finite errors.
+class Rows:
+    """A study as a dataclass with ``rows``, which are dataclasses themselves.
+
+    Attributes
+    ----------
+    COLUMNS : tuple of str
+        The figures of the rows that may be asked for.
+    """
+
+    COLUMNS: ClassVar[tuple[str, ...]] = ()
+    rows: tuple[Any, ...]
+
+    def column(self, name: str) -> Array:
+        """One figure of every row."""
+        check_choice(name, self.COLUMNS, "name")
+        return np.array([getattr(row, name) for row in self.rows])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything for JSON; what is not finite becomes None."""
+        facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}  # type: ignore[arg-type]
+        plain = {key: list(v) if isinstance(v, tuple) else finite(v) for key, v in facts.items()}
+        rows = [{key: finite(value) for key, value in asdict(row).items()} for row in self.rows]
+        return plain | {"rows": rows} | self._conclusions()
+
+    def _conclusions(self) -> dict[str, Any]:
+        """What the rows say together, for `to_dict`."""
+        return {}
+
+
+def fitted_slope(x: ArrayLike, errors: ArrayLike, last: int = 0) -> float:
+    """Least-squares slope of log error over log x, on the ``last`` finite errors (0: on all).
 
     NaN where there are fewer than two.
     """
-    good = np.flatnonzero(np.isfinite(errors) & (errors > 0))[-halvings - 1 :]
+    x, errors = np.asarray(x), np.asarray(errors)
+    good = np.flatnonzero(np.isfinite(errors) & (errors > 0))[-last:]
     if good.size < 2:
         return math.nan
     return float(np.polyfit(np.log(x[good]), np.log(errors[good]), 1)[0])
@@ -78,11 +109,6 @@ def _cell(value: object) -> str:
     if isinstance(value, float):
         return f"{value:.4g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
     return str(value)
-
-
-def json_rows(rows: Sequence[Any]) -> list[dict[str, Any]]:
-    """Dataclasses for JSON; what is not finite becomes None."""
-    return [{key: finite(value) for key, value in asdict(row).items()} for row in rows]
 
 
 def finite(value: Any) -> Any:

@@ -7,17 +7,26 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from pma_grid.grid.grid import Grid
+from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.errors import Status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.colorbar import Colorbar
+    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.legend import Legend
 
 DENSITY_MAP = "magma"
 DISPLACEMENT_MAP = "viridis"
 TIME_MAP = "viridis"
 # Okabe & Ito's colours: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")
+# Told apart where colours are not.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 INK = "#333333"
 FAINT = "#888888"
 
@@ -56,12 +65,73 @@ def bare(ax: Axes) -> None:
         spine.set_visible(False)
 
 
-def open_corner(ax: Axes) -> None:
-    """Axes without the upper and right line, with quiet ticks and labels."""
+def grid_image(ax: Axes, grid: Grid, values: Array, **style: Any) -> Any:
+    """Values of the cells as colours: axis 0 runs down and axis 1 to the right, as in images."""
+    extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
+    return ax.imshow(values, extent=extent, **style)
+
+
+def open_corner(
+    ax: Axes, xlabel: str | None = None, ylabel: str | None = None, title: str | None = None
+) -> None:
+    """Axes without the upper and right line, with quiet ticks and labels, those given if any."""
+    for text, put in ((xlabel, ax.set_xlabel), (ylabel, ax.set_ylabel)):
+        if text is not None:
+            put(text)
+    if title is not None:
+        titled(ax, title)
     ax.spines[["top", "right"]].set_visible(False)
     ax.tick_params(which="both", labelsize=8, colors=INK)
     for axis in (ax.xaxis, ax.yaxis):
         axis.label.set(fontsize=9, color=INK)
+
+
+def titled(ax: Axes, text: str, size: float = 10) -> None:
+    """A title of so many points."""
+    ax.set_title(text, fontsize=size, color=INK)
+
+
+def legend(ax: Axes, **options: Any) -> Legend:
+    """A legend without a frame."""
+    return ax.legend(frameon=False, fontsize=8, labelcolor=INK, **options)
+
+
+def legend_beside(ax: Axes) -> None:
+    """A legend to the right of the axes, where no curve is."""
+    legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def tick_each(ax: Axes, values: ArrayLike, texts: Sequence[str]) -> None:
+    """One tick of the horizontal axis a value: usual ones crowd over a short range."""
+    ax.set_xticks(np.asarray(values), texts)
+    ax.set_xticks([], minor=True)
+
+
+def quiet_bar(bar: Colorbar, label: str = "", size: float = 8) -> None:
+    """A label and ticks of a colour bar, of so many points."""
+    bar.set_label(label, fontsize=8, color=INK)
+    bar.ax.tick_params(labelsize=size, colors=INK)
+
+
+def two_rows(page: Figure, heights: tuple[float, float]) -> tuple[SubFigure, SubFigure]:
+    """The upper and the lower part of a page, of heights in this ratio."""
+    upper, lower = page.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+    return upper, lower
+
+
+def caption(page: Figure, parts: Sequence[str]) -> None:
+    """One line of figures below a page."""
+    page.supxlabel("      ".join(parts), fontsize=9, color=INK)
+
+
+def size_text(shape: Sequence[int], times: str = " × ") -> str:
+    """Numbers of cells as they are written below pictures."""
+    return times.join(map(str, shape))
+
+
+def status_text(status: Status) -> str:
+    """The name of a status in words."""
+    return status.name.lower().replace("_", " ")
 
 
 def scientific(value: float) -> str:

@@ -5,11 +5,21 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pma_grid.plotting.canvas import COLOURS, FAINT, INK, new_figure, open_corner
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    legend,
+    new_figure,
+    open_corner,
+    tick_each,
+    titled,
+)
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -17,60 +27,26 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "d")
 DASHES: tuple[Any, ...] = ("--", (0, (6, 2, 1, 2)), (0, (2, 1.5)))
 # Markers along a long curve, and the number of abscissae up to which each has a tick of its own.
-MARKED = 11
-TICKED = 6
-# Inches of a panel and of a line, and characters an inch at 10 and at 8 points.
-PANEL = (4.1, 3.2)
-LINE = 0.18
+MOST_MARKERS = 11
+MOST_TICKS = 6
+# Inches of a panel (one alone is wider) and of a line of text; characters an inch at 10 and at 8
+# points.
+PANEL_WIDTH, PANEL_HEIGHT = 4.1, 3.2
+LONE_PANEL_WIDTH = 5.2
+LINE_HEIGHT = 0.18
 TITLE_DENSITY = 11.5
 LABEL_DENSITY = 14.5
 
 
-class Curve(Protocol):
-    """A line: its role is "measured", "predicted" or "floor"."""
-
-    @property
-    def label(self) -> str: ...
-    @property
-    def x(self) -> Array: ...
-    @property
-    def y(self) -> Array: ...
-    @property
-    def role(self) -> str: ...
+# Of `pma_grid.claims`, which stands in the same row of the house: plotting reads what they hold.
+ClaimResult: TypeAlias = Any
+Panel: TypeAlias = Any
+Curve: TypeAlias = Any
 
 
-class Panel(Protocol):
-    """One axes, each of whose scales is "linear" or "log"."""
-
-    @property
-    def title(self) -> str: ...
-    @property
-    def xlabel(self) -> str: ...
-    @property
-    def ylabel(self) -> str: ...
-    @property
-    def curves(self) -> Sequence[Any]: ...
-    @property
-    def xscale(self) -> str: ...
-    @property
-    def yscale(self) -> str: ...
-
-
-class Drawable(Protocol):
-    """What `claim` needs of a `pma_grid.claims.ClaimResult`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def statement(self) -> str: ...
-    @property
-    def panels(self) -> Sequence[Any]: ...
-
-
-def claim(result: Drawable) -> Figure:
+def claim(result: ClaimResult) -> Figure:
     """A claim's figure: one axes a panel, up to three in a row, the statement above.
 
     Parameters
@@ -111,8 +87,8 @@ def claim(result: Drawable) -> Figure:
             "its checks"
         )
     columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
-    width = PANEL[0] * columns if columns > 1 else 5.2
-    figure = new_figure(width, PANEL[1])
+    width = PANEL_WIDTH * columns if columns > 1 else LONE_PANEL_WIDTH
+    figure = new_figure(width, PANEL_HEIGHT)
     cells = figure.add_gridspec(math.ceil(count / columns), columns)
     for k, panel in enumerate(result.panels):
         _panel(figure.add_subplot(cells[divmod(k, columns)]), panel)
@@ -127,7 +103,7 @@ def _make_room(figure: Figure, rows: list[list[Axes]]) -> None:
     width = figure.get_figwidth()
     lines = figure.get_suptitle().count("\n") + 1
     lines += sum(max(ax.get_title().count("\n") for ax in row) for row in rows)
-    height = PANEL[1] * len(rows) + LINE * lines
+    height = PANEL_HEIGHT * len(rows) + LINE_HEIGHT * lines
     figure.set_size_inches(width, height)
     figure.draw_without_rendering()
     figure.set_size_inches(width, height + sum(_lower_legends(row) for row in rows))
@@ -144,13 +120,15 @@ def _panel(ax: Axes, panel: Panel) -> None:
             getattr(ax, f"set_{axis}scale")("log", nonpositive="mask")
     if ax.get_xscale() == "log":
         _tick(ax, panel)
-    characters = int(PANEL[0] * TITLE_DENSITY)
-    ax.set_title(_balanced(panel.title, characters), fontsize=9.5, color=INK)
-    ax.set_xlabel(_balanced(panel.xlabel, characters))
-    ax.set_ylabel(_balanced(panel.ylabel, int(PANEL[1] * LABEL_DENSITY * 0.65)))
+    characters = int(PANEL_WIDTH * TITLE_DENSITY)
+    titled(ax, _balanced(panel.title, characters), 9.5)
     if panel.curves:
-        ax.legend(frameon=False, fontsize=8, labelcolor=INK, handlelength=2.6)
-    open_corner(ax)
+        legend(ax, handlelength=2.6)
+    open_corner(
+        ax,
+        _balanced(panel.xlabel, characters),
+        _balanced(panel.ylabel, int(PANEL_HEIGHT * LABEL_DENSITY * 0.65)),
+    )
 
 
 def _styles(curves: Sequence[Curve]) -> list[tuple[Curve, str, int]]:
@@ -191,7 +169,7 @@ def _place(curves: list[Curve], wanted: Curve) -> int:
 def _curve(ax: Axes, curve: Curve, label: str, colour: str, style: int) -> None:
     """A line in the manner of its role."""
     x, y = np.atleast_1d(curve.x), np.atleast_1d(curve.y)
-    label = _balanced(label, int(PANEL[0] * LABEL_DENSITY * 0.7))
+    label = _balanced(label, int(PANEL_WIDTH * LABEL_DENSITY * 0.7))
     if curve.role == "floor":
         label = label or "discretisation floor"
         if y.size == 1:
@@ -202,7 +180,7 @@ def _curve(ax: Axes, curve: Curve, label: str, colour: str, style: int) -> None:
         ax.plot(x, y, color=_darker(colour), lw=1.4, ls=DASHES[style], label=label, zorder=3)
     else:
         # a fraction of the diagonal: evenly spaced to the eye on any scale
-        every = 1.0 / MARKED if y.size > MARKED else None
+        every = 1.0 / MOST_MARKERS if y.size > MOST_MARKERS else None
         ax.plot(x, y, color=colour, lw=1.1, alpha=0.9, marker=MARKERS[style], ms=4.2, mew=0,
                 markevery=every, label=label, zorder=2)  # fmt: skip
 
@@ -226,15 +204,14 @@ def _tick(ax: Axes, panel: Panel) -> None:
     """One tick for each abscissa where there are few: usual ones crowd or miss a short range."""
     measured = [curve for curve in panel.curves if curve.role == "measured"]
     values = _values(measured or panel.curves, "x")
-    if not 1 < values.size <= TICKED:
+    if not 1 < values.size <= MOST_TICKS:
         return
     gap, total = np.diff(np.log(values)).min(), math.log(values[-1] / values[0])
     decades = all(f"{value:.6e}".startswith("1.000000") for value in values)
     # labels of ticks closer than a tenth of the axis run into each other
     if decades or gap < 0.1 * total:
         return
-    ax.set_xticks(values, [_tick_label(value) for value in values])
-    ax.set_xticks([], minor=True)
+    tick_each(ax, values, [_tick_label(value) for value in values])
 
 
 def _tick_label(value: float) -> str:
@@ -257,21 +234,21 @@ def _lower_legends(row: list[Axes]) -> float:
     down = max(ax.get_window_extent().y0 - ax.xaxis.label.get_window_extent().y0 for ax in row)
     highest = 0.0
     for ax in row:
-        legend = ax.get_legend()
-        if legend is not None:
+        box = ax.get_legend()
+        if box is not None:
             shift = ScaledTranslation(0.0, -down / dpi - 0.03, ax.figure.dpi_scale_trans)
-            legend.set_loc("upper center")
-            legend.set_bbox_to_anchor((0.5, 0.0), transform=ax.transAxes + shift)
-            highest = max(highest, legend.get_window_extent().height / dpi)
+            box.set_loc("upper center")
+            box.set_bbox_to_anchor((0.5, 0.0), transform=ax.transAxes + shift)
+            highest = max(highest, box.get_window_extent().height / dpi)
     return highest
 
 
 def _covers(ax: Axes) -> bool:
     """Whether the legend lies on a curve or sticks out of the axes."""
-    legend = ax.get_legend()
-    if legend is None:
+    shown = ax.get_legend()
+    if shown is None:
         return False
-    box, room = legend.get_window_extent(), ax.get_window_extent()
+    box, room = shown.get_window_extent(), ax.get_window_extent()
     inside = room.x0 <= box.x0 and box.x1 <= room.x1 and room.y0 <= box.y0 and box.y1 <= room.y1
     return not inside or any(
         line.get_transform().transform_path(line.get_path()).intersects_bbox(box, filled=False)

@@ -22,6 +22,7 @@ from pma_grid.plotting.canvas import (
     given_or_new,
     new_figure,
     open_corner,
+    titled,
 )
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import Samples, default_names
@@ -39,11 +40,11 @@ MOST_DOTS = 20_000
 # Bars of histograms, cells an axis of rasters, at most.
 MOST_BARS, MOST_CELLS = 60, 128
 # Share of the mass that the window of a corner holds: boxes reach far into the tails.
-NEARLY_ALL = 0.9995
+WINDOW_SHARE = 0.9995
 # Points of a distribution function for each cell.
-FINER = 16
+POINTS_A_CELL = 16
 # Inches of a panel among others.
-PANEL = 2.1
+PANEL_SIDE = 2.1
 
 
 def samples(
@@ -158,7 +159,7 @@ def corner(
         )
     window = _window(array, None) if density is None else _held(density)
     labels = names or default_names(dim)
-    side = PANEL * dim + 0.6 if dim > 1 else 4.0
+    side = PANEL_SIDE * dim + 0.6 if dim > 1 else 4.0
     page = new_figure(side, side) if figure is None else figure
     panels = page.subplots(dim, dim, squeeze=False)
     for row, column in np.ndindex(dim, dim):
@@ -214,7 +215,7 @@ def interval(density: Density, axis: int, level: float) -> tuple[float, float]:
     """
     masses, faces = marginal(density, (axis,)), density.grid.faces[axis]
     below = np.concatenate([[0.0], np.cumsum(masses)]) / masses.sum()
-    fine = np.linspace(faces[0], faces[-1], FINER * masses.size + 1)
+    fine = np.linspace(faces[0], faces[-1], POINTS_A_CELL * masses.size + 1)
     with np.errstate(over="ignore"):  # slopes of empty cells have infinite inverses
         held = np.maximum.accumulate(PchipInterpolator(faces, below)(fine))
     ends = np.interp([0.5 * (1 - level), 0.5 * (1 + level)], held, fine)
@@ -294,7 +295,7 @@ def _alone(
     ends = interval(density, axis, level)
     ax.axvspan(*ends, color=FAINT, alpha=0.15, lw=0)
     text = f"{100 * level:g} %: {ends[0]:.4g} to {ends[1]:.4g}".replace("-", "−")
-    ax.set_title(text, fontsize=8, color=INK)
+    titled(ax, text, 8)
 
 
 def _pair(
@@ -323,7 +324,7 @@ def _held(density: Density) -> list[tuple[float, float]]:
     """The part of the box that holds nearly all the mass of each coordinate, with a margin."""
     windows = []
     for axis, (lower, upper) in enumerate(zip(density.grid.lower, density.grid.upper, strict=True)):
-        low, high = interval(density, axis, NEARLY_ALL)
+        low, high = interval(density, axis, WINDOW_SHARE)
         margin = 0.1 * (high - low)
         windows.append((max(lower, low - margin), min(upper, high + margin)))
     return windows

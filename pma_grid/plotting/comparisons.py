@@ -10,12 +10,15 @@ import numpy as np
 from pma_grid.plotting.canvas import (
     COLOURS,
     FAINT,
-    INK,
     bare,
+    grid_image,
+    legend,
     new_figure,
     one_scale,
     open_corner,
+    quiet_bar,
     scientific,
+    titled,
 )
 from pma_grid.plotting.densities import density
 from pma_grid.plotting.transports import map as draw_map
@@ -29,9 +32,9 @@ if TYPE_CHECKING:
 
 DIFFERENCE_MAP = "magma"
 # Differences below this share of the largest one have the darkest colour.
-DECADES = 1e-4
+LEAST_SHARE = 1e-4
 # Lines of the deformed grids: as many as small pictures bear.
-LINES = 25
+GRID_LINES = 25
 
 
 def comparison(
@@ -82,13 +85,10 @@ def _curves(found: Comparison) -> Figure:
             top = max(top, float(np.nanmax(distance)))
     if top > 0:
         lower.set_yscale("log")
-        lower.set_ylim(DECADES * top, 2 * top)
-    upper.set_ylabel("T(x)")
-    lower.set_ylabel(f"|T - T({found.names[0]})|")
-    lower.set_xlabel("x")
-    upper.legend(frameon=False, fontsize=8, labelcolor=INK)
-    for ax in (upper, lower):
-        open_corner(ax)
+        lower.set_ylim(LEAST_SHARE * top, 2 * top)
+    legend(upper)
+    open_corner(upper, ylabel="T(x)")
+    open_corner(lower, "x", f"|T - T({found.names[0]})|")
     return figure
 
 
@@ -99,18 +99,17 @@ def _pictures(found: Comparison) -> Figure:
     problem = found.reference.problem
     collections = []
     for ax, row, transport in zip(axes[0], found.rows, found.transports, strict=True):
-        draw_map(transport, ax, lines=LINES)
+        draw_map(transport, ax, lines=GRID_LINES)
         collections.append(ax.collections[0])
-        ax.set_title(f"{row.name}\n{_figures(row)}", fontsize=8, color=INK)
+        titled(ax, f"{row.name}\n{_figures(row)}", 8)
     top = max(float(lines.get_array().max()) for lines in collections)
     for lines in collections:
         lines.set_clim(0.0, top or 1.0)
     one_scale(axes[0], [problem.target.grid] * columns)
     bar = figure.colorbar(collections[0], ax=axes[0], fraction=0.04, pad=0.02)
-    bar.set_label("displacement", fontsize=8, color=INK)
-    bar.ax.tick_params(labelsize=7, colors=INK)
+    quiet_bar(bar, "displacement", 7)
     density(problem.target, axes[1, 0], cmap="gray_r")
-    axes[1, 0].set_title("target", fontsize=8, color=INK)
+    titled(axes[1, 0], "target", 8)
     one_scale(list(axes[1, :1]), [problem.target.grid])
     _differences(found, list(axes[1, 1:]), figure)
     return figure
@@ -128,15 +127,12 @@ def _differences(found: Comparison, axes: Sequence[Axes], figure: Figure) -> Non
         fields = [values[:, :, grid.shape[2] // 2] for values in fields]
     top = max((float(v[np.isfinite(v)].max(initial=0.0)) for v in fields), default=0.0)
     # without any difference a logarithmic scale has no ends
-    norm = LogNorm(DECADES * top, top) if top > 0 else Normalize(0.0, 1.0)
+    norm = LogNorm(LEAST_SHARE * top, top) if top > 0 else Normalize(0.0, 1.0)
     for ax, row, values in zip(axes, found.rows[1:], fields, strict=True):
-        shown = np.maximum(values, DECADES * top)
-        extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
-        image = ax.imshow(shown, extent=extent, cmap=DIFFERENCE_MAP, norm=norm)
-        ax.set_title(f"L2 {scientific(row.map_l2)}, max {scientific(row.map_max)}", fontsize=8,
-                     color=INK)  # fmt: skip
+        shown = np.maximum(values, LEAST_SHARE * top)
+        image = grid_image(ax, grid, shown, cmap=DIFFERENCE_MAP, norm=norm)
         bare(ax)
+        titled(ax, f"L2 {scientific(row.map_l2)}, max {scientific(row.map_max)}", 8)
     one_scale(axes, [grid] * len(axes))
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    bar.set_label(f"|T - T({found.names[0]})|", fontsize=8, color=INK)
-    bar.ax.tick_params(labelsize=7, colors=INK)
+    quiet_bar(bar, f"|T - T({found.names[0]})|", 7)

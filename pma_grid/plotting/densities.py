@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP, bare, given_or_new, open_corner
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    DENSITY_MAP,
+    bare,
+    given_or_new,
+    grid_image,
+    open_corner,
+)
 from pma_grid.problem.density import Density
 
 if TYPE_CHECKING:
@@ -43,11 +50,9 @@ def density(
         x = grid.axes[0]
         ax.fill_between(x, density.values, color=COLOURS[0], alpha=0.25, lw=0)
         ax.plot(x, density.values, color=COLOURS[0], lw=1.5)
-        ax.set_xlabel("x")
         ax.set_ylim(0, None if top is None else 1.05 * top)
-        open_corner(ax)
+        open_corner(ax, "x")
         return ax
-    extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
-    ax.imshow(plane(density), extent=extent, cmap=cmap, vmin=0, vmax=top)
+    grid_image(ax, grid, plane(density), cmap=cmap, vmin=0, vmax=top)
     bare(ax)
     return ax

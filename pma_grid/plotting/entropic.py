@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,11 +13,19 @@ from pma_grid.plotting.canvas import (
     COLOURS,
     FAINT,
     INK,
+    MARKERS,
     TIME_MAP,
     bare,
     distinct,
+    grid_image,
+    legend,
+    legend_beside,
     new_figure,
     open_corner,
+    quiet_bar,
+    size_text,
+    tick_each,
+    titled,
 )
 from pma_grid.plotting.densities import common_top, density, plane
 from pma_grid.plotting.flows import check_snapshots, colour_bar, limit, limit_name
@@ -32,12 +39,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 EPS_LABEL = "ε [length²]"
-MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 # Snapshots of two flows are of one time if they differ by no more than this, relative to the last.
 SAME_TIME = 1e-6
 DIFFERENCE_MAP = "RdBu_r"
 # Times that fit on the page.
-COLUMNS = 5
+MOST_TIMES = 5
+# The error of the flow compared with is drawn unless it is below this share of the errors, where it
+# would only squeeze them.
+LEAST_FLOOR_SHARE = 0.02
 
 
 def small_eps(study: SmallEps, time: float | None = None) -> Figure:
@@ -69,7 +78,7 @@ def small_eps(study: SmallEps, time: float | None = None) -> Figure:
     ):
         _errors(ax, study, name, chosen, slopes, label)
     _saturation(axes[1, 1], study)
-    shape = "×".join(map(str, study.shape))
+    shape = size_text(study.shape, "×")
     figure.suptitle(
         f"Sinkhorn against the flow at t = {chosen:g}, {study.kernel} kernel, {shape} cells",
         fontsize=10.5, color=INK,
@@ -102,15 +111,12 @@ def _errors(
         bare(ax)
         return
     floor = study.map_floor if name == "map" else study.floor
-    # far below the errors it would only squeeze them
-    if floor > 0.02 * lowest:
+    if floor > LEAST_FLOOR_SHARE * lowest:
         ax.axhline(floor, color=FAINT, lw=1.2, ls=":", label="error of the flow")
-    ax.set_xlabel(EPS_LABEL)
-    ax.set_ylabel(label)
-    _ticks(ax, study.eps)
+    tick_each(ax, study.eps, distinct(study.eps))
     _whole_decades(ax)
-    _legend(ax)
-    open_corner(ax)
+    legend(ax)
+    open_corner(ax, EPS_LABEL, label)
 
 
 def _slope_line(ax: Axes, eps: Array, last: float, slope: float, *, above: bool) -> None:
@@ -132,17 +138,9 @@ def _saturation(ax: Axes, study: SmallEps) -> None:
     for row, shade, text in zip(ratios, shades, distinct(study.eps), strict=True):
         ax.semilogx(study.times, row, marker="o", ms=4, lw=1.4, color=shade, label=f"ε = {text}")
     ax.set_ylim(0, 1.15 * float(ratios.max()))
-    ax.set_xlabel(TIME_LABEL)
-    ax.set_ylabel("sup error of u / ε")
-    _ticks(ax, study.times)
-    _legend(ax)
-    open_corner(ax)
-
-
-def _ticks(ax: Axes, values: Sequence[float]) -> None:
-    """One tick a value: the usual ones crowd over so short a range."""
-    ax.set_xticks(list(values), distinct(values))
-    ax.set_xticks([], minor=True)
+    tick_each(ax, study.times, distinct(study.times))
+    legend(ax)
+    open_corner(ax, TIME_LABEL, "sup error of u / ε")
 
 
 def _whole_decades(ax: Axes) -> None:
@@ -154,10 +152,6 @@ def _whole_decades(ax: Axes) -> None:
     ax.yaxis.set_major_locator(LogLocator(subs=(1.0,) if wide else (1.0, 2.0, 5.0)))
     ax.yaxis.set_major_formatter(LogFormatterSciNotation(minor_thresholds=(10, 10)))
     ax.yaxis.set_minor_formatter(NullFormatter())
-
-
-def _legend(ax: Axes) -> None:
-    ax.legend(frameon=False, fontsize=8, labelcolor=INK)
 
 
 def cost(study: Cost, axes: Any = None) -> list[Axes]:
@@ -194,12 +188,10 @@ def cost(study: Cost, axes: Any = None) -> list[Axes]:
                 ax.loglog([row.map_l2], [row.seconds], MARKERS[k % len(MARKERS)], color=colour,
                           ms=7 if large else 4, mfc=colour if row.converged else "white",
                           label=method if large else None, zorder=3)  # fmt: skip
-        ax.set_title(f"{study.case}, {n} cells an axis", fontsize=9.5, color=INK)
-        ax.set_xlabel("error of the map, L2(μ) [length]")
-        open_corner(ax)
+        titled(ax, f"{study.case}, {n} cells an axis", 9.5)
+        open_corner(ax, "error of the map, L2(μ) [length]")
     axes[0].set_ylabel("seconds, one thread")
-    axes[-1].legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8,
-                    labelcolor=INK)  # fmt: skip
+    legend_beside(axes[-1])
     return list(axes)
 
 
@@ -249,7 +241,7 @@ def _name(flow: Flow) -> str:
 def _common(
     first: Flow, second: Flow, end: Density
 ) -> tuple[list[float], list[tuple[Density, Density]]]:
-    """Times at which both flows have a snapshot, at most `COLUMNS`, and the densities."""
+    """Times at which both flows have a snapshot, at most `MOST_TIMES`, and the densities."""
     close = SAME_TIME * max(flow.snapshots[-1].time for flow in (first, second))
     pairs = [
         (one, other)
@@ -263,8 +255,8 @@ def _common(
             f"{[s.time for s in second.snapshots]}; they need common times: pass the same keep= "
             "times to both, multiples of eps"
         )
-    if len(pairs) > COLUMNS:
-        pairs = [pairs[round(k)] for k in np.linspace(0, len(pairs) - 1, COLUMNS)]
+    if len(pairs) > MOST_TIMES:
+        pairs = [pairs[round(k)] for k in np.linspace(0, len(pairs) - 1, MOST_TIMES)]
     moments = [tuple(Density(s.density, end.grid) for s in pair) for pair in pairs]
     return [one.time for one, _ in pairs], [(a, b) for a, b in moments]
 
@@ -286,14 +278,13 @@ def _pair_curves(
         upper.plot(x, other.values, color=COLOURS[1], lw=1.3, ls="--", label=names[1])
         lower.axhline(0.0, color=FAINT, lw=0.8)
         lower.plot(x, other.values - one.values, color=COLOURS[1], lw=1.3)
-        upper.set_title(title, fontsize=10, color=INK)
-        lower.set_xlabel("x [length]")
-        for ax in (upper, lower):
-            open_corner(ax)
+        titled(upper, title)
+        open_corner(upper)
+        open_corner(lower, "x [length]")
     rows[0, 0].set_ylim(bottom=0)
     rows[0, 0].set_ylabel("density [length⁻¹]")
     rows[1, 0].set_ylabel("difference")
-    _legend(rows[0, -1])
+    legend(rows[0, -1])
     return figure
 
 
@@ -310,18 +301,17 @@ def _pair_pictures(
     for k, (pair, title) in enumerate(zip(moments, titles, strict=True)):
         for row, moment in zip(rows, pair, strict=False):
             density(moment, row[k], top=top)
-        extent = rows[0, k].images[0].get_extent()
-        rows[2, k].imshow(gaps[k], extent=extent, cmap=DIFFERENCE_MAP, vmin=-widest, vmax=widest)
+        grid_image(rows[2, k], end.grid, gaps[k], cmap=DIFFERENCE_MAP, vmin=-widest, vmax=widest)
         bare(rows[2, k])
-        rows[0, k].set_title(title, fontsize=9.5, color=INK)
+        titled(rows[0, k], title, 9.5)
     for row in rows[:2]:
         density(end, row[-1], top=top)
         colour_bar(row, end)
-    rows[0, -1].set_title(last, fontsize=9.5, color=INK)
+    titled(rows[0, -1], last, 9.5)
     bare(rows[2, -1])
     bar = figure.colorbar(rows[2, 0].images[0], cax=rows[2, -1].inset_axes((-0.1, 0.0, 0.07, 1.0)))
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=INK)
+    quiet_bar(bar)
     for row, text in zip(rows, (*names, "difference"), strict=True):
         row[0].set_ylabel(text, fontsize=9, color=INK)
     return figure

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pma_grid.flow.flow import Flow
-from pma_grid.plotting.canvas import COLOURS, INK, distinct, new_figure
+from pma_grid.plotting.canvas import COLOURS, INK, distinct, new_figure, titled
 from pma_grid.plotting.densities import common_top, density, plane
 from pma_grid.plotting.flows import check_snapshots, colour_bar, density_axes, limit, limit_name
 from pma_grid.problem.density import Density
@@ -18,10 +18,11 @@ if TYPE_CHECKING:
     from matplotlib.animation import AbstractMovieWriter
     from matplotlib.figure import Figure
 
-MAX_FPS = 50  # the shortest time that viewers of .gif respect is 1/50 s
+# Frames a second: the shortest time that viewers of .gif respect is 1/50 s.
+MAX_FPS = 50
 # Inches of the longer side of a picture, and the width that a title and a scale need.
-PICTURE = 2.6
-NARROWEST = 3.6
+PICTURE_SIDE = 2.6
+LEAST_WIDTH = 3.6
 
 # A figure, and the function that makes it show moment k under a title.
 Film = tuple["Figure", Callable[[int, str], None]]
@@ -126,7 +127,7 @@ def _curve(moments: list[Density], end: Density, name: str) -> Film:
 
     def show(k: int, title: str) -> None:
         line.set_ydata(moments[k].values)
-        ax.set_title(title, fontsize=10, color=INK)
+        titled(ax, title)
 
     return figure, show
 
@@ -134,17 +135,17 @@ def _curve(moments: list[Density], end: Density, name: str) -> Film:
 def _pictures(moments: list[Density], end: Density, name: str) -> Film:
     """rho and mu side by side on one colour scale."""
     tall = end.grid.lengths[0] / end.grid.lengths[1]
-    width = PICTURE / max(1.0, tall)
-    figure = new_figure(max(2 * width + 1.2, NARROWEST), max(width * tall, 0.5) + 0.4)
+    width = PICTURE_SIDE / max(1.0, tall)
+    figure = new_figure(max(2 * width + 1.2, LEAST_WIDTH), max(width * tall, 0.5) + 0.4)
     row = figure.subplots(1, 2)
     top = common_top([*moments, end])
     for ax, moment in zip(row, (moments[0], end), strict=True):
         density(moment, ax, top=top)
-    row[1].set_title(name, fontsize=10, color=INK)
+    titled(row[1], name)
     colour_bar(row, end)
 
     def show(k: int, title: str) -> None:
         row[0].images[0].set_data(plane(moments[k]))
-        row[0].set_title(title, fontsize=10, color=INK)
+        titled(row[0], title)
 
     return figure, show

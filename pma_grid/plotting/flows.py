@@ -10,7 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pma_grid.flow.flow import Flow, Snapshot
-from pma_grid.plotting.canvas import COLOURS, INK, TIME_MAP, distinct, new_figure, open_corner
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    INK,
+    TIME_MAP,
+    caption,
+    distinct,
+    legend_beside,
+    new_figure,
+    open_corner,
+    quiet_bar,
+    size_text,
+    status_text,
+    titled,
+    two_rows,
+)
 from pma_grid.plotting.densities import common_top, density
 from pma_grid.plotting.histories import TIME_LABEL, history
 from pma_grid.problem.density import Density
@@ -21,15 +35,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 # Densities that fit on the page.
-CURVES = 6
-PICTURES = 5
+MOST_CURVES = 6
+MOST_PICTURES = 5
 # Inches of the page: its width, the row of series, the row of curves, limits of a row of pictures.
 WIDTH = 10.0
 SERIES_HEIGHT = 2.9
 CURVES_HEIGHT = 2.5
 PICTURES_HEIGHT = (1.3, 4.0)
-# Steps that are marked one by one.
-MARKED = 60
+# Steps up to which each is marked.
+MOST_MARKED_STEPS = 60
 
 
 def flow(flow: Flow) -> Figure:
@@ -65,20 +79,20 @@ def flow(flow: Flow) -> Figure:
     """
     check_snapshots(flow)
     end = limit(flow)
-    shots = _spread(flow.snapshots, CURVES if end.dim == 1 else PICTURES)
+    shots = _spread(flow.snapshots, MOST_CURVES if end.dim == 1 else MOST_PICTURES)
     height = CURVES_HEIGHT if end.dim == 1 else _pictures_height(end, len(shots) + 1)
     page = new_figure(WIDTH, height + SERIES_HEIGHT)
-    rows = page.subfigures(2, 1, height_ratios=(height, SERIES_HEIGHT), squeeze=False)
+    upper, lower = two_rows(page, (height, SERIES_HEIGHT))
     draw = _curves if end.dim == 1 else _pictures
-    draw(rows[0, 0], [Density(shot.density, end.grid) for shot in shots], end,
+    draw(upper, [Density(shot.density, end.grid) for shot in shots], end,
          [*(f"t = {time}" for time in distinct([shot.time for shot in shots])),
           limit_name(flow)])  # fmt: skip
-    entropies, sides, sizes = rows[1, 0].subplots(1, 3)
+    entropies, sides, sizes = lower.subplots(1, 3)
     history(flow, ("kl", "reverse_kl"), entropies)
-    entropies.set_title("relative entropies", fontsize=10, color=INK)
+    titled(entropies, "relative entropies")
     _range(flow, sides)
     _steps(flow, sizes)
-    page.supxlabel(_caption(flow), fontsize=9, color=INK)
+    caption(page, _figures(flow))
     return page
 
 
@@ -103,12 +117,9 @@ def limit_name(flow: Flow) -> str:
 
 def density_axes(ax: Axes, end: Density) -> None:
     """Labels and limits of axes that show densities in one dimension, and a legend beside them."""
-    ax.set_xlabel("x [length]")
-    ax.set_ylabel("density [length⁻¹]")
     ax.set_xlim(end.grid.lower[0], end.grid.upper[0])
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8,
-              labelcolor=INK)  # fmt: skip
-    open_corner(ax)
+    legend_beside(ax)
+    open_corner(ax, "x [length]", "density [length⁻¹]")
 
 
 def colour_bar(row: Sequence[Axes], end: Density) -> None:
@@ -116,9 +127,8 @@ def colour_bar(row: Sequence[Axes], end: Density) -> None:
     last = row[-1]
     bar = last.figure.colorbar(last.images[0], cax=last.inset_axes((1.05, 0.0, 0.07, 1.0)))
     bar.outline.set_visible(False)
-    bar.ax.tick_params(labelsize=8, colors=INK)
     what = "density" if end.dim == 2 else "projection"
-    bar.set_label(f"{what} [length⁻²]", fontsize=8, color=INK)
+    quiet_bar(bar, f"{what} [length⁻²]")
 
 
 def _spread(snapshots: Sequence[Snapshot], count: int) -> list[Snapshot]:
@@ -149,7 +159,7 @@ def _curves(figure: SubFigure, moments: list[Density], end: Density, names: list
     ax.plot(x, end.values, color=INK, lw=1.5, ls="--", label=names[-1])
     density_axes(ax, end)
     ax.set_ylim(bottom=0)
-    ax.set_title("density ρ", fontsize=10, color=INK)
+    titled(ax, "density ρ")
 
 
 def _pictures(figure: SubFigure, moments: list[Density], end: Density, names: list[str]) -> None:
@@ -158,7 +168,7 @@ def _pictures(figure: SubFigure, moments: list[Density], end: Density, names: li
     top = common_top([*moments, end])
     for ax, moment, name in zip(row, [*moments, end], names, strict=True):
         density(moment, ax, top=top)
-        ax.set_title(name, fontsize=10, color=INK)
+        titled(ax, name)
     colour_bar(row, end)
 
 
@@ -183,11 +193,8 @@ def _range(flow: Flow, ax: Axes) -> None:
     ax.plot(flow.times, high, color=COLOURS[2], lw=1.4)
     ax.plot(flow.times, low, color=COLOURS[2], lw=1.4)
     ax.axhline(0.0, color=INK, lw=0.6)
-    ax.set_xlabel(TIME_LABEL)
-    ax.set_ylabel("min h to max h")
     ratio = "log(ρ/μ)" if flow.side == "source" else "log(ρ/ν)"
-    ax.set_title(f"range of h = {ratio}", fontsize=10, color=INK)
-    open_corner(ax)
+    open_corner(ax, TIME_LABEL, "min h to max h", f"range of h = {ratio}")
 
 
 def _steps(flow: Flow, ax: Axes) -> None:
@@ -195,7 +202,7 @@ def _steps(flow: Flow, ax: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
     numbers = flow.first + 1 + np.arange(len(flow))
-    style = "o-" if len(flow) <= MARKED else "-"
+    style = "o-" if len(flow) <= MOST_MARKED_STEPS else "-"
     ax.plot(numbers, flow.step_sizes, style, ms=3, lw=1.2, color=COLOURS[1])
     if len(flow):
         ax.set_yscale("log")
@@ -204,21 +211,18 @@ def _steps(flow: Flow, ax: Axes) -> None:
             middle = math.sqrt(low * high)
             ax.set_ylim(middle / 10, middle * 10)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
-    ax.set_xlabel("step")
-    ax.set_ylabel("step size η [length²]")
-    ax.set_title("step sizes", fontsize=10, color=INK)
-    open_corner(ax)
+    open_corner(ax, "step", "step size η [length²]", "step sizes")
 
 
-def _caption(flow: Flow) -> str:
-    """One line of figures."""
-    shape = " × ".join(str(n) for n in limit(flow).shape)
+def _figures(flow: Flow) -> list[str]:
+    """What the caption says."""
+    shape = size_text(limit(flow).shape)
     parts = [
         flow.scheme.replace("_", " "),
         f"{len(flow)} steps to t = {flow.times[-1]:.3g}",
-        flow.status.name.lower().replace("_", " "),
+        status_text(flow.status),
         f"grid {shape}" + (" on the target's side" if flow.side == "target" else ""),
     ]
     if "seconds" in flow.stats:
         parts.append(f"{flow.stats['seconds']:.2f} s")
-    return "      ".join(parts)
+    return parts

@@ -8,26 +8,32 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pma_grid.plotting.canvas import COLOURS, FAINT, INK, new_figure, open_corner
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    FAINT,
+    INK,
+    MARKERS,
+    new_figure,
+    open_corner,
+    titled,
+)
 from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 # Errors: the clock that each is drawn over, and its name.
 MEASURES = {
     "map_l2": ("seconds", "map error, L2(µ)"),
     "w2_rel": ("w2_seconds", "W2² error, relative"),
 }
 # Errors below this are drawn on it: logarithms know no zero.
-LEAST = 1e-12
-# Inches of a panel and of what surrounds them all.
-PANEL = (2.6, 2.6)
-MARGIN = (0.6, 0.9)
-# Inches of a legend's entry.
-ENTRY = 2.3
+LEAST_ERROR = 1e-12
+# Inches of a panel, of what surrounds them all, and of an entry of the legend.
+PANEL_SIDE = 2.6
+MARGIN_WIDTH, MARGIN_HEIGHT = 0.6, 0.9
+ENTRY_WIDTH = 2.3
 
 
 def undominated(seconds: ArrayLike, errors: ArrayLike) -> NDArray[np.int_]:
@@ -89,14 +95,15 @@ def frontier(results: Mapping[str, Any]) -> Figure:
     columns = [name for name in problems if any(row["problem"] == name for row in rows)]
     raced = [name for name in methods if any(row["method"] == name for row in rows)]
     figure = new_figure(
-        PANEL[0] * max(len(columns), 2) + MARGIN[0], PANEL[1] * len(MEASURES) + MARGIN[1]
+        PANEL_SIDE * max(len(columns), 2) + MARGIN_WIDTH,
+        PANEL_SIDE * len(MEASURES) + MARGIN_HEIGHT,
     )
     axes = figure.subplots(len(MEASURES), len(columns), squeeze=False, sharex="col")
     for measure, row_of_axes in zip(MEASURES, axes, strict=True):
         for name, ax in zip(columns, row_of_axes, strict=True):
             _panel(ax, [row for row in rows if row["problem"] == name], measure, list(methods))
     for ax, name in zip(axes[0], columns, strict=True):
-        ax.set_title(problems[name], fontsize=9.5, color=INK)
+        titled(ax, problems[name], 9.5)
     for ax, (_, title) in zip(axes[:, 0], MEASURES.values(), strict=True):
         ax.set_ylabel(title, fontsize=9, color=INK)
     for ax in axes[-1]:
@@ -138,7 +145,7 @@ def _panel(ax: Axes, rows: Sequence[Mapping[str, Any]], measure: str, methods: l
             continue
         drawn = True
         seconds = np.array([row[MEASURES[measure][0]] for row in own], float)
-        errors = np.maximum(np.abs([float(row[measure]) for row in own]), LEAST)
+        errors = np.maximum(np.abs([float(row[measure]) for row in own]), LEAST_ERROR)
         best = undominated(seconds, errors)
         style = _style(method, methods)
         ax.plot(seconds, errors, ls="", ms=3.0, mew=0, alpha=0.3, **style)
@@ -166,5 +173,5 @@ def _legend(figure: Figure, raced: list[str], methods: Mapping[str, str]) -> Non
     ]
     figure.legend(
         handles=handles, loc="outside lower center", frameon=False, fontsize=9, labelcolor=INK,
-        ncols=min(int(figure.get_figwidth() // ENTRY), len(handles)),
+        ncols=min(int(figure.get_figwidth() // ENTRY_WIDTH), len(handles)),
     )  # fmt: skip

@@ -14,10 +14,16 @@ from pma_grid.plotting.canvas import (
     COLOURS,
     FAINT,
     INK,
+    caption,
     given_or_new,
+    legend_beside,
     new_figure,
     open_corner,
     scientific,
+    size_text,
+    status_text,
+    titled,
+    two_rows,
 )
 from pma_grid.plotting.clouds import (
     as_points,
@@ -41,13 +47,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
 
 # Points drawn where no data say how many.
-COUNT = 2000
+DEFAULT_POINTS = 2000
 # Lines of the carried mesh, a direction, and points of each.
-LINES, NODES = 21, 161
+MESH_LINES, POINTS_A_LINE = 21, 161
 # Inches of a row of panels with their titles, of the row of curves, and of a panel's width.
-ROW, CURVES, PANEL = 2.85, 2.7, 2.75
+ROW_HEIGHT, CURVES_HEIGHT, PANEL_WIDTH = 2.85, 2.7, 2.75
 # A flow so many times as long as its first step has a logarithmic axis of time.
-LONG = 100.0
+LONG_FLOW_STEPS = 100.0
+LIKELIHOOD_LABEL = "log-likelihood [nats a point]"
 # Coordinates that are drawn together.
 PAIRS = {1: [(0, 0)], 2: [(0, 1)], 3: [(0, 1), (0, 2), (1, 2)]}
 
@@ -92,12 +99,12 @@ def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int 
             f"points has {data.shape[1]} coordinates and the model {dim}; they must agree: give "
             "data that the model was, or could have been, learned from"
         )
-    drawn = model.sample(COUNT if data is None else len(data), seed=seed)
+    drawn = model.sample(DEFAULT_POINTS if data is None else len(data), seed=seed)
     pairs = PAIRS[dim]
     columns = 3 if data is None or dim == 1 else 4
-    page = new_figure(PANEL * columns + 0.4, ROW * len(pairs) + CURVES)
-    heights = [ROW * len(pairs), CURVES]
-    upper, lower = page.subfigures(2, 1, squeeze=False, height_ratios=heights)[:, 0]
+    height = ROW_HEIGHT * len(pairs)
+    page = new_figure(PANEL_WIDTH * columns + 0.4, height + CURVES_HEIGHT)
+    upper, lower = two_rows(page, (height, CURVES_HEIGHT))
     panels = upper.subplots(len(pairs), columns, squeeze=False)
     for row, axes in zip(panels, pairs, strict=True):
         if dim == 1:
@@ -105,12 +112,12 @@ def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int 
         else:
             _plane(row, model, data, drawn, axes)
     _below(lower, model)
-    page.supxlabel(_caption(model), fontsize=9, color=INK)
+    caption(page, _figures(model))
     return page
 
 
 def carried_mesh(
-    sampler: Sampler, ax: Axes, axes: Sequence[int] = (0, 1), *, lines: int = LINES
+    sampler: Sampler, ax: Axes, axes: Sequence[int] = (0, 1), *, lines: int = MESH_LINES
 ) -> None:
     """Grid lines of the base law, at equal steps of its marginals' mass, carried to the data.
 
@@ -123,11 +130,11 @@ def carried_mesh(
     middle = 0.5 * (np.array(base.grid.lower) + np.array(base.grid.upper))
     for along, across in (axes, axes[::-1]):
         places = _quantiles(base, across, lines)
-        nodes = _quantiles(base, along, NODES)
-        points = np.tile(middle, (lines, NODES, 1))
+        nodes = _quantiles(base, along, POINTS_A_LINE)
+        points = np.tile(middle, (lines, POINTS_A_LINE, 1))
         points[:, :, along] = nodes
         points[:, :, across] = places[:, None]
-        images = sampler.decode(points.reshape(-1, base.dim)).reshape(lines, NODES, -1)
+        images = sampler.decode(points.reshape(-1, base.dim)).reshape(lines, POINTS_A_LINE, -1)
         colour = COLOURS[0] if along == axes[0] else COLOURS[1]
         ax.add_collection(LineCollection(list(images[:, :, list(axes)]), colors=colour, lw=0.6))
 
@@ -168,11 +175,8 @@ def learned_regret(learned_regret: LearnedRegret, ax: Axes | None = None) -> Axe
                     lw=width, marker=marker, label=label)  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    ax.set_xlabel("sum of the step sizes [length²]")
-    ax.set_ylabel("average over the steps [nats]")
-    ax.legend(loc="center left", bbox_to_anchor=(1.0, 0.5), frameon=False, fontsize=8,
-              labelcolor=INK)  # fmt: skip
-    open_corner(ax)
+    legend_beside(ax)
+    open_corner(ax, "sum of the step sizes [length²]", "average over the steps [nats]")
     return ax
 
 
@@ -219,7 +223,7 @@ def _plane(
     titles.append("base grid carried by ∇u*")
     for ax, title in zip(panels, titles, strict=True):
         frame(ax, window, [model.names[k] for k in axes])
-        ax.set_title(title if axes == (0, 1) else "", fontsize=10, color=INK)
+        titled(ax, title if axes == (0, 1) else "")
         ax.set_box_aspect(1)
     for ax in panels[1:]:
         ax.set_ylabel("")
@@ -237,13 +241,13 @@ def _below(figure: SubFigure, model: Model) -> None:
     ax, flow = next(panels), model.flow
     names = [name for name in ("kl", "reverse_kl") if name in flow.series]
     history(flow, names or list(flow.series)[:1], ax)
-    if len(flow) and flow.times[-1] > LONG * flow.step_sizes[0]:
+    if len(flow) and flow.times[-1] > LONG_FLOW_STEPS * flow.step_sizes[0]:
         unit = float(flow.step_sizes[0])
         ax.set_xscale("symlog", linthresh=unit)
         ax.set_xlim(-0.2 * unit, 1.5 * float(flow.times[-1]))
-        if legend := ax.get_legend():  # curves fall to the right
-            legend.set_loc("lower left")
-    ax.set_title("flow from the base law", fontsize=10, color=INK)
+        if box := ax.get_legend():  # curves fall to the right
+            box.set_loc("lower left")
+    titled(ax, "flow from the base law")
     if boosts is not None:
         _boosts(next(panels), boosts, int(model.stats["stopped_at"]))
 
@@ -254,10 +258,8 @@ def _strengths(ax: Axes, chosen: dict[str, list[float]]) -> None:
     ax.semilogx(tried, scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
     best = int(np.argmax(scores))
     ax.plot(tried[best], scores[best], "o", ms=6, color=COLOURS[1])
-    ax.set_xlabel("strength of the regularisation")
-    ax.set_ylabel("log-likelihood [nats a point]")
-    ax.set_title(f"held-out points choose {scientific(tried[best])}", fontsize=10, color=INK)
-    open_corner(ax)
+    title = f"held-out points choose {scientific(tried[best])}"
+    open_corner(ax, "strength of the regularisation", LIKELIHOOD_LABEL, title)
 
 
 def _boosts(ax: Axes, scores: Sequence[float], stopped: int) -> None:
@@ -267,10 +269,7 @@ def _boosts(ax: Axes, scores: Sequence[float], stopped: int) -> None:
     ax.plot(range(len(scores)), scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
     ax.plot(stopped, scores[stopped], "o", ms=6, color=COLOURS[1])
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    ax.set_xlabel("step")
-    ax.set_ylabel("log-likelihood [nats a point]")
-    ax.set_title(f"held-out points stop at step {stopped}", fontsize=10, color=INK)
-    open_corner(ax)
+    open_corner(ax, "step", LIKELIHOOD_LABEL, f"held-out points stop at step {stopped}")
 
 
 def _quantiles(law: Density, axis: int, count: int) -> Array:
@@ -287,16 +286,16 @@ def _window(model: Model) -> list[tuple[float, float]]:
     return list(zip(model.grid.lower, model.grid.upper, strict=True))
 
 
-def _caption(model: Model) -> str:
-    """One line of figures."""
+def _figures(model: Model) -> list[str]:
+    """What the caption says."""
     stats = model.stats
     parts = [
         f"{stats.get('method', 'law')} of {stats.get('samples', '?')} samples",
-        f"grid {' × '.join(map(str, model.grid.shape))}",
+        f"grid {size_text(model.grid.shape)}",
     ]
     if stats.get("strength") is not None:
         parts.append(f"strength {scientific(stats['strength'])}")
-    parts.append(model.flow.status.name.lower().replace("_", " "))
+    parts.append(status_text(model.flow.status))
     if "seconds" in stats:
         parts.append(f"{stats['seconds']:.1f} s")
-    return "      ".join(parts)
+    return parts

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any, overload
 
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
-from pma_grid.plotting.canvas import COLOURS, FAINT, INK, given_or_new, open_corner, scientific
+from pma_grid.plotting.canvas import (
+    COLOURS,
+    FAINT,
+    INK,
+    given_or_new,
+    legend,
+    open_corner,
+    scientific,
+    size_text,
+    titled,
+)
 from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
@@ -40,9 +50,9 @@ SYMBOLS = {
     "map_error": ("error of ∇u", "length"),
 }
 # Curves that coincide, as the two entropies near the end, are both seen; dots are for floors.
-LINES = ("-", "--", "-.")
-# Curves of fewer points show them.
-FEW = 40
+LINE_STYLES = ("-", "--", "-.")
+# Curves of fewer iterations mark each.
+LEAST_UNMARKED = 40
 ENTROPIES = ("kl", "reverse_kl", "symmetrised_kl")
 
 
@@ -141,25 +151,25 @@ def _series(flow: Flow, names: str | Sequence[str], ax: Axes | None, floor: floa
     ax = given_or_new(ax, 5.0, 3.4)
     marker = "" if len(flow) else "o"  # a start alone is no line
     for k, (name, values) in enumerate(curves.items()):
-        ax.plot(flow.times, values, lw=1.6, color=COLOURS[k % len(COLOURS)],
-                ls=LINES[k % len(LINES)], marker=marker, label=symbol(flow, name))  # fmt: skip
+        colour, style = COLOURS[k % len(COLOURS)], LINE_STYLES[k % len(LINE_STYLES)]
+        ax.plot(flow.times, values, lw=1.6, color=colour, ls=style, marker=marker,
+                label=symbol(flow, name))  # fmt: skip
     if floor is not None:
         ax.axhline(floor, color=FAINT, lw=1.2, ls=":", label="discretisation floor")
     if not any((values < 0).any() for values in curves.values()) and any(
         (values > 0).any() for values in curves.values()
     ):
         ax.set_yscale("log", nonpositive="mask")
-    ax.set_xlabel(TIME_LABEL)
+    label = None
     if len(chosen) == 1:
-        ax.set_ylabel(symbol(flow, chosen[0]))
+        label = symbol(flow, chosen[0])
     elif set(chosen) <= set(ENTROPIES):
-        ax.set_ylabel("relative entropy")
+        label = "relative entropy"
     alpha = mass_constant(flow) if set(chosen) & set(ENTROPIES) else None
     title = None if alpha is None else f"mass constant α = {scientific(alpha)}"
     if title or len(chosen) > 1 or floor is not None:
-        legend = ax.legend(frameon=False, fontsize=8, title=title, title_fontsize=8, labelcolor=INK)
-        legend.get_title().set_color(INK)
-    open_corner(ax)
+        legend(ax, title=title, title_fontsize=8).get_title().set_color(INK)
+    open_corner(ax, TIME_LABEL, label)
     return ax
 
 
@@ -187,14 +197,14 @@ def _iterations(transport: Transport, ax: Axes | None) -> Axes:
 
 def _marginals(transport: EntropicTransport, errors: Sequence[float], ax: Axes) -> None:
     """The marginals' error over the iterations on the transport's grid."""
-    marker = "o" if len(errors) < FEW else ""
+    marker = "o" if len(errors) < LEAST_UNMARKED else ""
     steps = range(1, len(errors) + 1)
     ax.semilogy(steps, errors, marker + "-", ms=3, lw=1.2, color=COLOURS[0])
-    shape = "×".join(str(n) for n in transport.problem.source.shape)
+    shape = size_text(transport.problem.source.shape, "×")
     title = f"ε = {scientific(transport.eps)}"
     if "omega" in transport.stats:
         title += f", relaxation {transport.stats['omega']:.3g} at the end"
-    ax.set_title(title, fontsize=9, color=INK)
+    titled(ax, title, 9)
     ax.set_xlabel(f"iterations on grid {shape}")
     ax.set_ylabel("L1 error of the marginals")
 
@@ -208,7 +218,7 @@ def _newton(records: Sequence[dict[str, Any]], ax: Axes) -> None:
         shade = 0.25 + 0.75 * (k + 1) / len(levels)
         x, y = zip(*points, strict=True)
         ax.semilogy(x, y, "o-", ms=3, lw=1.2, color=COLOURS[0], alpha=shade)
-        ax.annotate("×".join(str(n) for n in shape), points[0], xytext=(0, 5), ha="center",
+        ax.annotate(size_text(shape, "×"), points[0], xytext=(0, 5), ha="center",
                     textcoords="offset points", color=INK, fontsize=7)  # fmt: skip
     ax.set_xlabel("evaluations over all grids, coarse to fine")
     ax.set_ylabel("rms residual")

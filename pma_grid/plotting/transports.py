@@ -14,13 +14,19 @@ from pma_grid.plotting.canvas import (
     DENSITY_MAP,
     DISPLACEMENT_MAP,
     FAINT,
-    INK,
     bare,
+    caption,
     given_or_new,
+    grid_image,
+    legend,
     new_figure,
     one_scale,
     open_corner,
     scientific,
+    size_text,
+    tick_each,
+    titled,
+    two_rows,
 )
 from pma_grid.plotting.densities import common_top, density
 from pma_grid.transport.transport import Transport
@@ -30,7 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 # The map jumps between torn neighbours whose images are so many target cells apart.
-JUMP = 3.0
+JUMP_CELLS = 3.0
 
 
 def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axes:
@@ -46,9 +52,7 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
         cut = np.flatnonzero(_jumps(transport)) + 1
         x, y = (np.insert(values, cut, np.nan) for values in (grid.axes[0], image))
         ax.plot(x, y, color=COLOURS[1], lw=1.8)
-        ax.set_xlabel("x")
-        ax.set_ylabel("T(x)")
-        open_corner(ax)
+        open_corner(ax, "x", "T(x)")
         return ax
     from matplotlib.collections import LineCollection
 
@@ -95,7 +99,7 @@ def _jumps(transport: Transport) -> np.ndarray:
             torn = torn[first] | torn[last]
             low = np.minimum(low[:, *first], low[:, *last])
             high = np.maximum(high[:, *first], high[:, *last])
-    wide = high - low > JUMP * np.reshape(spacing, (-1, *[1] * problem.dim))
+    wide = high - low > JUMP_CELLS * np.reshape(spacing, (-1, *[1] * problem.dim))
     return np.asarray(torn & wide.any(axis=0))
 
 
@@ -122,8 +126,7 @@ def _mark_tears(transport: Transport, ax: Axes) -> bool:
     flat = tears if grid.dim == 2 else tears.any(axis=2)
     picture = np.zeros((*flat.shape, 4))
     picture[flat] = to_rgba(COLOURS[1])
-    extent = (grid.lower[1], grid.upper[1], grid.upper[0], grid.lower[0])
-    ax.imshow(picture, extent=extent, interpolation="nearest")
+    grid_image(ax, grid, picture, interpolation="nearest")
     return True
 
 
@@ -141,7 +144,7 @@ def interpolation(
     top = common_top(moments)
     for ax, moment, t in zip(axes, moments, times, strict=True):
         density(moment, ax, cmap=cmap, top=top)
-        ax.set_title(f"t = {t:g}", fontsize=9, color=INK)
+        titled(ax, f"t = {t:g}", 9)
     if transport.problem.dim == 1:
         for ax in axes[1:]:
             ax.tick_params(labelleft=False)
@@ -170,43 +173,38 @@ def convergence(study: Study, ax: Axes | None = None) -> Axes:
             ax.loglog(h, line, color="#999999", lw=0.9, ls=":", zorder=0)
             ax.annotate(f"$h^{slope}$", (h[-1], line[-1]), xytext=(4, 8), ha="left",
                         textcoords="offset points", color="#777777", fontsize=9)  # fmt: skip
-    # one tick a grid: the usual ones crowd over so short a range
-    ax.set_xticks(h, [f"1/{row.n}" for row in study.rows])
-    ax.set_xticks([], minor=True)
-    ax.set_xlabel("spacing h")
-    ax.set_ylabel("error")
-    ax.set_title(study.case, fontsize=10, color=INK)
-    ax.legend(frameon=False, fontsize=8)
-    open_corner(ax)
+    tick_each(ax, h, [f"1/{row.n}" for row in study.rows])
+    legend(ax)
+    open_corner(ax, "spacing h", "error", study.case)
     return ax
 
 
 def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     """The poster of a result: source, deformed grid, target; McCann's interpolation below."""
     figure = new_figure(10.0, 6.4)
-    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(1.75, 1.0))[:, 0]
+    upper, lower = two_rows(figure, (1.75, 1.0))
     left, middle, right = upper.subplots(1, 3)
     problem = transport.problem
     line = problem.dim == 1
     top = max(side.values.max() for side in (problem.source, problem.target)) if line else None
     for ax, side, title in ((left, problem.source, "source"), (right, problem.target, "target")):
         density(side, ax, cmap=cmap, top=top)
-        ax.set_title(title, fontsize=11, color=INK)
+        titled(ax, title, 11)
         if not line:  # white on white paper needs a frame
             ax.spines[:].set(visible=True, color=FAINT, lw=0.4)
     if _mark_tears(transport, left):
-        left.set_title("source, torn where coloured", fontsize=11, color=INK)
+        titled(left, "source, torn where coloured", 11)
     map(transport, middle)
     name = "E[y | x]" if _is_barycentric(transport) else "u'" if line else "∇u"
     if line:
-        middle.set_title(f"T = {name}, and the identity in grey", fontsize=11, color=INK)
+        titled(middle, f"T = {name}, and the identity in grey", 11)
     else:
-        middle.set_title(f"T = {name}, a regular grid pushed forward", fontsize=11, color=INK)
+        titled(middle, f"T = {name}, a regular grid pushed forward", 11)
         target = problem.target.grid
         one_scale((left, middle, right), (problem.source.grid, target, target))
     row = lower.subplots(1, 6)
     interpolation(transport, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), row, cmap=cmap)
-    figure.supxlabel(_caption(transport), fontsize=9, color=INK)
+    caption(figure, _figures(transport))
     return figure
 
 
@@ -216,11 +214,11 @@ def _is_barycentric(transport: Transport) -> bool:
     return isinstance(transport, EntropicTransport) and barycentric
 
 
-def _caption(transport: Transport) -> str:
-    """One line of figures."""
+def _figures(transport: Transport) -> list[str]:
+    """What the caption says."""
     parts = [f"W2 = {transport.w2:.6f}", str(transport.status)]
     stats = transport.stats
-    shape = " × ".join(str(n) for n in transport.problem.source.shape)
+    shape = size_text(transport.problem.source.shape)
     if isinstance(transport, EntropicTransport):
         parts += [f"grid {shape}", f"ε = {scientific(transport.eps)}"]
         if "marginal_error" in stats:
@@ -237,4 +235,4 @@ def _caption(transport: Transport) -> str:
             f"{stats['iterations']} Newton steps over {len(stats['levels'])} grids",
             f"{stats['seconds']:.2f} s",
         ]
-    return "      ".join(parts)
+    return parts

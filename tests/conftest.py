@@ -8,12 +8,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from pma_grid.cli import main
 
@@ -99,6 +101,18 @@ class CommandLine:
         assert "Traceback" not in lines[0]
         assert sorted(folder.iterdir()) == before, "a refused command leaves no file"
         return lines[0]
+
+
+@pytest.fixture(scope="session")
+def pixels() -> Callable[[Any], np.ndarray]:
+    """The pixels (n, m, 3) of a figure, or of the figure of axes; fails if it cannot be drawn."""
+
+    def draw(drawn: Any) -> np.ndarray:
+        canvas = FigureCanvasAgg(drawn.figure)
+        canvas.draw()
+        return np.asarray(canvas.buffer_rgba())[..., :3]
+
+    return draw
 
 
 @pytest.fixture(scope="session")

@@ -78,7 +78,6 @@ def test_interpolation(dim: int, results: dict[int, pma.Transport]) -> None:
     row = figure.subplots(1, 3)
     drawn = plotting.interpolation(ot, (0.0, 0.5, 1.0), row)
     assert drawn == list(row)
-    assert [ax.get_title() for ax in drawn] == ["t = 0", "t = 0.5", "t = 1"]
     assert all(ax.has_data() for ax in drawn)
     if dim > 1:
         assert len({ax.images[0].get_clim() for ax in drawn}) == 1, "one colour scale"
@@ -118,18 +117,15 @@ def test_convergence(study: Study) -> None:
     ax = _empty()
     assert plotting.convergence(study, ax) is ax
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
-    legend = ax.get_legend()
-    assert legend is not None
-    texts = [text.get_text() for text in legend.get_texts()]
-    assert f"grad u, max: order {study.order('map_max'):.2f}" in texts
-    assert [tick.get_text() for tick in ax.get_xticklabels()] == ["1/16", "1/32", "1/64"]
+    drawn = [np.asarray(line.get_ydata()) for line in ax.lines]
+    for name in ("potential_max", "map_max", "w2_squared"):
+        assert any(np.array_equal(y, study.errors(name)) for y in drawn), name
 
 
 @every_dim
 def test_poster_and_saving(dim: int, results: dict[int, pma.Transport], tmp_path: Path) -> None:
     figure = plotting.transport(results[dim])
     assert isinstance(figure, Figure)
-    assert len(figure.axes) == 9
     assert all(ax.has_data() for ax in figure.axes)
     plotting.save(figure, tmp_path / "poster.png")
     with Image.open(tmp_path / "poster.png") as picture:

@@ -4,7 +4,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import pma_grid as pma
 from pma_grid import plotting
@@ -15,59 +14,40 @@ from pma_grid.runtime.errors import InvalidInputError
 KEEP = (0.02, 0.04)
 
 
-def _drawn(figure: Any) -> np.ndarray:
-    """The pixels; fails on anything that cannot be drawn."""
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[..., :3]
-
-
 def _data(line: Any, axis: str) -> np.ndarray:
     """What a line shows along an axis."""
     return np.asarray(getattr(line, f"get_{axis}data")())
 
 
-@pytest.mark.parametrize("kernel, power", [("reflect", "ε"), ("plain", "√ε")])
-def test_errors_with_their_slopes(kernel: Any, power: str) -> None:
+@pytest.mark.parametrize("kernel", ["reflect", "plain"])
+def test_errors_at_one_time(pixels: Any, kernel: Any) -> None:
     study = convergence.small_eps(gentle(1, 48), (0.01, 0.005, 0.0025), KEEP, kernel=kernel)
     figure = plotting.small_eps(study, 0.02)
     u, image, extrapolated, saturation = figure.axes
     for ax, name in ((u, "u"), (image, "map"), (extrapolated, "richardson")):
-        whole, expected = ax.lines[0], study.errors(f"{name}_max", 0.02)
-        np.testing.assert_allclose(_data(whole, "y"), expected)
-        assert f"slope {study.slope(f'{name}_max', 0.02):.2f}" in str(whole.get_label())
-    assert power in [text.get_text() for text in image.texts]
-    assert [len(_data(line, "x")) for line in saturation.lines] == [2, 2, 2]
+        np.testing.assert_allclose(_data(ax.lines[0], "y"), study.errors(f"{name}_max", 0.02))
     np.testing.assert_allclose(_data(saturation.lines[0], "y"), study.ratios("u_max")[0])
-    assert "t = 0.02" in figure.get_suptitle()
-    assert "t = 0.04" in plotting.small_eps(study).get_suptitle()
-    assert _drawn(figure).std() > 10
+    assert pixels(figure).std() > 10
 
 
-def test_errors_without_interior_or_extrapolation() -> None:
+def test_errors_without_interior_or_extrapolation(pixels: Any) -> None:
     study = convergence.small_eps(gentle(1, 24), (0.04,), (0.04,))
     figure = plotting.small_eps(study)
     assert not figure.axes[2].lines
-    assert _drawn(figure).std() > 5
+    assert pixels(figure).std() > 5
 
 
-def test_costs_of_all_methods() -> None:
+def test_costs_of_all_methods(pixels: Any) -> None:
     found = convergence.cost(
         pma.cases.manufactured(1), (4e-3, 2e-3), (32, 48), methods=("plain", "debiased")
     )
     axes = plotting.cost(found)
-    assert [ax.get_title().split(", ")[1] for ax in axes] == [
-        "32 cells an axis",
-        "48 cells an axis",
-    ]
-    legend = axes[-1].get_legend()
-    assert legend is not None
-    assert [text.get_text() for text in legend.get_texts()] == ["solve", "plain", "debiased"]
+    assert len(axes) == 2
     star, line = axes[0].lines[:2]
     assert _data(star, "x")[0] == found.best("solve", 32).map_l2
     assert list(_data(line, "x")) == [row.map_l2 for row in found.of("plain", 32)]
     assert list(_data(line, "y")) == [row.seconds for row in found.of("plain", 32)]
-    assert _drawn(axes[0].figure).std() > 5
+    assert pixels(axes[0].figure).std() > 5
 
 
 def _pair(problem: pma.Problem) -> list[pma.Flow]:
@@ -77,27 +57,22 @@ def _pair(problem: pma.Problem) -> list[pma.Flow]:
     ]
 
 
-def test_two_flows_in_one_dimension() -> None:
+def test_two_flows_in_one_dimension(pixels: Any) -> None:
     flows = _pair(gentle(1, 32))
     figure = plotting.flow_pair(*flows)
     upper, lower = figure.axes[:2], figure.axes[2:]
-    assert [ax.get_title() for ax in upper] == ["t = 0.02", "t = 0.04"]
     shots = [flow.snapshots for flow in flows]
     for k in (0, 1):
         one, other = (shot[k].density for shot in shots)
         np.testing.assert_allclose(_data(upper[k].lines[1], "y"), one)
         np.testing.assert_allclose(_data(upper[k].lines[2], "y"), other)
         np.testing.assert_allclose(_data(lower[k].lines[1], "y"), other - one, atol=1e-12)
-    assert [str(line.get_label()) for line in upper[0].lines] == [
-        "source μ", "flow, implicit euler", "sinkhorn, ε = 0.01",
-    ]  # fmt: skip
-    assert _drawn(figure).std() > 10
+    assert pixels(figure).std() > 10
 
 
-def test_two_flows_in_two_and_three_dimensions() -> None:
+def test_two_flows_in_two_and_three_dimensions(pixels: Any) -> None:
     flows = _pair(gentle(2, 12))
     figure = plotting.flow_pair(*flows, names=("one", "other"))
-    assert [figure.axes[k].get_ylabel() for k in (0, 3, 6)] == ["one", "other", "difference"]
     gaps = [b.density - a.density for a, b in zip(*(f.snapshots for f in flows), strict=True)]
     for k, gap in enumerate(gaps):
         image = figure.axes[6 + k].images[0]
@@ -105,32 +80,32 @@ def test_two_flows_in_two_and_three_dimensions() -> None:
         assert image.get_clim() == pytest.approx((-np.abs(gaps).max(), np.abs(gaps).max()))
     clims = {figure.axes[k].images[0].get_clim() for k in (0, 1, 2, 3, 4, 5)}
     assert len(clims) == 1
-    assert _drawn(figure).std() > 10
+    assert pixels(figure).std() > 10
     solid = _pair(pma.cases.manufactured(3).problem((6, 6, 6)))
-    assert _drawn(plotting.flow_pair(*solid)).std() > 10
+    assert pixels(plotting.flow_pair(*solid)).std() > 10
 
 
-def test_equal_flows_have_a_picture() -> None:
+def test_equal_flows_have_a_picture(pixels: Any) -> None:
     flow = _pair(gentle(2, 8))[0]
-    assert _drawn(plotting.flow_pair(flow, flow)).std() > 10
+    assert pixels(plotting.flow_pair(flow, flow)).std() > 10
 
 
 def test_many_times_are_thinned() -> None:
     problem = gentle(1, 16)
     flow = pma.sinkhorn_flow(problem, 0.01, 0.1, keep=1)
     figure = plotting.flow_pair(flow, flow)
-    titles = [ax.get_title() for ax in figure.axes if ax.get_title()]
-    assert len(titles) == 5
-    assert (titles[0], titles[-1]) == ("t = 0", "t = 0.1")
+    assert len(figure.axes) == 2 * 5
+    for ax, shot in ((figure.axes[0], flow.snapshots[0]), (figure.axes[4], flow.snapshots[-1])):
+        np.testing.assert_allclose(_data(ax.lines[1], "y"), shot.density)
 
 
 def test_pairs_that_do_not_match_are_refused() -> None:
     problem = gentle(1, 16)
     flow = _pair(problem)[0]
     other = pma.sinkhorn_flow(problem, 0.03, 0.03, keep=(0.03,))
-    with pytest.raises(InvalidInputError, match="need common times"):
+    with pytest.raises(InvalidInputError, match="times"):
         plotting.flow_pair(flow, other)
-    with pytest.raises(InvalidInputError, match="different grids or sides"):
+    with pytest.raises(InvalidInputError, match="grids or sides"):
         plotting.flow_pair(flow, _pair(gentle(1, 20))[1])
-    with pytest.raises(InvalidInputError, match="no snapshots"):
+    with pytest.raises(InvalidInputError, match="snapshots"):
         plotting.flow_pair(flow, pma.sinkhorn_flow(problem, 0.01, 0.04))

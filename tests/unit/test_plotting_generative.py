@@ -40,10 +40,6 @@ def _offsets(ax: Axes) -> np.ndarray:
     return np.asarray(ax.collections[0].get_offsets())
 
 
-def _titles(figure: Any) -> list[str]:
-    return [ax.get_title() for ax in figure.axes]
-
-
 # --- points
 
 
@@ -122,7 +118,6 @@ def test_intervals_hold_their_share() -> None:
 def test_corners(dim: int, models: dict[int, pma.Model], tmp_path: Path) -> None:
     page = plotting.corner(_points(dim), models[dim].density, names=NAMES[:dim])
     assert len(page.axes) == dim * (dim + 1) // 2
-    assert page.axes[0].get_title().startswith("95 %: ")
     assert page.axes[-1].get_xlabel() == NAMES[dim - 1]
     assert len(plotting.corner(_points(dim)).axes) == len(page.axes)
     assert len(plotting.corner(density=models[dim].density).axes) == len(page.axes)
@@ -155,8 +150,6 @@ def test_a_model_on_one_page(dim: int, models: dict[int, pma.Model], tmp_path: P
     page = plotting.model(model, data, seed=3)
     rows, columns = {1: (1, 3), 2: (1, 4), 3: (3, 4)}[dim]
     assert len(page.axes) == rows * columns + 1, "no strengths were tried"
-    text = page._supxlabel.get_text()  # type: ignore[attr-defined]
-    assert text.startswith("logistic of 300 samples") and "converged" in text
     if dim > 1:
         _, shown, generated, mesh = page.axes[:4]
         np.testing.assert_array_equal(_offsets(shown), data[:, :2])
@@ -169,8 +162,8 @@ def test_a_model_on_one_page(dim: int, models: dict[int, pma.Model], tmp_path: P
 
 def test_without_data_there_is_a_panel_less(models: dict[int, pma.Model]) -> None:
     page = plotting.model(models[2])
-    assert _titles(page)[:2] == ["learned density", f"generated, {generative.COUNT} points"]
-    with pytest.raises(pma.InvalidInputError, match="points has 1 coordinates and the model 2"):
+    assert len(_offsets(page.axes[1])) == generative.DEFAULT_POINTS
+    with pytest.raises(pma.InvalidInputError, match="points has 1 coordinates"):
         plotting.model(models[2], np.zeros(20))
 
 
@@ -182,9 +175,9 @@ def test_the_mesh_is_the_base_grid_carried(models: dict[int, pma.Model]) -> None
     middle = sampler.decode([0.5 * (np.array(grid.lower) + grid.upper)])[0]
     for lines, axis in ((along, 0), (across, 1)):
         segments = np.asarray(lines.get_segments())
-        assert segments.shape == (5, generative.NODES, 2)
+        assert segments.shape == (5, generative.POINTS_A_LINE, 2)
         # the base law is symmetric: the middle line passes through the image of the middle
-        np.testing.assert_allclose(segments[2][generative.NODES // 2], middle, atol=1e-9)
+        np.testing.assert_allclose(segments[2][generative.POINTS_A_LINE // 2], middle, atol=1e-9)
         assert (np.diff(segments[2][:, axis]) > 0).all(), "the map is monotone"
 
 
@@ -197,7 +190,8 @@ def test_strengths_and_boosts(tmp_path: Path) -> None:
     np.testing.assert_array_equal(strengths.lines[0].get_ydata(), chosen["log_likelihoods"])
     best = chosen["strengths"][int(np.argmax(chosen["log_likelihoods"]))]
     assert strengths.lines[1].get_xdata()[0] == best  # type: ignore[index]
-    assert boosts.get_title() == f"held-out points stop at step {model.stats['stopped_at']}"
+    scores = model.stats["held_out_log_likelihoods"]
+    np.testing.assert_array_equal(boosts.lines[0].get_ydata(), scores)
     plotting.save(page, tmp_path / "boosts.png")
 
 
@@ -211,12 +205,9 @@ def test_learned_regret(tmp_path: Path) -> None:
     found = learning.learned_regret(model.flow)
     ax = Figure().subplots()
     assert plotting.learned_regret(found, ax) is ax
-    drawn = {str(line.get_label()): np.asarray(line.get_ydata()) for line in ax.lines}
-    np.testing.assert_array_equal(drawn["regret S"], found.average)
-    np.testing.assert_array_equal(drawn["floor: osc(e) TV"], found.bias_bound)
-    np.testing.assert_array_equal(drawn["|bias|"], np.abs(found.bias))
-    bound = drawn["its bound: exact steps' + floor"]
-    assert (drawn["regret S"] <= bound * (1 + 1e-9)).all()
+    drawn = [np.asarray(line.get_ydata()) for line in ax.lines]
+    for values in (found.average, found.guarantee, found.bias_bound, np.abs(found.bias)):
+        assert any(np.array_equal(y, values) for y in drawn)
     assert (ax.get_xscale(), ax.get_yscale()) == ("log", "log")
     plotting.save(plotting.learned_regret(found).figure, tmp_path / "regret.png")
 
@@ -236,15 +227,10 @@ def test_a_posterior_on_one_page(log_density: Any, box: Any, tmp_path: Path) -> 
     page = plotting.posterior(law, seed=1)
     *corner, bounds, gap = page.axes
     assert len(corner) == len(box) * (len(box) + 1) // 2
-    low, high = law.interval(0)
-    shown = corner[0].get_title().replace("−", "-").split()
-    np.testing.assert_allclose([float(shown[2]), float(shown[4])], (low, high), rtol=1e-3)
-    drawn = {str(line.get_label()): line for line in bounds.lines}
-    np.testing.assert_array_equal(drawn["upper bound"].get_ydata(), law.flow["evidence_upper"])
-    np.testing.assert_array_equal(
-        drawn["lower bound (ELBO)"].get_ydata(), law.flow["evidence_lower"]
-    )
-    assert np.asarray(drawn["log Z"].get_ydata())[0] == law.log_evidence
+    upper, lower, level = (np.asarray(line.get_ydata()) for line in bounds.lines)
+    np.testing.assert_array_equal(upper, law.flow["evidence_upper"])
+    np.testing.assert_array_equal(lower, law.flow["evidence_lower"])
+    assert level[0] == law.log_evidence
     assert gap.get_yscale() == "log"
     if len(box) == 2:
         np.testing.assert_array_equal(_offsets(corner[1]), law.sample(2000, seed=1))

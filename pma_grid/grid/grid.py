@@ -227,16 +227,6 @@ class Grid:
         index = np.floor((array - self.lower) / self.spacing).astype(np.int64)
         return np.clip(index, 0, np.array(self.shape) - 1)
 
-    def coarsened(self) -> Grid:
-        """The same box with every axis of n cells replaced by one of ``(n + 1) // 2``.
-
-        Examples
-        --------
-        >>> Grid((5, 1)).coarsened().shape
-        (3, 1)
-        """
-        return Grid(tuple((n + 1) // 2 for n in self.shape), self.lower, self.upper)
-
     def check_same_box(self, other: Grid) -> None:
         """Raise InvalidInputError if the box of ``other`` differs by more than rounding."""
         if self.dim == other.dim:

@@ -1,8 +1,9 @@
-"""What a convex domain makes of the target of a problem: a density without a jump at its edge."""
+"""Densities whose logarithms exist: zeros raised to floors, targets continued beyond a domain."""
 
 from __future__ import annotations
 
 import itertools
+from dataclasses import asdict
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +13,8 @@ from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array, Mask
 
+# Working floors, relative to the mean density, for data with exact zeros.
+WORKING_FLOORS = {"source": 1e-6, "target": 1e-3}
 # A cell counts as whole from this share on; below the second, its part says little.
 WHOLE_SHARE = 1.0 - 1e-9
 LEAST_KNOWN_SHARE = 0.25
@@ -19,6 +22,19 @@ LEAST_KNOWN_SHARE = 0.25
 LINEAR_LAYERS = 3
 # Largest change of log nu from cell to cell that is continued; beyond that its value is.
 STEEPEST_LOG_CHANGE = 0.25
+# `FloorReport`s by side, as reports and files hold them.
+Floors = dict[str, dict[str, float]]
+
+
+def positive(problem: Problem) -> tuple[Array, Array, Floors]:
+    """Working copies of source and target, zeros raised to the working floors, and what changed."""
+    floors = WORKING_FLOORS
+    source, source_report = problem.source.working(floors["source"])
+    if problem.target_domain is None:
+        target, target_report = problem.target.working(floors["target"])
+    else:
+        target, target_report = continued(problem.target, problem.target_domain, floors["target"])
+    return source, target, {"source": asdict(source_report), "target": asdict(target_report)}
 
 
 def continued(
@@ -89,34 +105,3 @@ def _one_layer(logarithms: Array, known: Mask) -> tuple[Array, Mask]:
     logarithms[found] = total[count > 0] / count[count > 0]
     known[found] = True
     return logarithms, known
-
-
-# Working floors, relative to the mean density, for data with exact zeros.
-WORKING_FLOORS = {"source": 1e-6, "target": 1e-3}
-
-
-# What floors changed, by side: relative floor, cells raised, mass added.
-Floors = dict[str, dict[str, float]]
-
-
-def floored(
-    density: Density, default: float, domain: ConvexDomain | None = None
-) -> tuple[Array, dict[str, float]]:
-    """Working copy of a density for taking logarithms, and what the floor changed."""
-    report: FloorReport
-    if domain is None:
-        values, report = density.working(default)
-    else:
-        values, report = continued(density, domain, default)
-    return values, {
-        "relative": report.relative,
-        "cells": report.cells,
-        "mass_added": report.mass_added,
-    }
-
-
-def positive(problem: Problem) -> tuple[Array, Array, Floors]:
-    """Working copies of source and target, zeros raised to the working floors, and what changed."""
-    source, source_floor = floored(problem.source, WORKING_FLOORS["source"])
-    target, target_floor = floored(problem.target, WORKING_FLOORS["target"], problem.target_domain)
-    return source, target, {"source": source_floor, "target": target_floor}

@@ -162,9 +162,9 @@ class Reduction:
         """u (or v = u* on the target's side) from the reduced f (or g): u + v >= <x, y>."""
         return np.asarray(self._affine(side) - reduced)
 
-    def reduce(self, potential: Array, side: Side = "source") -> Array:
-        """The reduced f of a potential u, or g of a v: the inverse of `potential`."""
-        return np.asarray(self._affine(side) - potential)
+    def reduce(self, potential: Array) -> Array:
+        """The reduced f of a potential u: the inverse of `potential`."""
+        return np.asarray(self._affine("source") - potential)
 
     def kantorovich(self, reduced: Array, side: Side = "source") -> Array:
         """f of the cost |x - y|^2 / 2 from the reduced f: |x|^2/2 - u, length^2."""

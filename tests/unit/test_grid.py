@@ -124,14 +124,10 @@ def test_cell_index_inverts_cell_centres() -> None:
     centres = grid.coordinates().reshape(2, -1).T
     expected = np.stack(np.unravel_index(np.arange(35), (5, 7)), axis=1)
     np.testing.assert_array_equal(grid.cell_index(centres), expected)
+    np.testing.assert_array_equal(grid.points, centres)
     assert grid.cell_index([[1.0, 3.0]]).tolist() == [[4, 6]]
     with pytest.raises(InvalidInputError, match="outside"):
         grid.cell_index([[2.0, 2.5]])
-
-
-def test_coarsened_keeps_the_box() -> None:
-    grid = Grid((9, 2, 1), 1.0, 2.0)
-    assert grid.coarsened() == Grid((5, 1, 1), 1.0, 2.0)
 
 
 def test_errors_are_value_errors_of_the_package() -> None:

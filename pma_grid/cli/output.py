@@ -22,9 +22,9 @@ FILMS = (".gif", ".mp4")
 
 def check_writable(path: str) -> str:
     """A path that can be written to; asked before a long computation."""
-    from pma_grid.runtime import storage
+    from pma_grid.runtime import files
 
-    return str(storage.check_writable(path))
+    return str(files.check_writable(path))
 
 
 def writable(*endings: str, what: str = "cannot be drawn") -> Callback:

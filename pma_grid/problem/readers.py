@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.files import PathLike, check_file, check_size, one_line
 
 # 2 GiB hold 512^3 float64 values; 2^26 pixels are 8192 x 8192.
 MAX_BYTES = 2**31
@@ -28,7 +29,6 @@ ARRAY_NAMES = ("values", "density")
 SUFFIXES = (".npy", ".npz", ".csv", *IMAGE_FORMATS)
 LUMINANCE = (0.299, 0.587, 0.114)  # Rec. ITU-R BT.601
 
-PathLike = str | os.PathLike[str]
 Pixels = NDArray[Any]
 
 
@@ -272,18 +272,13 @@ def _check_npy(
 
 def _read_csv(file: Path, max_bytes: int) -> NDArray[Any]:
     """Comma-separated numbers."""
-    size = file.stat().st_size
-    if size > max_bytes:
-        raise InvalidInputError(
-            f"{file} is too large: {size} bytes; at most {max_bytes} are read: save it as .npy or "
-            "raise max_bytes"
-        )
+    check_size(file, max_bytes)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")  # NumPy only warns about a file without numbers
             return np.loadtxt(file, delimiter=",", dtype=np.float64, encoding="utf-8-sig")
     except Exception as error:
-        reason = _one_line(error)
+        reason = one_line(error)
         raise InvalidInputError(
             f"{file} is not a table of comma-separated numbers: {reason}; every row needs the same "
             "count of numbers: remove header rows and text"
@@ -298,21 +293,7 @@ def _checked_file(path: PathLike, suffixes: tuple[str, ...]) -> Path:
             f"{file} has the suffix {file.suffix!r}; files are read by suffix, one of "
             f"{' '.join(suffixes)}: convert or rename it"
         )
-    try:
-        with file.open("rb") as stream:
-            empty = not stream.read(1)
-    except FileNotFoundError as error:
-        raise InvalidInputError(
-            f"{file} does not exist; an existing file is needed: check the path"
-        ) from error
-    except (OSError, ValueError) as error:  # ValueError: a null byte in the path
-        raise InvalidInputError(
-            f"{file} cannot be opened: {_one_line(error)}; a readable file is needed: check the "
-            "path and its permissions"
-        ) from error
-    if empty:
-        raise InvalidInputError(f"{file} is empty; data are needed: write the file again")
-    return file
+    return check_file(file)
 
 
 def _unreadable(name: Path | str, error: Exception) -> InvalidInputError:
@@ -323,12 +304,6 @@ def _unreadable(name: Path | str, error: Exception) -> InvalidInputError:
     if isinstance(error, InvalidInputError):
         return error
     return InvalidInputError(
-        f"{name} cannot be read: {_one_line(error)}; the data must be complete and of the format "
+        f"{name} cannot be read: {one_line(error)}; the data must be complete and of the format "
         "that the suffix names (.npy for standard input): check how they were written"
     )
-
-
-def _one_line(error: Exception) -> str:
-    """First line of a foreign message, without the advice for programmers that may follow it."""
-    lines = str(error).splitlines()
-    return lines[0].rstrip(".;: ") if lines else type(error).__name__

@@ -15,12 +15,13 @@ from pma_grid.problem.readers import MAX_BYTES, read_array
 from pma_grid.runtime import storage
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.files import PathLike, check_file, check_size, writing
 
 # What points are written to.
 WRITTEN = (".csv", ".npz", ".npy")
 
 
-def read_table(path: str | os.PathLike[str]) -> tuple[Array, tuple[str, ...]]:
+def read_table(path: PathLike) -> tuple[Array, tuple[str, ...]]:
     """Points of a file, one row each, and the names of their coordinates if it has any.
 
     Parameters
@@ -57,15 +58,13 @@ def read_table(path: str | os.PathLike[str]) -> tuple[Array, tuple[str, ...]]:
     return values[:, None] if values.ndim == 1 else values, ()
 
 
-def sidecar(path: str | os.PathLike[str]) -> str | None:
+def sidecar(path: PathLike) -> str | None:
     """The file that says where a .csv came from, name.csv.json; None for other endings."""
     name = os.fspath(path)
     return f"{name}.json" if name.lower().endswith(".csv") else None
 
 
-def write_table(
-    path: str | os.PathLike[str], points: Array, names: Sequence[str], facts: dict[str, Any]
-) -> None:
+def write_table(path: PathLike, points: Array, names: Sequence[str], facts: dict[str, Any]) -> None:
     """Write points to .csv, .npz or .npy, with the facts of where they came from beside them.
 
     A .csv holds one header line of names and then numbers alone, as pandas and numpy read them; the
@@ -95,7 +94,7 @@ def write_table(
         meta = {"kind": "samples", "names": list(names), **facts}
         storage.save(name, {"points": points}, meta)
         return
-    try:
+    with writing(name):
         if suffix == ".npy":
             np.save(name, points)
             return
@@ -104,26 +103,14 @@ def write_table(
             writer.writerow(names)
             writer.writerows([[repr(float(x)) for x in row] for row in points])
         Path(str(sidecar(name))).write_text(json.dumps(facts, indent=1) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InvalidInputError(
-            f"{name} cannot be written: {error.strerror or error}; its folder must exist and be "
-            "writable: choose another path"
-        ) from error
 
 
 def _read_csv(file: Path) -> tuple[Array, tuple[str, ...]]:
     """Numbers after comments and perhaps a header."""
+    check_size(check_file(file), MAX_BYTES)
     try:
-        if file.stat().st_size > MAX_BYTES:
-            raise InvalidInputError(
-                f"{file} is too large; at most {MAX_BYTES} bytes are read: save it as .npy"
-            )
         text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError as error:
-        raise InvalidInputError(
-            f"{file} does not exist; an existing file is needed: check the path"
-        ) from error
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise InvalidInputError(
             f"{file} cannot be read as text: {error}; a table of numbers is needed: check the file"
         ) from error

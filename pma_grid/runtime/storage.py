@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.files import check_file, writing
 
 # What a result is in a file: arrays, and metadata that JSON can hold.
 Stored = tuple[dict[str, NDArray[Any]], dict[str, Any]]
@@ -67,13 +68,9 @@ def save(
     target = Path(os.path.realpath(path))
     temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
     try:
-        _write(temporary, members)
-        os.replace(temporary, target)
-    except OSError as error:
-        raise InvalidInputError(
-            f"path {os.fspath(path)} cannot be written: {error.strerror or error}; its directory "
-            "must exist, be writable and have room: create it or choose another path"
-        ) from error
+        with writing(path):
+            _write(temporary, members)
+            os.replace(temporary, target)
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
@@ -96,7 +93,7 @@ def load(path: str | os.PathLike[str]) -> Stored:
     InvalidInputError
         If the file is missing, truncated, not written by this package, or of a newer schema.
     """
-    name = os.fspath(path)
+    name = str(check_file(path))
     try:
         with zipfile.ZipFile(path) as archive:
             members = {m.filename: m for m in archive.infolist()}
@@ -106,10 +103,6 @@ def load(path: str | os.PathLike[str]) -> Stored:
             arrays = {key: _read(archive, info, name) for key, info in members.items()}
     except InvalidInputError:
         raise
-    except FileNotFoundError as error:
-        raise InvalidInputError(
-            f"path {name} does not exist; an existing file is needed: check the path"
-        ) from error
     except zipfile.BadZipFile as error:
         raise _foreign(name, f"it is truncated or no .npz file ({error})") from error
     except Exception as error:  # damaged archives raise almost anything
@@ -216,24 +209,3 @@ def _foreign(name: str, why: str) -> InvalidInputError:
         f"path {name} is not a complete file of pma_grid: {why}; it must come from save: write it "
         "again"
     )
-
-
-def check_writable(path: str | os.PathLike[str]) -> Path:
-    """The path, if a file can be made there; asked before a long computation.
-
-    Raises
-    ------
-    InvalidInputError
-        If the folder is missing, the path is a folder, or there is no permission.
-    """
-    file = Path(path)
-    folder = file.parent
-    if not folder.is_dir():
-        raise InvalidInputError(
-            f"{folder} is no folder, so {file} cannot be written; make it first"
-        )
-    if file.is_dir():
-        raise InvalidInputError(f"{file} is a folder; give the name of a file in it")
-    if not os.access(file if file.exists() else folder, os.W_OK):
-        raise InvalidInputError(f"{file} cannot be written (no permission); choose another place")
-    return file

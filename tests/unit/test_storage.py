@@ -64,7 +64,7 @@ def test_links_are_followed(tmp_path: Path) -> None:
 
 
 def test_missing_directory_and_file(tmp_path: Path) -> None:
-    with pytest.raises(InvalidInputError, match="directory must exist"):
+    with pytest.raises(InvalidInputError, match="a.npz cannot be written"):
         storage.save(tmp_path / "no" / "a.npz", {}, {})
     with pytest.raises(InvalidInputError, match="cannot be written"):
         storage.save(tmp_path, {}, {})
@@ -97,7 +97,7 @@ def _envelope(path: Path, text: str) -> None:
 def test_foreign_files(tmp_path: Path) -> None:
     path = tmp_path / "a.npz"
     path.write_bytes(b"")
-    with pytest.raises(InvalidInputError, match="truncated or no .npz"):
+    with pytest.raises(InvalidInputError, match="is empty"):
         storage.load(path)
     path.write_text("hello")
     with pytest.raises(InvalidInputError, match="truncated or no .npz"):
@@ -111,7 +111,7 @@ def test_foreign_files(tmp_path: Path) -> None:
     _envelope(path, "not json")
     with pytest.raises(InvalidInputError, match="not a complete file"):
         storage.load(path)
-    with pytest.raises(InvalidInputError, match="not a complete file"):
+    with pytest.raises(InvalidInputError, match="cannot be opened"):
         storage.load(tmp_path)
 
 

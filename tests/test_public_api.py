@@ -1,6 +1,7 @@
 """What `import pma_grid` offers, and what it must not load."""
 
 import importlib
+import os
 import re
 import subprocess
 import sys
@@ -9,9 +10,18 @@ import types
 import pytest
 
 import pma_grid
-from pma_grid.runtime.public_modules import HOMES
 
 NAMES: list[str] = vars(pma_grid)["__all__"]
+# Public modules, and the homes of those that live in a room.
+HOMES = {
+    "convergence": "cases.convergence",
+    "observables": "flow.observables",
+    "oracles": "cases.oracles",
+    "peers": "entropic.peers",
+    "quality": "sampling.quality",
+    "schedules": "flow.schedules",
+    "theory": "flow.theory",
+}
 MODULES = {"cases", "claims", "inference", "learning", "plotting", *HOMES}
 
 
@@ -38,8 +48,26 @@ def test_every_module_is_one_object_under_all_its_names(name: str) -> None:
 def test_unknown_names_are_errors() -> None:
     with pytest.raises(AttributeError, match="nonsense"):
         getattr(pma_grid, "nonsense")  # noqa: B009
-    with pytest.raises(ModuleNotFoundError):
-        importlib.import_module("pma_grid.nonsense")
+    for name in ("nonsense", "solve"):
+        with pytest.raises(ModuleNotFoundError):
+            importlib.import_module(f"pma_grid.{name}")
+
+
+@pytest.mark.parametrize("name", ["schedules", "theory"])
+def test_a_module_may_be_imported_before_anything_else(name: str) -> None:
+    """By its public name; so are its names, and nothing is made twice."""
+    code = (
+        f"import pma_grid.{name} as first, pma_grid, pma_grid.{HOMES[name]} as home\n"
+        f"from pma_grid.{name} import __name__ as known\n"
+        f"assert first is home is pma_grid.{name} and known == home.__name__"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_everything_may_be_loaded_at_once() -> None:
+    """As lazy_loader does where it is asked to be eager: no circle of imports."""
+    eager = {**os.environ, "EAGER_IMPORT": "1"}
+    subprocess.run([sys.executable, "-c", "import pma_grid"], env=eager, check=True)
 
 
 def test_version_is_a_release_number() -> None:

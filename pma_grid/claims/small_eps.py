@@ -8,10 +8,10 @@ import numpy as np
 
 from pma_grid.cases import gaussian_mixtures, manufactured
 from pma_grid.cases.convergence import SmallEps, reference, small_eps
-from pma_grid.cases.convergence.limit import Kernel
 from pma_grid.cases.convergence.references import FINER
 from pma_grid.claims.problems import bumps, gentle
 from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.entropic.solving import Kernel
 from pma_grid.problem.problem import Problem
 
 KERNELS: tuple[Kernel, ...] = ("plain", "reflect")

@@ -72,7 +72,7 @@ def study(
 
 
 def _entropic(
-    name: str, dim: int, sizes: tuple[int, ...], picture: str | None, kernel: str, as_json: bool
+    name: str, dim: int, sizes: tuple[int, ...], picture: str | None, kernel: Any, as_json: bool
 ) -> int:
     """A study of Sinkhorn's algorithm on the manufactured case."""
     from pma_grid import cases
@@ -88,9 +88,9 @@ def _entropic(
     case, n = cases.manufactured(dim), chosen[0]
     result: Any
     if name == "small-eps":
-        result = convergence.small_eps(case.problem((n,) * dim), kernel=kernel)  # type: ignore[arg-type]
+        result = convergence.small_eps(case.problem((n,) * dim), kernel=kernel)
     elif name == "bias":
-        result = convergence.fixed_point_bias(case, n=n, kernel=kernel)  # type: ignore[arg-type]
+        result = convergence.fixed_point_bias(case, n=n, kernel=kernel)
     elif name == "cost":
         result = convergence.cost(case, sizes=chosen)
     else:

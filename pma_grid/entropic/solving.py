@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
+from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from pma_grid.entropic.dense.outcome import DenseOutcome
@@ -31,10 +32,10 @@ from pma_grid.runtime.progress import reporter
 from pma_grid.runtime.versions import versions
 from pma_grid.transport.transport import HasTransport, Transport
 
-METHODS = ("dense", "multiscale")
-KERNELS = ("plain", "reflect")
-MAPS = ("barycentric", "debiased")
-DTYPES = ("float64", "float32")
+Method = Literal["dense", "multiscale"]
+Kernel = Literal["plain", "reflect"]
+Map = Literal["barycentric", "debiased"]
+Precision = Literal["float64", "float32"]
 # Tolerances of `tol=None`, by method and precision.
 DENSE_TOLERANCE = {"float64": 1e-9, "float32": 1e-5}
 MULTISCALE_TOLERANCE = 1e-4
@@ -48,13 +49,13 @@ def sinkhorn(
     *,
     tol: float | None = None,
     max_iterations: int | None = None,
-    initial: Transport | HasTransport | Array | None = None,
-    method: Literal["dense", "multiscale"] = "dense",
-    kernel: Literal["plain", "reflect"] = "plain",
-    map: Literal["barycentric", "debiased"] = "barycentric",
+    initial: Transport | HasTransport | ArrayLike | None = None,
+    method: Method = "dense",
+    kernel: Kernel = "plain",
+    map: Map = "barycentric",
     relaxation: float | None = None,
     scaling: bool = True,
-    dtype: Literal["float64", "float32"] = "float64",
+    dtype: Precision = "float64",
     threads: int = 1,
     progress: bool = False,
     callback: Callable[[Iteration], None] | None = None,
@@ -219,7 +220,7 @@ def _multiscale(
     return sk
 
 
-def _start(problem: Problem, initial: Transport | HasTransport | Array) -> Transport:
+def _start(problem: Problem, initial: Transport | HasTransport | ArrayLike) -> Transport:
     """A transport to start from, on a source grid of the problem's shape."""
     given = initial.transport if isinstance(initial, HasTransport) else initial
     values = given.potential if isinstance(given, Transport) else given
@@ -241,9 +242,9 @@ def _reduced_start(problem: Problem, start: Transport) -> Array:
 
 def _check_choices(**chosen: Any) -> None:
     """Words must be among those known."""
-    known = {"method": METHODS, "kernel": KERNELS, "map": MAPS, "dtype": DTYPES}
+    known = {"method": Method, "kernel": Kernel, "map": Map, "dtype": Precision}
     for name, value in chosen.items():
-        check_choice(value, known[name], name)
+        check_choice(value, get_args(known[name]), name)
 
 
 def _check_dense_only(

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
 from scipy.interpolate import RegularGridInterpolator
 from scipy.ndimage import binary_dilation
@@ -136,7 +136,7 @@ class EntropicTransport(Transport):
             )
         return discrete_hessian(self)
 
-    def map(self, points: Array) -> Array:
+    def map(self, points: ArrayLike) -> Array:
         """The barycentric projection at points of the source box, (m, d) to (m, d).
 
         Multilinear between the cell centres; see `Transport.map`.
@@ -146,7 +146,7 @@ class EntropicTransport(Transport):
         target = self.problem.target.grid
         return np.asarray(np.clip(image, target.lower, target.upper))
 
-    def inverse(self, points: Array) -> Array:
+    def inverse(self, points: ArrayLike) -> Array:
         """E[x | y] at points of the target box, (m, d) to (m, d), multilinear between centres."""
         grid = self.problem.target.grid
         image = _multilinear(self.inverse_gradient, grid, grid.check_points(points, "points"))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from numpy.typing import ArrayLike
 
+from pma_grid.entropic.solving import Kernel
 from pma_grid.flow.beginning import begin_entropic
 from pma_grid.flow.ends import Ends
 from pma_grid.flow.entropic_operator import EntropicOperator
@@ -33,7 +34,6 @@ from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.transport.transport import Transport
 
 Initial = Transport | Flow | State | ArrayLike
-Kernel = Literal["plain", "reflect"]
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -154,7 +155,7 @@ def _whole_decades(ax: Axes) -> None:
     ax.yaxis.set_minor_formatter(NullFormatter())
 
 
-def cost(study: Cost, axes: Any = None) -> list[Axes]:
+def cost(study: Cost, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """Seconds against the error of the map, one axes a grid: every method a line over eps.
 
     Parameters

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -133,7 +134,7 @@ def _mark_tears(transport: Transport, ax: Axes) -> bool:
 def interpolation(
     transport: Transport,
     times: tuple[float, ...] = (0.0, 0.25, 0.5, 0.75, 1.0),
-    axes: Any = None,
+    axes: Sequence[Axes] | None = None,
     *,
     cmap: str = DENSITY_MAP,
 ) -> list[Axes]:

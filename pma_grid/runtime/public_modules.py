@@ -2,47 +2,32 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-# What is public and lives in a room, by its public name.
-HOMES = {
-    "convergence": "cases.convergence",
-    "observables": "flow.observables",
-    "oracles": "cases.oracles",
-    "peers": "entropic.peers",
-    "quality": "sampling.quality",
-    "schedules": "flow.schedules",
-    "theory": "flow.theory",
-}
 
-
-class _PublicName(MetaPathFinder, Loader):
-    """Finds the very module of a room, so that both of its names mean one object."""
+class _PublicModules(MetaPathFinder, Loader):
+    """Finds the modules that a package offers as attributes; both names mean one object."""
 
     def __init__(self, package: str) -> None:
         self.package = package
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> ModuleSpec | None:
-        """A spec for the public names, None for all others."""
+        """A spec for the modules among the package's public names, None for all others."""
         package, _, name = fullname.rpartition(".")
-        known = package == self.package and name in HOMES
+        if package != self.package or name not in sys.modules[package].__all__:
+            return None
+        known = isinstance(getattr(sys.modules[package], name), ModuleType)
         return ModuleSpec(fullname, self) if known else None
 
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        """The module of the room; its own spec is put back by `exec_module`."""
-        home = importlib.import_module(f"{self.package}.{HOMES[spec.name.rpartition('.')[2]]}")
-        self._spec = home.__spec__
-        return home
-
     def exec_module(self, module: ModuleType) -> None:
-        """It has been executed under its other name."""
-        module.__spec__ = self._spec
+        """Put the module of the room in the place of the empty one."""
+        name = module.__name__
+        sys.modules[name] = getattr(sys.modules[self.package], name.rpartition(".")[2])
 
 
 def offer(package: str) -> None:
     """Make the public modules of the package importable by their public names."""
-    sys.meta_path.append(_PublicName(package))
+    sys.meta_path.append(_PublicModules(package))

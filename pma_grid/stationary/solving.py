@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from pma_grid.equation.monge_ampere import TargetRule
@@ -23,7 +24,6 @@ from pma_grid.problem.arguments import check_problem
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_offers, check_positive, check_whole
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
 from pma_grid.runtime.progress import reporter
@@ -44,7 +44,7 @@ def solve(
     problem: Problem,
     *,
     tol: float | None = None,
-    initial: Transport | Array | None = None,
+    initial: Transport | ArrayLike | None = None,
     progress: bool = False,
     callback: Callable[[Record], None] | None = None,
     linear_solver: LinearSolver | None = None,
@@ -197,7 +197,7 @@ def _check_distance(name: str, grid: Grid) -> None:
             )
 
 
-def _refined(cascade: Cascade, initial: Transport | Array) -> Reached:
+def _refined(cascade: Cascade, initial: Transport | ArrayLike) -> Reached:
     """Newton on the finest grid alone, from a given potential."""
     problem = cascade.levels.problem
     try:

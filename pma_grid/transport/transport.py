@@ -141,7 +141,7 @@ class Transport:
         moved: Array = self.gradient - self.problem.source.grid.coordinates()
         return moved
 
-    def map(self, points: Array) -> Array:
+    def map(self, points: ArrayLike) -> Array:
         """T(x) = grad u(x) at points of the source box.
 
         Parameters
@@ -165,7 +165,7 @@ class Transport:
         """
         return self._function.gradient(self.problem.source.grid.check_points(points, "points"))
 
-    def inverse(self, points: Array) -> Array:
+    def inverse(self, points: ArrayLike) -> Array:
         """The inverse map grad u*(y) at points of the target box.
 
         Parameters

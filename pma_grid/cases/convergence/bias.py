@@ -10,11 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from pma_grid.cases import Case
 from pma_grid.cases.convergence.limit import EPS, face_distance
 from pma_grid.cases.convergence.rows import (
     FITTED_HALVINGS,
@@ -24,7 +23,8 @@ from pma_grid.cases.convergence.rows import (
     fitted_slope,
     text_table,
 )
-from pma_grid.entropic.solving import sinkhorn
+from pma_grid.cases.stationary import Case
+from pma_grid.entropic.solving import Kernel, sinkhorn
 from pma_grid.grid.splines import log_centre_values
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
@@ -122,7 +122,7 @@ def fixed_point_bias(
     eps: Sequence[float] = EPS,
     *,
     n: int = 256,
-    kernel: Literal["plain", "reflect"] = "reflect",
+    kernel: Kernel = "reflect",
     margin: float = 0.25,
 ) -> Bias:
     """Sinkhorn's fixed points against the Brenier potential of a case, as eps falls.

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.cases import Case
 from pma_grid.cases.convergence.limit import extrapolated
 from pma_grid.cases.convergence.rows import Rows, falling, text_table
+from pma_grid.cases.stationary import Case
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.cases import Case
 from pma_grid.cases.convergence.rows import Rows, finite, fitted_slope
+from pma_grid.cases.stationary import Case
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.stationary.solving import solve

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.tabular import plain
 
 
 @dataclass(frozen=True)
@@ -87,17 +88,7 @@ class ClaimResult:
 
     def to_dict(self) -> dict[str, Any]:
         """For JSON; infinite bounds become None."""
-        rows = [
-            {
-                "quantity": check.quantity,
-                "predicted": _finite(check.predicted),
-                "measured": _finite(check.measured),
-                "low": _finite(check.low),
-                "high": _finite(check.high),
-                "holds": check.holds,
-            }
-            for check in self.checks
-        ]
+        rows = [plain(asdict(check) | {"holds": check.holds}) for check in self.checks]
         return {
             "claim": self.name, "statement": self.statement, "holds": self.holds, "checks": rows,
             "seconds": self.seconds,
@@ -123,7 +114,3 @@ class Findings:
     def above(self, quantity: str, bound: float, measured: float, *, slack: float = 0.0) -> None:
         """``measured`` at least ``bound``, up to ``slack``."""
         self.checks.append(Check(quantity, bound, float(measured), low=bound - slack))
-
-
-def _finite(value: float) -> float | None:
-    return float(value) if math.isfinite(value) else None

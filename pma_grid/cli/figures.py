@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,15 +16,6 @@ def aligned(rows: Rows, files: Sequence[str]) -> str:
     shown = [*rows, ("files", ", ".join(files))] if files else rows
     width = max(NAMES_WIDTH, *(len(name) for name, _ in shown))
     return "\n".join(f"{name:<{width}}  {text}" for name, text in shown)
-
-
-def plain_numbers(value: Any) -> Any:
-    """The same with null where JSON has no number: inf and NaN."""
-    if isinstance(value, dict):
-        return {key: plain_numbers(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain_numbers(entry) for entry in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def seconds(stats: Mapping[str, Any]) -> Rows:

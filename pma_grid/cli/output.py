@@ -15,6 +15,7 @@ import click
 from pma_grid.cli.options import Callback, field, option
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.tabular import plain
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 FILMS = (".gif", ".mp4")
@@ -55,9 +56,7 @@ picture = click.option("--plot", "picture", metavar="FILE", callback=writable(*P
 
 def tell(figures: dict[str, Any], text: str, as_json: bool) -> None:
     """Print the figures as JSON, with null for what is no number there, or the text."""
-    from pma_grid.cli.figures import plain_numbers
-
-    click.echo(json.dumps(plain_numbers(figures)) if as_json else text)
+    click.echo(json.dumps(plain(figures)) if as_json else text)
 
 
 def draw(make: Callable[[Any], Any], path: str | None) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 
 from pma_grid.problem.density import Density
 from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.tabular import plain, text_table
 from pma_grid.transport.pushforward import Bins
 from pma_grid.transport.transport import Transport
 
@@ -107,25 +108,20 @@ class Comparison:
 
     def table(self) -> str:
         """The rows as text, one line each; '-' where a figure does not exist."""
-        lines = [["", *(head for head, _, _ in COLUMNS)]]
-        for row in self.rows:
-            lines.append([row.name, *(_cell(getattr(row, name), f) for _, name, f in COLUMNS)])
-        widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
-        return "\n".join(
-            "  ".join(
-                cell.ljust(width) if k in (0, len(COLUMNS)) else cell.rjust(width)
-                for k, (cell, width) in enumerate(zip(line, widths, strict=True))
-            ).rstrip()
-            for line in lines
-        )
+        heads = ["", *(head for head, _, _ in COLUMNS)]
+        rows = [
+            [row.name, *(_cell(getattr(row, name), form) for _, name, form in COLUMNS)]
+            for row in self.rows
+        ]
+        return text_table(heads, rows, left=(0, len(COLUMNS)))
 
     def __str__(self) -> str:
         return self.table()
 
     def to_dict(self) -> dict[str, Any]:
         """Rows for JSON; what is not finite becomes None."""
-        rows = [{key: _finite(value) for key, value in asdict(row).items()} for row in self.rows]
-        return {"reference": self.names[0], "bins": list(self.bins), "rows": rows}
+        rows = [asdict(row) for row in self.rows]
+        return dict(plain({"reference": self.names[0], "bins": self.bins, "rows": rows}))
 
 
 def _cell(value: Any, form: str) -> str:
@@ -133,10 +129,6 @@ def _cell(value: Any, form: str) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "-"
     return format(value, form)
-
-
-def _finite(value: Any) -> Any:
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def compare(*transports: Transport, names: Sequence[str] | None = None) -> Comparison:

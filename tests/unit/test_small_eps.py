@@ -15,6 +15,7 @@ from pma_grid.cases.convergence.limit import extrapolated, face_distance
 from pma_grid.cases.convergence.references import Reference, refined
 from pma_grid.claims.problems import gentle
 from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.tabular import text_table
 
 EPS, TIMES = (0.01, 0.005, 0.0025), (0.02, 0.04)
 
@@ -185,7 +186,7 @@ def test_pieces() -> None:
     assert rows.fitted_slope(x, np.array([9.0, 0.2, 0.1]), last=2) == pytest.approx(1)
     assert rows.fitted_slope(x, np.array([math.nan, 0.2, 0.1])) == pytest.approx(1)
     assert math.isnan(rows.fitted_slope(x, np.array([math.nan, math.nan, 0.1])))
-    text = rows.text_table(["name", "n"], [["a", 1], ["long", math.nan], ["b", 2e-7]])
+    text = text_table(["name", "n"], [["a", 1], ["long", math.nan], ["b", 2e-7]])
     assert [len(line) for line in text.splitlines()] == [14] * 4
     assert text.splitlines()[2].endswith("-")
 

@@ -18,7 +18,6 @@ from pma_grid.cases.convergence.rows import (
     fitted_slope,
     local_slopes,
     rising,
-    text_table,
 )
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.flow.sinkhorn import Kernel, iterate_sinkhorn
@@ -28,6 +27,7 @@ from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array, Mask
 from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.tabular import text_table
 
 # Default eps and times, relative to L^2, L the geometric mean of all sides of both boxes.
 EPS = (0.01, 0.005, 0.0025, 0.00125)

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_choice, check_positive
 from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime.tabular import plain
 
 # Slopes in eps are fitted over so many of its halvings, the last ones: those nearest to the limit.
 FITTED_HALVINGS = 3
@@ -39,9 +40,8 @@ class Rows:
     def to_dict(self) -> dict[str, Any]:
         """Everything for JSON; what is not finite becomes None."""
         facts = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "rows"}  # type: ignore[arg-type]
-        plain = {key: list(v) if isinstance(v, tuple) else finite(v) for key, v in facts.items()}
-        rows = [{key: finite(value) for key, value in asdict(row).items()} for row in self.rows]
-        return plain | {"rows": rows} | self._conclusions()
+        rows = {"rows": [asdict(row) for row in self.rows]}
+        return dict(plain(facts | rows | self._conclusions()))
 
     def _conclusions(self) -> dict[str, Any]:
         """What the rows say together, for `to_dict`."""
@@ -87,30 +87,3 @@ def _ordered(
     if not all(itertools.starmap(right, itertools.pairwise(given))):
         raise InvalidInputError(f"{name} is {given!r}; the numbers must {verb}: sort them")
     return tuple(float(v) for v in given)
-
-
-def text_table(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Rows as text: numbers right, words left, '-' for what does not exist."""
-    lines = [list(heads)] + [[_cell(value) for value in row] for row in rows]
-    left = [all(isinstance(row[k], str) for row in rows) for k in range(len(heads))]
-    widths = [max(len(line[k]) for line in lines) for k in range(len(heads))]
-    return "\n".join(
-        "  ".join(
-            cell.ljust(width) if aligned else cell.rjust(width)
-            for cell, width, aligned in zip(line, widths, left, strict=True)
-        ).rstrip()
-        for line in lines
-    )
-
-
-def _cell(value: object) -> str:
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return "-"
-    if isinstance(value, float):
-        return f"{value:.4g}" if 1e-3 <= abs(value) < 1e4 or value == 0 else f"{value:.2e}"
-    return str(value)
-
-
-def finite(value: Any) -> Any:
-    """The value, None for a float that is not finite."""
-    return None if isinstance(value, float) and not math.isfinite(value) else value

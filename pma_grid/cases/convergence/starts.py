@@ -12,7 +12,7 @@ from typing import Any
 
 from pma_grid.cases.convergence.bias import predicted_bias
 from pma_grid.cases.convergence.costs import newton_steps
-from pma_grid.cases.convergence.rows import Rows, falling, text_table
+from pma_grid.cases.convergence.rows import Rows, falling
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.grid.splines import log_centre_values
 from pma_grid.problem.floors import positive
@@ -20,6 +20,7 @@ from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError
+from pma_grid.runtime.tabular import text_table
 from pma_grid.stationary.solving import solve
 from pma_grid.transport.transport import Transport
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.cases.convergence.rows import Rows, finite, fitted_slope
+from pma_grid.cases.convergence.rows import Rows, fitted_slope
 from pma_grid.cases.stationary import Case
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
@@ -92,7 +92,7 @@ class Study(Rows):
         return "\n".join(lines)
 
     def _conclusions(self) -> dict[str, Any]:
-        return {"orders": {name: finite(self.order(name)) for name in ERRORS}}
+        return {"orders": {name: self.order(name) for name in ERRORS}}
 
 
 def study(case: Case, sizes: tuple[int, ...]) -> Study:

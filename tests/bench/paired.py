@@ -1,0 +1,106 @@
+"""Time of `solve` in this checkout over that in another one, in turn within one run.
+
+    python tests/bench/paired.py ../before --problems P1 P2 P3 --sizes 1024 --rounds 11
+    python tests/bench/paired.py ../before --problems P5 --sizes 64
+
+Both checkouts solve the same problem in a process of their own, kernels compiled beforehand, one
+after the other and the other first in every second round: noise that lasts longer than a solve hits
+both.  Printed are the median of the ratios, here / there, and its quartiles; processor time of one
+thread.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+HERE = Path(__file__).resolve()
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def serve(name: str, size: int) -> None:
+    """Solve once for every line that comes in; print the seconds."""
+    from solve import build
+
+    import pma_grid as pma
+
+    case = build(name)
+    problem = case.problem((size,) * case.dim)
+    pma.solve(problem)
+    print("ready", flush=True)
+    for _ in sys.stdin:
+        started = time.process_time()
+        pma.solve(problem)
+        print(time.process_time() - started, flush=True)
+
+
+class Checkout:
+    """A process that solves one problem with the package of one checkout."""
+
+    def __init__(self, folder: Path, name: str, size: int) -> None:
+        environment = os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(folder)}
+        self.process = subprocess.Popen(
+            [sys.executable, str(HERE), "--serve", name, str(size)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        if self.process.stdout.readline().strip() != "ready":
+            raise SystemExit(f"{folder} does not solve {name}")
+
+    def seconds(self) -> float:
+        """Processor time of one solve."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        return float(self.process.stdout.readline())
+
+    def close(self) -> None:
+        """End the process."""
+        self.process.communicate()
+
+
+def paired(other: Path, name: str, size: int, rounds: int) -> list[float]:
+    """Ratios of the times, here over there."""
+    here, there = Checkout(HERE.parents[2], name, size), Checkout(other, name, size)
+    ratios = []
+    for k in range(rounds):
+        if k % 2:
+            before, after = there.seconds(), here.seconds()
+        else:
+            after, before = here.seconds(), there.seconds()
+        ratios.append(after / before)
+    here.close()
+    there.close()
+    return ratios
+
+
+def main() -> None:
+    """Print a line a problem."""
+    if sys.argv[1:2] == ["--serve"]:
+        return serve(sys.argv[2], int(sys.argv[3]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("other", type=Path, help="folder of the other checkout")
+    parser.add_argument("--problems", nargs="+", default=["P1", "P2", "P3"])
+    parser.add_argument("--sizes", nargs="+", type=int, default=[1024])
+    parser.add_argument("--rounds", type=int, default=11)
+    options = parser.parse_args()
+    print("problem  cells an axis  rounds  here / there: median [quartiles]")
+    for name in options.problems:
+        for size in options.sizes:
+            ratios = paired(options.other.resolve(), name, size, options.rounds)
+            low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+            print(
+                f"{name:<8} {size:>13}  {len(ratios):>6}  {middle:.3f} [{low:.3f}, {high:.3f}]",
+                flush=True,
+            )
+    return None
+
+
+if __name__ == "__main__":
+    main()

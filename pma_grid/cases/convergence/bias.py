@@ -19,7 +19,6 @@ from pma_grid.cases.convergence.rows import (
     FITTED_HALVINGS,
     Rows,
     falling,
-    finite,
     fitted_slope,
 )
 from pma_grid.cases.stationary import Case
@@ -113,8 +112,8 @@ class Bias(Rows):
         return f"{where}; interior: {self.margin:g} from the faces\n{text_table(heads, rows)}"
 
     def _conclusions(self) -> dict[str, Any]:
-        slopes = {n: finite(self.slope(n)) for n in ("error", "remainder", "interior")}
-        return {"slopes": slopes, "limit": finite(self.limit)}
+        slopes = {n: self.slope(n) for n in ("error", "remainder", "interior")}
+        return {"slopes": slopes, "limit": self.limit}
 
 
 def fixed_point_bias(

@@ -14,7 +14,6 @@ from pma_grid.cases.convergence.rows import (
     FITTED_HALVINGS,
     Rows,
     falling,
-    finite,
     fitted_slope,
     local_slopes,
     rising,
@@ -162,7 +161,7 @@ class SmallEps(Rows):
 
     def _conclusions(self) -> dict[str, Any]:
         times = self.times
-        return {"slopes": {n: [finite(self.slope(n, t)) for t in times] for n in ERRORS}}
+        return {"slopes": {n: [self.slope(n, t) for t in times] for n in ERRORS}}
 
 
 def small_eps(

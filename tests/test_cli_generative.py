@@ -166,7 +166,7 @@ def test_a_model_that_did_not_converge_is_written(
         raise pma.ConvergenceError("a hard law", result=result)
 
     np.save(data / "few.npy", np.random.default_rng(0).normal(size=(40, 2)))
-    monkeypatch.setattr("pma_grid.learning.fitting.solve", fails)
+    monkeypatch.setattr("pma_grid.flow.settling.solve", fails)
     done = cli.run(data, *HISTOGRAM)
     assert done.status == 1
     assert json.loads(done.out)["converged"] is False

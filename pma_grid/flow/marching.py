@@ -71,20 +71,6 @@ def too_late(time: float, state: State) -> InvalidInputError:
     )
 
 
-def while_easy(states: Iterator[State], halvings: int) -> Iterator[State]:
-    """States up to the first step that had to be halved more often, where the flow gives up.
-
-    Raises
-    ------
-    ConvergenceError
-        After that state.
-    """
-    for state in states:
-        yield state
-        if state.step.attempts > 1 + halvings:
-            raise ConvergenceError(Status.STEP_FAILED.value)
-
-
 class _StalledError(ConvergenceError):
     """The residual or the time no longer moves."""
 
@@ -94,7 +80,7 @@ def gather(
     recorder: Recorder,
     ends: Ends,
     *,
-    met: Callable[[State], Status],
+    met: Callable[[State], Status] = lambda _: Status.CONVERGED,
     progress: bool = False,
 ) -> Flow:
     """The flow of all states; ``met`` says how one ended that came to rest.

@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage, optimize
 
-from pma_grid.grid.grid import Grid
+from pma_grid.grid.grid import MAX_DIM, Grid
 from pma_grid.inference.counted import LogFunction
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
 # The box holds all points so many nats below the maximum: second differences of the potential hold
 # no more, and of a Gaussian in the plane 3e-7 lies beyond.
-DEPTH = 15.0
-# Cells an axis of a scan, and the local maxima of it that are climbed.
-SCAN = {1: 1024, 2: 64, 3: 24}
-CLIMBED = 8
-# Scans at most; a box that shrinks by less than this factor is kept.
-MOST_SCANS, SHRINKS = 60, 0.9
-# Sides grow by this factor where the density has not fallen off at a face, and never beyond.
-GROWS, LARGEST = 2.0, 1e12
+BOX_DEPTH_NATS = 15.0
+# Cells an axis of a scan by dimension, and the local maxima of it that are climbed from.
+SCAN_CELLS = {1: 1024, 2: 64, 3: 24}
+MOST_CLIMBS = 8
+# Evaluations an axis of one climb, and how sharply it ends: in units of the parameters.
+CLIMB_EVALUATIONS, CLIMB_TOLERANCE = 400, 1e-9
+# Half the side of the first box around a start, over 1 + the size of its coordinates.
+FIRST_REACH = 1e-2
+# Cells of the scan that a box leaves around what is high: centres know it to half a cell.
+MARGIN_CELLS = 1.5
+# Scans at most, enough for boxes from rounding to `LARGEST_SIDE`; a box that would keep more than
+# this share of its sides is kept.
+MOST_SCANS, KEPT_SIDE_SHARE = 60, 0.9
+# Sides grow by this factor where the density has not fallen off at a face, and never beyond so
+# many times 1 + the size of the modes.
+GROWTH_FACTOR, LARGEST_SIDE = 2.0, 1e12
 # A law that fills less than this share of its box is not resolved by a grid on it.
-SLIVER = 2e-2
+SMALLEST_FILLED_SHARE = 2e-2
 
 
 @dataclass(frozen=True)
@@ -37,7 +47,7 @@ class Found:
     top : float
         Largest value of log f met.
     modes : ndarray, shape (k, d)
-        Local maxima within `DEPTH` of it.
+        Local maxima within `BOX_DEPTH_NATS` of it.
     truncated : tuple of (axis, side)
         Faces of the box given at which the density has not fallen off.
     """
@@ -47,6 +57,36 @@ class Found:
     top: float
     modes: Array
     truncated: tuple[tuple[int, str], ...]
+
+
+def checked_place(
+    box: Sequence[tuple[float, float]] | None, start: ArrayLike | None
+) -> tuple[Array | None, Array | None]:
+    """Where to look for a law: corners (2, d) of a box and a start (d,), either None."""
+    limits = origin = None
+    if box is not None:
+        try:
+            limits = np.array(box, float).T
+        except (TypeError, ValueError):
+            limits = np.empty(0)
+        valid = limits.ndim == 2 and limits.shape[0] == 2 and 1 <= limits.shape[1] <= MAX_DIM
+        if not (valid and np.isfinite(limits).all() and (limits[0] < limits[1]).all()):
+            raise InvalidInputError(
+                f"box is {box!r}; it must be a pair (lower, upper) of finite numbers for each of 1 "
+                f"to {MAX_DIM} coordinates: for example [(-5, 5), (0, 10)]"
+            )
+    if start is not None:
+        origin = np.atleast_1d(np.asarray(start, float))
+        wrong = origin.ndim != 1 or not 1 <= origin.size <= MAX_DIM
+        if wrong or not np.isfinite(origin).all():
+            raise InvalidInputError(
+                f"start is {start!r}; it must be a point of 1 to {MAX_DIM} finite coordinates"
+            )
+        if limits is not None and origin.size != limits.shape[1]:
+            raise InvalidInputError(
+                f"start has {origin.size} coordinates and box {limits.shape[1]}; they must agree"
+            )
+    return limits, origin
 
 
 def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found:
@@ -74,19 +114,19 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
         scan = _Scan(f, lower, upper, modes, climb=len(modes) == 0 or start is not None)
         modes, start = scan.modes, None
         low, high = scan.bounding(bounds)
-        wide = (high - low) >= SHRINKS * (upper - lower)
+        wide = (high - low) >= KEPT_SIDE_SHARE * (upper - lower)
         grown = (low < lower) | (high > upper)
-        if (upper - lower).max() > LARGEST * (1 + np.abs(modes).max(initial=0.0)):
+        if (upper - lower).max() > LARGEST_SIDE * (1 + np.abs(modes).max(initial=0.0)):
             break
         if wide.all() and not grown.any():
-            if scan.share < SLIVER:
+            if scan.share < SMALLEST_FILLED_SHARE:
                 raise _sliver(scan.share)
             return Found(lower, upper, scan.top, modes, _truncated(scan, bounds))
         lower, upper = low, high
     raise InvalidInputError(
-        f"log_density has not fallen by {DEPTH:g} nats in the box from {lower.tolist()} to "
-        f"{upper.tolist()}; a density that can be normalised must fall off: add a prior, or give "
-        "the box of its support"
+        f"log_density has not fallen by {BOX_DEPTH_NATS:g} nats in the box from {lower.tolist()} "
+        f"to {upper.tolist()}; a density that can be normalised must fall off: add a prior, or "
+        "give the box of its support"
     )
 
 
@@ -103,7 +143,7 @@ def _first_box(f: LogFunction, start: Array | None) -> tuple[Array, Array]:
             "not"
         )
     peak = _climbed(f, start, np.full(start.shape, -np.inf), np.full(start.shape, np.inf))
-    reach = 1e-2 * (1 + np.abs(peak))
+    reach = FIRST_REACH * (1 + np.abs(peak))
     return peak - reach, peak + reach
 
 
@@ -115,7 +155,10 @@ def _climbed(f: LogFunction, start: Array, lower: Array, upper: Array) -> Array:
         return -value if math.isfinite(value) else 1e300
 
     found = optimize.minimize(
-        height, start, method="Nelder-Mead", options={"maxfev": 400 * start.size, "xatol": 1e-9}
+        height,
+        start,
+        method="Nelder-Mead",
+        options={"maxfev": CLIMB_EVALUATIONS * start.size, "xatol": CLIMB_TOLERANCE},
     )
     return np.asarray(np.clip(found.x, lower, upper))
 
@@ -127,7 +170,7 @@ class _Scan:
         self, f: LogFunction, lower: Array, upper: Array, modes: Array, *, climb: bool
     ) -> None:
         dim = lower.size
-        self.grid = Grid((SCAN[dim],) * dim, tuple(lower), tuple(upper))
+        self.grid = Grid((SCAN_CELLS[dim],) * dim, tuple(lower), tuple(upper))
         self.values = f(*self.grid.coordinates())
         if climb:
             peaks = [_climbed(f, x, lower, upper) for x in self._peaks()]
@@ -141,14 +184,14 @@ class _Scan:
                 f"{upper.tolist()}; the density must be positive somewhere: give a box around it, "
                 "or a start"
             )
-        self.modes = modes[inside & (heights >= self.top - DEPTH)]
-        self.high = self.values >= self.top - DEPTH
+        self.modes = modes[inside & (heights >= self.top - BOX_DEPTH_NATS)]
+        self.high = self.values >= self.top - BOX_DEPTH_NATS
 
     def _peaks(self) -> Array:
         """Cells that no neighbour exceeds, the highest first; also where all but a few are -inf."""
         around = ndimage.maximum_filter(self.values, size=3, mode="nearest")
         cells = np.argwhere((self.values >= around) & np.isfinite(self.values))
-        order = np.argsort(-self.values[tuple(cells.T)], kind="stable")[:CLIMBED]
+        order = np.argsort(-self.values[tuple(cells.T)], kind="stable")[:MOST_CLIMBS]
         axes = self.grid.axes
         return np.array(
             [[axes[i][k] for i, k in enumerate(cell)] for cell in cells[order]]
@@ -156,7 +199,7 @@ class _Scan:
 
     @property
     def share(self) -> float:
-        """Of the cells within `DEPTH` of the maximum."""
+        """Of the cells within `BOX_DEPTH_NATS` of the maximum."""
         return float(self.high.mean())
 
     def bounding(self, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -167,8 +210,11 @@ class _Scan:
             others = tuple(k for k in range(self.grid.dim) if k != axis)
             reached = np.flatnonzero(self.high.any(axis=others))
             places = [*x[reached], *self.modes[:, axis]]
-            new_low[axis], new_high[axis] = min(places) - 1.5 * h, max(places) + 1.5 * h
-            side = (high[axis] - low[axis]) * (GROWS - 1) / 2
+            new_low[axis], new_high[axis] = (
+                min(places) - MARGIN_CELLS * h,
+                max(places) + MARGIN_CELLS * h,
+            )
+            side = (high[axis] - low[axis]) * (GROWTH_FACTOR - 1) / 2
             if reached.size and reached[0] == 0:
                 new_low[axis] = low[axis] - side
             if reached.size and reached[-1] == x.size - 1:
@@ -189,7 +235,7 @@ def _truncated(scan: _Scan, bounds: tuple[Array, Array]) -> tuple[tuple[int, str
 
 def _sliver(share: float) -> InvalidInputError:
     return InvalidInputError(
-        f"log_density is within {DEPTH:g} nats of its maximum in {100 * share:.2g} % of its box "
-        "only; a grid on the box does not resolve that: rotate or rescale the parameters (for "
-        "example by the Cholesky factor of their covariance), or treat the modes apart"
+        f"log_density is within {BOX_DEPTH_NATS:g} nats of its maximum in {100 * share:.2g} % of "
+        "its box only; a grid on the box does not resolve that: rotate or rescale the parameters "
+        "(for example by the Cholesky factor of their covariance), or treat the modes apart"
     )

@@ -11,7 +11,7 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
 # Points that the function is asked for at a time: it may hold one row of data for each.
-PIECE = 1 << 14
+POINTS_AT_A_TIME = 1 << 14
 
 
 class LogFunction:
@@ -20,7 +20,7 @@ class LogFunction:
     Attributes
     ----------
     evaluations : int
-        Points that it was asked for.
+        Number of points that it was asked for.
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
@@ -43,7 +43,8 @@ class LogFunction:
         shape, size = coordinates[0].shape, coordinates[0].size
         self.evaluations += size
         flat = [np.ascontiguousarray(c).reshape(-1) for c in coordinates]
-        pieces = [slice(k, k + PIECE) for k in range(0, max(size, 1), PIECE)]
+        starts = range(0, max(size, 1), POINTS_AT_A_TIME)
+        pieces = [slice(k, k + POINTS_AT_A_TIME) for k in starts]
         out = np.concatenate([self._piece([c[piece] for c in flat]) for piece in pieces])
         return out.reshape(shape)
 

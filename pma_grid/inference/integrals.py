@@ -16,11 +16,13 @@ from pma_grid.runtime.errors import InvalidInputError
 
 # Cells an axis of a shell between two boxes, a quarter of them on either side.
 SHELL_CELLS = {1: 2048, 2: 128, 3: 32}
-# Shells are added until one holds less than this share of the mass, at most so many.
-NEGLIGIBLE, MOST_SHELLS = 1e-12, 40
-# Shells that fall more slowly than by this factor are those of no finite mass.
-SLOWEST = 0.95
-# Relative error that a shell on its coarse grid is granted.
+# Shells are added until one holds less than this share of the mass, far below any error of log Z,
+# and at most so many: 2^40 boxes wide.
+NEGLIGIBLE_SHARE, MOST_SHELLS = 1e-12, 40
+# Shells that keep more than this share of the mass of the one before are those of no finite mass;
+# a power law r^{-d-a} keeps 2^{-a}.
+MOST_KEPT_SHARE = 0.95
+# Relative error that a shell on its coarse grid is granted: it need not be better than half right.
 SHELL_ERROR = 0.5
 
 
@@ -80,10 +82,10 @@ def tail(f: LogFunction, grid: Grid, log_mass: float, limits: Array | None) -> T
         before, last = last, math.exp(_shell(f, (low, lower, upper, high)) - log_mass)
         total += last
         lower, upper = low, high
-        if last <= NEGLIGIBLE:
+        if last <= NEGLIGIBLE_SHARE:
             return Tail(total, SHELL_ERROR * total + last)
     ratio = last / before
-    if ratio > SLOWEST:
+    if ratio > MOST_KEPT_SHARE:
         raise InvalidInputError(
             f"log_density does not fall off: of boxes twice as large each, up to {high.tolist()}, "
             f"every shell holds {ratio:.2g} of the mass of the one before; a density that can be "

@@ -3,37 +3,37 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.interpolate import PchipInterpolator
 from scipy.special import logsumexp
 
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
+from pma_grid.flow.settling import Settled
 from pma_grid.grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.evidence import Evidence
 from pma_grid.inference.proposal import log_push_forward
+from pma_grid.inference.report import InferenceReport
 from pma_grid.problem.density import Density
+from pma_grid.problem.log_density import LogDensity
+from pma_grid.problem.quantiles import quantiles
 from pma_grid.runtime import storage
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_inside, check_whole
 from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.sampling.log_density import LogDensity
-from pma_grid.sampling.sampler import SMALLEST, Sampler
+from pma_grid.sampling.sampler import Sampler
 from pma_grid.transport.duality import cell_integral
 from pma_grid.transport.transport import Transport
 
-# Points a cell at which the distribution function is tabulated for its quantiles.
-FINER = 16
-
-
-# Mass constant and gap, nats, above which samples are not those of the posterior.
-MOST_ALPHA, MOST_GAP = 0.3, 1e-2
+# Samples are those of the posterior only where the mass constant and the gap of the flow are below
+# these: the gap is the KL divergence of their law and its reverse.
+MOST_MASS_CONSTANT_NATS, MOST_GAP_NATS = 0.3, 1e-2
 
 
 @dataclass(frozen=True)
@@ -43,11 +43,13 @@ class Importance:
     Attributes
     ----------
     log_evidence, standard_error : float
-        log of the mean weight, nats.
+        log of the mean weight, an estimate of log Z, and its standard error, nats.
     elbo, elbo_standard_error : float
-        Mean of the log-weights: a lower bound of log Z in the mean; -inf where draws fall on zeros.
+        Mean of the log-weights, a lower bound of log Z in the mean, and its standard error; -inf
+        where draws fall on zeros.
     effective_sample_size : float
-        (sum w)^2 / sum w^2.
+        (sum w)^2 / sum w^2: how many independent draws of the posterior the weighted ones are
+        worth.
     """
 
     log_evidence: float
@@ -58,32 +60,34 @@ class Importance:
 
 
 class Posterior:
-    """What `infer` returns.
+    """A law known up to a constant, normalised, with draws from it: what `infer` returns.
 
     Attributes
     ----------
     flow : Flow
-        With the series "evidence_lower" and "evidence_upper".
+        The flow from the base law, with the series "evidence_lower" and "evidence_upper".
     transport : Transport
-        Its end: the source is the posterior, the target the base law.
+        The map that the flow ends at; its source is the posterior, its target the base law.
     density : Density
         The posterior as cell averages, normalised.
     evidence : Evidence
+        log Z and what its error is made of.
     names : tuple of str
-        Of the coordinates.
+        Names of the coordinates.
     evaluations : int
-        Points at which the log-density was asked for.
-    stats : dict
+        Number of points at which the log-density was evaluated.
+    stats : InferenceReport
+        How the posterior was found, in fields that read as a dict too: ``stats["modes"]``.
     """
 
     def __init__(
         self, flow: Flow, transport: Transport, density: Density, evidence: Evidence, *,
-        names: tuple[str, ...], evaluations: int, stats: dict[str, Any] | None = None,
+        names: tuple[str, ...], evaluations: int, stats: Mapping[str, Any] | None = None,
         function: LogFunction | None = None,
     ) -> None:  # fmt: skip
         self.flow, self.transport, self.density = flow, transport, density
         self.evidence, self.names, self.evaluations = evidence, names, evaluations
-        self.stats: dict[str, Any] = stats or {}
+        self.stats = InferenceReport.from_dict(stats or {})
         self._function = function
 
     @property
@@ -100,8 +104,8 @@ class Posterior:
     def converged(self) -> bool:
         """Whether the transport stands for the posterior: solved, resolved, bounds closed."""
         found = self.evidence
-        resolved = abs(found.mass_constant) <= MOST_ALPHA and found.gap <= MOST_GAP
-        return self.transport.status.succeeded and resolved
+        resolved = abs(found.mass_constant) <= MOST_MASS_CONSTANT_NATS
+        return self.transport.status.succeeded and resolved and found.gap <= MOST_GAP_NATS
 
     @cached_property
     def sampler(self) -> Sampler:
@@ -114,8 +118,7 @@ class Posterior:
 
     @cached_property
     def _log_density(self) -> LogDensity:
-        lowest = SMALLEST / self.grid.volume
-        return LogDensity.of(Density(np.maximum(self.density.values, lowest), self.grid))
+        return LogDensity.with_empty_cells(self.density.values, self.grid)
 
     def log_density(self, points: ArrayLike) -> Array:
         """log of the normalised posterior at points (m, d), by cubic interpolation on the grid."""
@@ -169,21 +172,25 @@ class Posterior:
         return Density(values, Grid(tuple(map(int, shape)), lower, upper))
 
     def quantile(self, p: ArrayLike, axis: int) -> Array:
-        """Quantiles of one coordinate's marginal, by a monotone cubic distribution function.
+        """Quantiles of one coordinate, by a monotone cubic distribution function of its marginal.
 
-        References
+        Parameters
         ----------
-        Fritsch & Carlson (1980), Monotone piecewise cubic interpolation, doi:10.1137/0717021.
+        p : float or array_like
+            Probabilities in [0, 1].
+        axis : int
+            The coordinate, from 0.
+
+        Returns
+        -------
+        ndarray
+            One quantile for each probability.
         """
         levels = np.atleast_1d(np.asarray(p, float))
         if not ((levels >= 0) & (levels <= 1)).all():
             raise InvalidInputError(f"p is {p!r}; probabilities lie in [0, 1]: for example 0.5")
         law = self.marginal(axis)
-        below = np.concatenate([[0.0], np.cumsum(law.values * law.grid.cell_volume)])
-        faces = law.grid.faces[0]
-        fine = np.linspace(faces[0], faces[-1], FINER * law.grid.size + 1)
-        rising = PchipInterpolator(faces, below / below[-1])(fine)
-        return np.asarray(np.interp(levels, np.maximum.accumulate(rising), fine))
+        return quantiles(law.values * law.grid.cell_volume, law.grid.faces[0], levels)
 
     def interval(self, axis: int, level: float = 0.95) -> tuple[float, float]:
         """The central credible interval of one coordinate."""
@@ -197,8 +204,9 @@ class Posterior:
         Parameters
         ----------
         n : int
-            At least 2.
+            Number of draws, at least 2.
         seed : int or numpy Generator
+            Seed of the draws.
 
         Notes
         -----
@@ -258,22 +266,20 @@ class Posterior:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything but the function to one .npz file that `load` reads back."""
-        parts = {"flow": self.flow.storable(), "transport": self.transport.storable()}
-        arrays, meta = storage.packed(parts)
+        arrays, meta = Settled(self.flow, self.transport).storable()
         meta |= {
             "kind": "posterior", "names": list(self.names), "evaluations": self.evaluations,
-            "evidence": self.evidence.to_dict(), "grid": self.grid.to_dict(), "stats": self.stats,
+            "evidence": self.evidence.to_dict(), "grid": self.grid.to_dict(),
+            "stats": self.stats.to_dict(),
         }  # fmt: skip
         storage.save(path, arrays | {"density": self.density.values}, meta)
 
     @classmethod
     def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Posterior:
         """The posterior that `save` wrote, from the contents of its file."""
-        kind = EntropicTransport if meta["transport"]["kind"] == "entropic" else Transport
+        end = Settled.from_stored(arrays, meta)
         return cls(
-            Flow.from_stored(*storage.unpacked("flow", arrays, meta)),
-            kind.from_stored(*storage.unpacked("transport", arrays, meta)),
-            Density(arrays["density"], Grid.from_dict(meta["grid"])),
+            end.flow, end.transport, Density(arrays["density"], Grid.from_dict(meta["grid"])),
             Evidence.from_dict(meta["evidence"]),
             names=tuple(meta["names"]), evaluations=meta["evaluations"], stats=meta["stats"],
         )  # fmt: skip

@@ -7,11 +7,12 @@ import numpy as np
 from pma_grid.runtime.arrays import Array
 from pma_grid.transport.transport import Transport
 
-# Differences of the map over so many cells: its pieces are cubics, so that their error is the
-# square of this, and rounding a thousandth of that.
-STEP = 1e-5
-# Draws whose image misses their base point by more than this share of a cell were not inverted.
-MISSED = 1e-3
+# Differences of the map are taken over so many cells: its pieces are cubics, so that their error is
+# the square of this, and rounding a thousandth of that.
+DIFFERENCE_CELLS = 1e-5
+# Draws whose image misses their base point by more than this were not inverted: those that were
+# miss by rounding.
+IMAGE_MISS_CELLS = 1e-3
 
 
 def log_push_forward(transport: Transport, y: Array, x: Array) -> tuple[Array, Array]:
@@ -38,12 +39,12 @@ def log_push_forward(transport: Transport, y: Array, x: Array) -> tuple[Array, A
         ends = []
         for sign in (-1, 1):
             moved = x.copy()
-            moved[:, axis] += sign * STEP * h
+            moved[:, axis] += sign * DIFFERENCE_CELLS * h
             np.clip(moved[:, axis], grid.lower[axis], grid.upper[axis], out=moved[:, axis])
             ends.append(moved)
         width = (ends[1] - ends[0])[:, axis]
         slopes[:, :, axis] = (transport.map(ends[1]) - transport.map(ends[0])) / width[:, None]
     with np.errstate(divide="ignore"):
         logs = np.log(nu) + np.linalg.slogdet(slopes)[1]
-    missed = np.abs(transport.map(x) - y) > MISSED * np.array(base.grid.spacing)
+    missed = np.abs(transport.map(x) - y) > IMAGE_MISS_CELLS * np.array(base.grid.spacing)
     return logs, ~missed.any(axis=1) & np.isfinite(logs)

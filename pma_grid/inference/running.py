@@ -8,86 +8,75 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import logsumexp
 
-from pma_grid.flow import schedules
 from pma_grid.flow.beginning import begin
 from pma_grid.flow.ends import Ends
 from pma_grid.flow.equilibrium import stationary_phi
-from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import gather, march, while_easy
+from pma_grid.flow.marching import gather, march
 from pma_grid.flow.observables import CHEAP, resolve
 from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
-from pma_grid.flow.state import State
+from pma_grid.flow.settling import MOST_STEPS, Settled, growing, solved, while_easy
 from pma_grid.flow.stepping import ImplicitEuler
-from pma_grid.grid.grid import Grid
+from pma_grid.inference.evaluation import CellMasses
 from pma_grid.inference.evidence import bounds, conjugate_bounds
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import ConvergenceError, Status
-from pma_grid.stationary.solving import solve
-from pma_grid.transport.transport import Transport
+from pma_grid.runtime.checks import check_choice, check_positive
+from pma_grid.runtime.errors import Status
 
-# To both laws their largest value is added, this many nats down.  det D2u is their ratio, and where
-# one falls off and the other does not, steps are hard to solve.  A sum has no kink, as the larger
-# of the two would: that takes half the Newton iterations.
-DEPTH = {1: 14.0, 2: 12.5, 3: 10.5}
+# To both laws their largest value is added, this many nats down, by dimension.  det D2u is their
+# ratio, and where one falls off and the other does not, steps are hard to solve.  A sum has no
+# kink, as the larger of the two would: that takes half the Newton iterations.
+FLOOR_DEPTH_NATS = {1: 14.0, 2: 12.5, 3: 10.5}
 # The same where the base law does not fall off.
-DEPTH_FLAT = 9.5
-# Steps of the default schedule over the product of the sides of the two boxes.
-FIRST, RATIO, LONGEST, MOST_STEPS = 1e-2, 3.0, 3.0, 60
-# A flow whose steps must be halved more often is left to `solve`.
-HALVINGS = 2
+FLAT_BASE_DEPTH_NATS = 9.5
 
 
 @dataclass(frozen=True)
-class Ended:
-    """A flow and its transport, the log of the sum of the masses that it was towards."""
+class FlowOptions:
+    """How the flow of `infer` goes: its options by these names."""
 
-    flow: Flow
-    transport: Transport
-    limit: float
+    side: str
+    schedule: Schedule | StateSchedule | None
+    steps: int | None
+    gap: float
+
+    def check(self) -> None:
+        """Refuse what is out of range."""
+        check_choice(self.side, ("source", "target"), "side")
+        check_positive(self.gap, "gap", "it is in nats, say 1e-8")
+        Ends(self.steps).check()
+
+    @property
+    def ends(self) -> Ends:
+        """So many steps, or bounds within the gap, whose root is the residual."""
+        return Ends(MOST_STEPS, tol=math.sqrt(self.gap)) if self.steps is None else Ends(self.steps)
 
 
 def run(
-    logs: Array, grid: Grid, nu: Density, *, side: str, schedule: Schedule | StateSchedule | None,
-    steps: int | None, tol: float, progress: bool,
-) -> Ended:  # fmt: skip
-    """The flow towards exp(logs), log cell masses, from the base law nu, thin cells raised."""
-    flat = nu.values.min() > nu.values.max() * math.exp(-DEPTH_FLAT)
-    depth = DEPTH_FLAT if flat else DEPTH[grid.dim]
-    raised = np.logaddexp(logs, logs.max() - depth)
+    law: CellMasses, nu: Density, options: FlowOptions, *, progress: bool
+) -> tuple[Settled, float]:
+    """The flow from the base law nu towards a law, and the log of the mass that it was towards."""
+    problem, raised = _raised(law, nu)
     limit = float(logsumexp(raised))
-    lowest = nu.values.max() * math.exp(-depth)
-    problem = Problem(
-        Density(np.exp(raised - raised.max()), grid),
-        Density(nu.values + lowest, nu.grid),
-    )
-    unit = math.prod(d.grid.volume ** (1 / d.dim) for d in (problem.source, problem.target))
-    rule = schedule or schedules.geometric(FIRST * unit, RATIO, LONGEST * unit)
+    side, rule, scheme = options.side, options.schedule or growing(problem), ImplicitEuler()
     observables = bounds(raised) if side == "source" else conjugate_bounds(limit)
-    scheme = ImplicitEuler()
     recorder = Recorder(
         problem, scheme, rule, side=side, record=resolve([*CHEAP, *observables]),
         stationary=stationary_phi,
     )  # fmt: skip
-    ends = Ends(MOST_STEPS, tol=tol) if steps is None else Ends(steps)
-    states = while_easy(march(begin(problem, None, side, None), scheme, rule, ends), HALVINGS)
-    flow = gather(states, recorder, ends, met=_converged, progress=progress)
-    return Ended(flow, _transport(flow, problem, steps), limit)
+    states = march(begin(problem, None, side, None), scheme, rule, options.ends)
+    flow = gather(while_easy(states), recorder, options.ends, progress=progress)
+    settled = flow.status is Status.CONVERGED or options.steps is not None
+    return Settled(flow, flow.transport if settled else solved(problem)), limit
 
 
-def _converged(_: State) -> Status:
-    """How a flow ended that reached its tolerance."""
-    return Status.CONVERGED
-
-
-def _transport(flow: Flow, problem: Problem, steps: int | None) -> Transport:
-    """The flow's end, or what `solve` finds where the flow did not get there."""
-    if flow.status is Status.CONVERGED or steps is not None:
-        return flow.transport
-    try:
-        return solve(problem)
-    except ConvergenceError as error:
-        best: Transport = error.result
-        return best
+def _raised(law: CellMasses, nu: Density) -> tuple[Problem, Array]:
+    """The problem from a law to the base law, thin cells of both raised, and its log masses."""
+    flat = nu.values.min() > nu.values.max() * math.exp(-FLAT_BASE_DEPTH_NATS)
+    depth = FLAT_BASE_DEPTH_NATS if flat else FLOOR_DEPTH_NATS[law.grid.dim]
+    raised = np.logaddexp(law.logs, law.logs.max() - depth)
+    lowest = nu.values.max() * math.exp(-depth)
+    source = Density(np.exp(raised - raised.max()), law.grid)
+    return Problem(source, Density(nu.values + lowest, nu.grid)), np.asarray(raised)

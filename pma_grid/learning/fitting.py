@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,21 +13,31 @@ from numpy.typing import ArrayLike
 from pma_grid.flow.ends import Ends
 from pma_grid.flow.observables import CHEAP, Observable
 from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.flow.settling import Settled, solved
 from pma_grid.learning.estimators import METHODS, Estimator
 from pma_grid.learning.model import Model
-from pma_grid.learning.running import Ended, LearnedRun
+from pma_grid.learning.report import FitReport
+from pma_grid.learning.running import Ended, FlowOptions, LearnedRun
 from pma_grid.learning.selection import Selection, select
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import Samples, checked_names
-from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.sampling.base_laws import base_law
-from pma_grid.stationary.solving import solve
 from pma_grid.transport.transport import Transport
 
-# Boosting: a penalty so many times stronger, and at most so many steps.
-STRONGER, MOST_BOOSTS = 10.0, 30
+# Boosting: a penalty so many times stronger than that of learning once, and at most so many steps.
+# With these it is as good as learning once (docs/generative.md).
+BOOSTING_FACTOR, MOST_BOOSTS = 10.0, 30
 # Samples fill their box where the outermost cells hold this share of what a uniform law has there.
-FILLED = 0.2
+FILLED_FACES_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class HoldingOut:
+    """How samples are divided into those learned from and those held out."""
+
+    share: float
+    seed: int
 
 
 def fit(
@@ -48,54 +58,60 @@ def fit(
     names: Sequence[str] = (),
     progress: bool = False,
 ) -> Model:
-    """Learn the law mu of samples as the push-forward of a base law by a Brenier map.
+    """Learn the law mu of samples, and a map that draws new points from it.
 
-    The flow du/dt = log(rho_u / mu) takes the affine map of box to box to the Brenier map, where
-    rho_u is known on the grid and log mu is learned from the samples.
+    The map is a Brenier map: the gradient of a convex potential that pushes a base law, such as the
+    normal one, forward to mu.  The flow du/dt = log(rho_u / mu) finds it, starting at the affine
+    map of box to box; rho_u is known on the grid, and log mu is learned from the samples.
 
     Parameters
     ----------
     samples : Samples or array_like, shape (n, d) or (n,)
-        Points in 1 to 3 dimensions.
+        Points in 1 to 3 dimensions, one row each.
     method : {"logistic", "score", "kde", "histogram"} or Estimator
-        `Logistic` is a discriminator between rho and the samples, `Score` matches the score; the
-        others are plug-in densities.  An estimator with its strength set is taken as it is.
+        How log mu is learned: by telling samples from the uniform law (`Logistic`), by matching the
+        score (`Score`), or from plug-in densities (`Kernel`, `Histogram`).  An estimator whose
+        strength is set is taken as it is.
     shape : int or sequence of int, optional
-        Cells an axis; default 512, 128 x 128, 32 x 32 x 32.
+        Cells along each axis; default 512, 128 x 128, 32 x 32 x 32.
     box : sequence of (lower, upper), optional
-        Default: the range of the samples, widened.
+        Box of the grid, one pair an axis; default: the range of the samples, widened.
     base : {"gaussian", "uniform"} or Density, optional
-        What `Model.sample` draws from; default Gaussian, or uniform where the samples fill the box
-        up to its faces.  log mu is learned against the uniform law all the same.
+        The base law that `Model.sample` draws from; default Gaussian, or uniform where the samples
+        fill the box up to its faces.  log mu is learned against the uniform law all the same.
     held_out : float in (0, 1)
-        Share of the samples that chooses the strength of the regularisation (and when to stop, if
-        ``relearn``).  All of them are then learned from with it.
+        Share of the samples that is held out to choose the strength of the regularisation (and when
+        to stop, if ``relearn``).  With that strength, all samples are then learned from.
     seed : int
-        Of that division.
+        Seed of the split into samples learned from and samples held out.
     relearn : bool
-        Learn again before every step, relative to the rho reached, with a penalty ten times as
-        strong: boosting, stopped where the held-out likelihood is largest.
+        Whether to learn again before every step, relative to the rho reached, with a penalty ten
+        times as strong: boosting, stopped where the held-out likelihood is largest.
     explicit : bool
-        Explicit steps, learned anew each time: for comparison, they come to rest early.
+        Whether to take explicit steps, learned anew each time.  They are there for comparison: they
+        come to rest early.
     schedule : callable, optional
-        Step sizes, length^2; default: growing ones, with ``relearn`` constant ones.
+        Step sizes, length^2, see `pma_grid.schedules`; default: growing ones, with ``relearn``
+        constant ones.
     steps : int, optional
-        Most steps to take.
+        Most steps to take; default: until the flow has settled.
     truth : Density, optional
-        mu itself on the grid of the samples, for what is recorded: series then compare with it (cut
-        12 nats below its maximum, as what is learned is), and those that `learned_regret` reads are
-        recorded too.  It is not learned from.
+        mu itself on the grid of the samples, where it is known.  It is not learned from: recorded
+        series then compare with it (cut 12 nats below its maximum, as what is learned is), and
+        those that `learned_regret` reads are recorded too.
     record : sequence of str or callable
-        See `evolve`.  Without ``truth`` mu in these is the first learned law.
+        What to record along the flow, see `evolve`; without ``truth``, mu in these is the law
+        learned first.
     names : sequence of str, optional
-        Of the coordinates.
+        Names of the coordinates, for pictures and files.
     progress : bool
-        Show progress on standard error.
+        Whether to show progress on standard error.
 
     Returns
     -------
     Model
-        `Model.converged` says whether the flow got where it was to.
+        With ``sample``, ``log_density`` and ``density``; `Model.converged` says whether its map
+        stands for the learned law.
 
     Raises
     ------
@@ -123,81 +139,99 @@ def fit(
     ((1000, 1), True)
     """
     began = time.perf_counter()
+    holding = HoldingOut(held_out, seed)
+    options = FlowOptions(relearn, explicit, schedule, Ends(steps).check().steps, tuple(record))
+    run = _prepared(_samples(samples, shape, box), method, base, truth, options)
+    named = checked_names(names, run.samples.dim)
+    run, chosen = _with_strength(run, holding, progress)
+    run, stopped = _with_stop(run, holding, progress)
+    ended = run.flow(run.samples.masses(), progress=progress)
+    end, origin = _concluded(ended, run.options)
+    stats = FitReport(
+        method=run.estimator.name, estimator=repr(run.estimator), strength=run.estimator.strength,
+        selection=None if chosen is None else chosen.told(),
+        samples=run.samples.n, duplicates=run.samples.duplicates, held_out=held_out, seed=seed,
+        relearn=relearn, explicit=explicit, transport=origin, **stopped,
+        seconds=time.perf_counter() - began,
+    )  # fmt: skip
+    return Model(end.flow, end.transport, run.samples.masses(), names=named, stats=stats)
+
+
+def _samples(
+    samples: Samples | ArrayLike,
+    shape: int | Sequence[int] | None,
+    box: Sequence[tuple[float, float]] | None,
+) -> Samples:
+    """Points on a grid."""
     if not isinstance(samples, Samples):
-        samples = Samples(samples, shape=shape, box=box)
-    elif shape is not None or box is not None:
+        return Samples(samples, shape=shape, box=box)
+    if shape is not None or box is not None:
         raise InvalidInputError(
             "shape or box is given beside a Samples object, which has its own; leave them out"
         )
-    Ends(steps).check()
+    return samples
+
+
+def _prepared(
+    samples: Samples, method: str | Estimator, base: str | Density | None, truth: object,
+    options: FlowOptions,
+) -> LearnedRun:  # fmt: skip
+    """The run that the arguments of `fit` ask for, checked."""
     estimator = _estimator(method)
-    if relearn and estimator.name != "logistic":
+    if options.relearn and estimator.name != "logistic":
         raise InvalidInputError(
             f"relearn is for the logistic estimator, not {estimator.name}, which does not look at "
             "rho: leave it out"
         )
-    run = LearnedRun(
-        samples, estimator, base_law(base or _suited(samples), samples.grid.shape),
-        truth=_checked_truth(truth, samples), relearn=relearn, explicit=explicit,
-        schedule=schedule, record=tuple(record),
-    )  # fmt: skip
-    chosen: Selection | None = None
-    if estimator.strength is None:
-        chosen = select(
-            estimator, samples, run.uniform(), held_out=held_out, seed=seed, progress=progress
-        )
-        run = run.with_estimator(chosen.estimator)
-    boosts: dict[str, Any] = {}
-    if relearn and not explicit:
-        run, steps, boosts = _boosted(run, held_out, seed, steps, progress)
-    ended = run.flow(samples.masses(), steps=steps, progress=progress)
-    if boosts and ended.flow.status is Status.COMPLETED:
-        # it went as far as held-out samples said
-        ended = replace(ended, flow=replace(ended.flow, status=Status.CONVERGED))
-    transport, origin = _transport(ended, steps)
-    stats = {
-        "method": run.estimator.name, "estimator": repr(run.estimator),
-        "strength": run.estimator.strength, "selection": None if chosen is None else chosen.told(),
-        "samples": samples.n, "duplicates": samples.duplicates, "held_out": held_out, "seed": seed,
-        "relearn": relearn, "explicit": explicit, "transport": origin, **boosts,
-        "seconds": time.perf_counter() - began,
-    }  # fmt: skip
-    return Model(ended.flow, transport, samples.masses(), names=checked_names(names, samples.dim),
-                 stats=stats)  # fmt: skip
+    nu = base_law(base or _suited(samples), samples.grid.shape)
+    return LearnedRun(samples, estimator, nu, _checked_truth(truth, samples), options)
 
 
-def _boosted(
-    run: LearnedRun, held_out: float, seed: int, steps: int | None, progress: bool
-) -> tuple[LearnedRun, int, dict[str, Any]]:
-    """The run with the penalty of boosting, and the step at which held-out samples stop it."""
-    strength = run.estimator.strength
-    assert strength is not None
-    run = run.with_estimator(run.estimator.with_strength(STRONGER * strength))
-    train, test = run.samples.split(held_out, seed)
-    trial = run.flow(
-        train.masses(), held_out=test.points, steps=MOST_BOOSTS if steps is None else steps,
+def _with_strength(
+    run: LearnedRun, holding: HoldingOut, progress: bool
+) -> tuple[LearnedRun, Selection | None]:
+    """The run with the strength that held-out samples choose, unless it was given."""
+    if run.estimator.strength is not None:
+        return run, None
+    chosen = select(
+        run.estimator, run.samples, run.uniform(), held_out=holding.share, seed=holding.seed,
         progress=progress,
     )  # fmt: skip
+    return run.with_estimator(chosen.estimator), chosen
+
+
+def _with_stop(
+    run: LearnedRun, holding: HoldingOut, progress: bool
+) -> tuple[LearnedRun, dict[str, Any]]:
+    """The run with the penalty of boosting, up to the step at which held-out samples stop it."""
+    if not run.options.boosts:
+        return run, {}
+    strength, steps = run.estimator.strength, run.options.steps
+    assert strength is not None
+    run = run.with_estimator(run.estimator.with_strength(BOOSTING_FACTOR * strength))
+    train, test = run.samples.split(holding.share, holding.seed)
+    trial = run.with_steps(MOST_BOOSTS if steps is None else steps).flow(
+        train.masses(), held_out=test.points, progress=progress
+    )
     scores = trial.flow["held_out"]
     best = int(np.argmax(scores[1:])) + 1
-    return run, best, {"held_out_log_likelihoods": scores.tolist(), "stopped_at": best}
+    return run.with_steps(best), {"held_out_log_likelihoods": scores.tolist(), "stopped_at": best}
 
 
-def _transport(ended: Ended, steps: int | None) -> tuple[Transport, str]:
-    """The transport of the model, and what found it.
+def _concluded(ended: Ended, options: FlowOptions) -> tuple[Settled, str]:
+    """The flow and the transport of the model, and what found the transport.
 
     A flow that was to settle and did not, on data so rough that steps could not be solved, leaves
     the learned law to `solve`.
     """
     flow = ended.flow
-    if steps is not None or ended.settled:
-        assert flow.potential is not None
-        ot = Transport(ended.learned, flow.potential, status=flow.status, stats=dict(flow.stats))
-        return ot, "flow"
-    try:
-        return solve(ended.learned, initial=flow.potential), "solve"
-    except ConvergenceError as error:
-        return error.result, "solve"
+    if options.boosts and flow.status is Status.COMPLETED:
+        flow = replace(flow, status=Status.CONVERGED)  # it went as far as held-out samples said
+    if options.steps is None and not ended.settled:
+        return Settled(flow, solved(ended.learned, flow.potential)), "solve"
+    assert flow.potential is not None
+    transport = Transport(ended.learned, flow.potential, status=flow.status, stats=flow.stats)
+    return Settled(flow, transport), "flow"
 
 
 def _estimator(method: str | Estimator) -> Estimator:
@@ -218,7 +252,7 @@ def _suited(samples: Samples) -> str:
     inner = tuple(slice(1, -1) if n > 2 else slice(None) for n in masses.shape)
     at_faces = 1.0 - float(masses[inner].sum())
     if_uniform = 1.0 - masses[inner].size / masses.size
-    return "uniform" if at_faces > FILLED * if_uniform else "gaussian"
+    return "uniform" if at_faces > FILLED_FACES_SHARE * if_uniform else "gaussian"
 
 
 def _checked_truth(truth: object, samples: Samples) -> Density | None:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
+from pma_grid.flow.settling import Settled
 from pma_grid.grid.grid import Grid
+from pma_grid.learning.report import FitReport
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import default_names
 from pma_grid.runtime import storage
@@ -22,20 +23,20 @@ from pma_grid.transport.transport import Transport
 
 
 class Model:
-    """What `fit` returns.
+    """A law learned from samples, with a map that draws from it: what `fit` returns.
 
     Attributes
     ----------
     flow : Flow
         The learned flow: mirror steps from the affine map to the learned law.
     transport : Transport
-        Its end; the source is the learned law, the target the base law.
+        The map that the flow ends at; its source is the learned law, its target the base law.
     masses : ndarray, shape ``grid.shape``
         Shares of the samples in the cells.
     names : tuple of str
-        Of the coordinates.
-    stats : dict
-        method, estimator, strength, selection, seed, samples, held_out, seconds, ...
+        Names of the coordinates.
+    stats : FitReport
+        How the model was learned, in fields that read as a dict too: ``stats["strength"]``.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Model:
     ) -> None:  # fmt: skip
         self.flow, self.transport, self.masses = flow, transport, masses
         self.names = names or default_names(transport.problem.dim)
-        self.stats: dict[str, Any] = dict(stats or {})
+        self.stats = FitReport.from_dict(stats or {})
 
     @property
     def grid(self) -> Grid:
@@ -81,19 +82,13 @@ class Model:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write everything but the samples themselves to one .npz file that `load` reads back."""
-        parts = {"flow": self.flow.storable(), "transport": self.transport.storable()}
-        arrays, meta = storage.packed(parts)
-        meta |= {"kind": "model", "names": list(self.names), "stats": self.stats}
+        arrays, meta = Settled(self.flow, self.transport).storable()
+        meta |= {"kind": "model", "names": list(self.names), "stats": self.stats.to_dict()}
         storage.save(path, arrays | {"masses": self.masses}, meta)
 
     @classmethod
     def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Model:
         """The model that `save` wrote, from the contents of its file."""
-        kind = EntropicTransport if meta["transport"]["kind"] == "entropic" else Transport
-        return cls(
-            Flow.from_stored(*storage.unpacked("flow", arrays, meta)),
-            kind.from_stored(*storage.unpacked("transport", arrays, meta)),
-            arrays["masses"],
-            names=tuple(meta["names"]),
-            stats=meta["stats"],
-        )
+        end = Settled.from_stored(arrays, meta)
+        names, stats = tuple(meta["names"]), meta["stats"]
+        return cls(end.flow, end.transport, arrays["masses"], names=names, stats=stats)

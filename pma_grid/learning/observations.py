@@ -14,14 +14,12 @@ from numpy.typing import ArrayLike
 from pma_grid.flow.mirror_operator import SEGMENT_NODES, SEGMENT_WEIGHTS
 from pma_grid.flow.observables import Observable
 from pma_grid.flow.state import State
+from pma_grid.learning.estimators.estimator import TINY_MASS
 from pma_grid.learning.steps import LearnedState
 from pma_grid.problem.density import Density
+from pma_grid.problem.log_density import LogDensity
 from pma_grid.runtime.arrays import Array
-from pma_grid.sampling.log_density import LogDensity
 from pma_grid.transport.pullback import normalised
-
-# Masses below this have no finite logarithm left to interpolate.
-SMALLEST = 1e-300
 
 
 def learned_error(state: State) -> float:
@@ -92,7 +90,7 @@ def held_out(points: ArrayLike) -> Observable:
     def held_out(state: State) -> float:
         """Mean of log rho at the points."""
         grid = state.operator.problem.source.grid
-        density = Density(np.maximum(state.masses, SMALLEST), grid)
+        density = Density(np.maximum(state.masses, TINY_MASS), grid)
         return float(LogDensity.of(density)(points).mean())
 
     return held_out

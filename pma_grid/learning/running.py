@@ -14,13 +14,15 @@ from pma_grid.flow.beginning import begin
 from pma_grid.flow.ends import Ends
 from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import gather, march, while_easy
-from pma_grid.flow.observables import Observable, resolve
+from pma_grid.flow.marching import gather, march
+from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.flow.settling import MOST_STEPS, growing, potential_unit, while_easy
 from pma_grid.flow.state import State
 from pma_grid.learning import observations
 from pma_grid.learning.estimators import Estimator, limited
+from pma_grid.learning.estimators.estimator import TINY_MASS
 from pma_grid.learning.steps import LearnedExplicit, LearnedImplicit, LearnedState, towards
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
@@ -31,19 +33,33 @@ from pma_grid.stationary.solving import solve
 
 # A flow towards one learned law ends where (sum mu hbar^2)^{1/2} is below this: KL of 5e-9, far
 # below the error of what was learned.
-SETTLED = 1e-4
-# Step sizes of the default schedule over the product of the sides of the two boxes.
-FIRST, RATIO, LONGEST = 1e-2, 3.0, 3.0
-MOST_STEPS = 60
-# A flow whose steps must be halved more often than this is left to `solve`, which takes grids from
-# coarse to fine.
-HALVINGS = 2
-# Steps that learn anew: their size, and how many may pass without a larger held-out likelihood.
-ANEW, PATIENCE = 0.3, 3
-# Zeros have no logarithm.
-SMALLEST = 1e-300
+SETTLED_RESIDUAL = 1e-4
+# Steps that learn anew: their size over the product of the sides of the two boxes, and how many may
+# pass without a larger held-out likelihood.
+RELEARNED_STEP, PATIENCE_STEPS = 0.3, 3
 # Of the observables that exact flows have too, what the no-regret sums need.
 SUMS = ("symmetrised_kl", "bregman", "forward_divergence", "backward_divergence")
+
+
+@dataclass(frozen=True, eq=False)
+class FlowOptions:
+    """How a learned flow goes: the options of `fit` by these names."""
+
+    relearn: bool = False
+    explicit: bool = False
+    schedule: Schedule | StateSchedule | None = None
+    steps: int | None = None
+    record: tuple[str | Observable, ...] = CHEAP
+
+    @property
+    def anew(self) -> bool:
+        """Whether every step learns again, so that there is no one law to settle at."""
+        return self.relearn or self.explicit
+
+    @property
+    def boosts(self) -> bool:
+        """Whether held-out samples are to stop the flow."""
+        return self.relearn and not self.explicit
 
 
 @dataclass(frozen=True)
@@ -57,20 +73,25 @@ class Ended:
 
 @dataclass(frozen=True, eq=False)
 class LearnedRun:
-    """Everything of a learned flow but the points that it learns from; see `fit`."""
+    """Everything of a learned flow but the points that it learns from; see `fit`.
+
+    ``nu`` is the base law; ``truth`` is mu itself where it is known.
+    """
 
     samples: Samples
     estimator: Estimator
     nu: Density
-    truth: Density | None = None
-    relearn: bool = False
-    explicit: bool = False
-    schedule: Schedule | StateSchedule | None = None
-    record: tuple[str | Observable, ...] = ()
+    truth: Density | None
+    options: FlowOptions
 
     def with_estimator(self, estimator: Estimator) -> LearnedRun:
         """The same run with another estimator."""
         return dataclasses.replace(self, estimator=estimator)
+
+    def with_steps(self, steps: int) -> LearnedRun:
+        """The same run with another number of steps at most."""
+        options = dataclasses.replace(self.options, steps=steps)
+        return dataclasses.replace(self, options=options)
 
     def uniform(self) -> Array:
         """The cell masses that log mu is learned against at first: none is empty, whatever nu."""
@@ -78,61 +99,57 @@ class LearnedRun:
         return np.full(grid.shape, 1.0 / grid.size)
 
     def flow(
-        self,
-        masses: Array,
-        *,
-        held_out: Array | None = None,
-        steps: int | None = None,
-        progress: bool = False,
+        self, masses: Array, *, held_out: Array | None = None, progress: bool = False
     ) -> Ended:
         """The flow learned from ``masses``; held-out points end it where they stop to gain."""
+        options = self.options
         learned = self.estimator.learn(masses, self.uniform(), self.samples.grid)
         state = self._begin(learned)
-        anew = self.relearn or self.explicit
-        scheme: LearnedImplicit | LearnedExplicit
-        if self.explicit:
-            scheme = LearnedExplicit(self.estimator, masses)
-        else:
-            scheme = LearnedImplicit(self.estimator, masses, relearn=anew, learned=learned)
-        schedule = self.schedule or self._default_schedule(anew)
+        scheme = self._scheme(masses, learned)
+        schedule = options.schedule or self._default_schedule(state.operator.problem)
         recorder = Recorder(
             state.operator.problem, scheme, schedule,
             record=resolve(self._observables(masses, state, held_out)), stationary=_stationary,
         )  # fmt: skip
-        ends = Ends(MOST_STEPS if steps is None else int(steps))
+        ends = Ends(MOST_STEPS if options.steps is None else int(options.steps))
         states = march(state, scheme, schedule, ends)
-        if not self.explicit:
-            states = while_easy(states, HALVINGS)
+        if not options.explicit:
+            states = while_easy(states)
         ending = _until_settled(states) if held_out is None else _until_no_gain(states, held_out)
-        flow = gather(ending, recorder, ends, met=_as_it_ends, progress=progress)
+        flow = gather(ending, recorder, ends, progress=progress)
         last = recorder.state
-        settled = not anew and _is_settled(last)
+        settled = not options.anew and _is_settled(last)
         if settled:
             flow = dataclasses.replace(flow, status=Status.CONVERGED)
         reached = last.learned if isinstance(last, LearnedState) else learned
         return Ended(flow, towards(reached, state.operator.problem), settled)
 
+    def _scheme(self, masses: Array, learned: Array) -> LearnedImplicit | LearnedExplicit:
+        """The steps that learn from ``masses``."""
+        if self.options.explicit:
+            return LearnedExplicit(self.estimator, masses)
+        relearn = self.options.relearn
+        return LearnedImplicit(self.estimator, masses, relearn=relearn, learned=learned)
+
     def _begin(self, learned: Array) -> State:
         """The affine map, compared with the truth or with what is learned first."""
         logs = learned
         if self.truth is not None:
-            logs = limited(np.log(np.maximum(self.truth.values, SMALLEST)))
+            logs = limited(np.log(np.maximum(self.truth.values, TINY_MASS)))
         mu = Density(np.exp(logs), self.samples.grid)
         return begin(Problem(mu, self.nu), None, "source", None)
 
-    def _default_schedule(self, anew: bool) -> Schedule:
-        """Steps in units of the product of the two boxes' sides, the unit of potentials."""
-        grids = (self.samples.grid, self.nu.grid)
-        unit = math.prod(grid.volume ** (1 / grid.dim) for grid in grids)
-        if anew:
-            return schedules.constant(ANEW * unit)
-        return schedules.geometric(FIRST * unit, RATIO, LONGEST * unit)
+    def _default_schedule(self, problem: Problem) -> Schedule:
+        """Growing steps towards one law, constant ones where each learns anew."""
+        if self.options.anew:
+            return schedules.constant(RELEARNED_STEP * potential_unit(problem))
+        return growing(problem)
 
     def _observables(
         self, masses: Array, start: State, held_out: Array | None
     ) -> list[str | Observable]:
         """What is recorded: as asked for, with the no-regret sums where the truth is known."""
-        functions = list(self.record)
+        functions = list(self.options.record)
         if self.truth is not None:
             functions += [name for name in SUMS if name not in functions]
             functions += [
@@ -149,7 +166,7 @@ class LearnedRun:
 def _is_settled(state: State | None) -> bool:
     """Whether the flow towards the law learned has come to rest."""
     inner = state.inner if isinstance(state, LearnedState) else None
-    return inner is not None and inner.residual_norm <= SETTLED
+    return inner is not None and inner.residual_norm <= SETTLED_RESIDUAL
 
 
 def _until_settled(states: Iterator[State]) -> Iterator[State]:
@@ -169,17 +186,12 @@ def _stationary(state: State) -> Array:
 
 
 def _until_no_gain(states: Iterator[State], held_out: Array) -> Iterator[State]:
-    """States until the likelihood of held-out points has not risen for PATIENCE steps."""
+    """States until the likelihood of held-out points has not risen for some steps."""
     score, best, waited = observations.held_out(held_out), -math.inf, 0
     for state in states:
         yield state
         value = score(state)
         waited = 0 if value > best else waited + 1
         best = max(best, value)
-        if waited >= PATIENCE:
+        if waited >= PATIENCE_STEPS:
             return
-
-
-def _as_it_ends(_: State) -> Status:
-    """What `gather` asks where a tolerance is met; learned flows look at their inner state."""
-    return Status.COMPLETED

@@ -12,11 +12,11 @@ from numpy.typing import ArrayLike
 
 from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators import Estimator
+from pma_grid.problem.log_density import LogDensity
 from pma_grid.problem.samples import Samples
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_whole
 from pma_grid.runtime.progress import tally
-from pma_grid.sampling.log_density import LogDensity
 
 # Weaker and weaker strengths are tried until the likelihood has fallen so many times in a row.
 PATIENCE = 3

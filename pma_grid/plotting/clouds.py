@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.interpolate import PchipInterpolator
 
 from pma_grid.grid.grid import MAX_DIM, Grid
 from pma_grid.plotting.canvas import (
@@ -25,6 +24,7 @@ from pma_grid.plotting.canvas import (
     titled,
 )
 from pma_grid.problem.density import Density
+from pma_grid.problem.quantiles import quantiles
 from pma_grid.problem.samples import Samples, default_names
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
@@ -41,8 +41,6 @@ MOST_DOTS = 20_000
 MOST_BARS, MOST_CELLS = 60, 128
 # Share of the mass that the window of a corner holds: boxes reach far into the tails.
 WINDOW_SHARE = 0.9995
-# Points of a distribution function for each cell.
-POINTS_A_CELL = 16
 # Inches of a panel among others.
 PANEL_SIDE = 2.1
 
@@ -213,12 +211,8 @@ def interval(density: Density, axis: int, level: float) -> tuple[float, float]:
 
     By a monotone cubic distribution function, as the intervals of a `Posterior`.
     """
-    masses, faces = marginal(density, (axis,)), density.grid.faces[axis]
-    below = np.concatenate([[0.0], np.cumsum(masses)]) / masses.sum()
-    fine = np.linspace(faces[0], faces[-1], POINTS_A_CELL * masses.size + 1)
-    with np.errstate(over="ignore"):  # slopes of empty cells have infinite inverses
-        held = np.maximum.accumulate(PchipInterpolator(faces, below)(fine))
-    ends = np.interp([0.5 * (1 - level), 0.5 * (1 + level)], held, fine)
+    tails = np.array([0.5 * (1 - level), 0.5 * (1 + level)])
+    ends = quantiles(marginal(density, (axis,)), density.grid.faces[axis], tails)
     return float(ends[0]), float(ends[1])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 
 @dataclass(eq=False)
@@ -22,16 +22,18 @@ class Report(Mapping[str, Any]):
 
     other: dict[str, Any] = field(default_factory=dict, kw_only=True, repr=False)
 
+    # Fields that are in the mapping even where they are None: not to apply is what they say.
+    ALWAYS: ClassVar[frozenset[str]] = frozenset()
+
     def __getitem__(self, name: str) -> Any:
         if name in self.other:
             return self.other[name]
-        value = getattr(self, name, None) if name in self._names() else None
-        if value is None:
+        if name not in self._names() or not self._exists(name):
             raise KeyError(name)
-        return value
+        return getattr(self, name)
 
     def __iter__(self) -> Iterator[str]:
-        yield from (name for name in self._names() if getattr(self, name) is not None)
+        yield from filter(self._exists, self._names())
         yield from self.other
 
     def __len__(self) -> int:
@@ -47,6 +49,9 @@ class Report(Mapping[str, Any]):
         known = {name: entries[name] for name in cls._names() if name in entries}
         beyond = {name: entries[name] for name in entries if name not in known}
         return cls(**known, other=beyond)
+
+    def _exists(self, name: str) -> bool:
+        return name in self.ALWAYS or getattr(self, name) is not None
 
     @classmethod
     def _names(cls) -> list[str]:

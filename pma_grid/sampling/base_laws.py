@@ -10,7 +10,7 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
 # The Gaussian is cut at so many standard deviations, where 6e-7 of its mass an axis is left out.
-CUT = 5.0
+GAUSSIAN_CUT_SIGMAS = 5.0
 NAMES = ("uniform", "gaussian")
 
 
@@ -56,7 +56,7 @@ def base_law(base: str | Density, shape: tuple[int, ...]) -> Density:
     if base == "uniform":
         return Density(np.ones(shape))
     if base == "gaussian":
-        grid = Grid(shape, (-CUT,) * len(shape), (CUT,) * len(shape))
+        grid = Grid(shape, -GAUSSIAN_CUT_SIGMAS, GAUSSIAN_CUT_SIGMAS)
         return Density.from_log(_standard_normal, grid)
     raise InvalidInputError(
         f"base is {base!r}; it must be one of {', '.join(NAMES)}, or a Density to draw from"

@@ -18,10 +18,12 @@ from pma_grid.runtime.checks import check_inside, check_positive, check_seed
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.stationary.solving import solve
 
-# Rows of a matrix of distances held at a time.
-ROWS = 1024
-# Points of which the median distance sets the width of a kernel.
-MEDIAN_OF = 1000
+# Rows of a matrix of distances held at a time: 80 MB for 10^4 points.
+ROWS_AT_A_TIME = 1024
+# Points of which the median distance sets the width of a kernel, to some per cent.
+BANDWIDTH_POINTS = 1000
+# Products of levels and counts are whole up to this rounding.
+WHOLE_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,7 @@ def mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float | None = None) -> float:
     """
     x, y = _two(x, y)
     if bandwidth is None:
-        both = np.concatenate([_spread(x, MEDIAN_OF // 2), _spread(y, MEDIAN_OF // 2)])
+        both = np.concatenate([_spread(part, BANDWIDTH_POINTS // 2) for part in (x, y)])
         distances = cdist(both, both)
         bandwidth = float(np.median(distances[np.triu_indices(len(both), 1)]))
     check_positive(bandwidth, "bandwidth", "a length, or None for the median distance")
@@ -141,8 +143,8 @@ def energy_threshold(
     """
     x, y = _two(x, y)
     check_inside(level, 0, 1, "level", "for example 1e-3")
-    count = math.ceil(1 / level - 1e-9) - 1 if permutations is None else permutations
-    rank = math.floor(level * (count + 1) + 1e-9)
+    count = math.ceil(1 / level - WHOLE_ROUNDING) - 1 if permutations is None else permutations
+    rank = math.floor(level * (count + 1) + WHOLE_ROUNDING)
     if rank < 1:
         raise InvalidInputError(
             f"permutations is {permutations} for a level of {level:g}; at least 1 / level - 1 are "
@@ -162,11 +164,11 @@ def _divided(points: Array, first: Array, m: int) -> Array:
     """
     n, whole = len(points) - m, 0.0
     within, across = np.zeros(first.shape[1]), np.zeros(first.shape[1])
-    for k in range(0, len(points), ROWS):
-        block = cdist(points[k : k + ROWS], points)
+    for k in range(0, len(points), ROWS_AT_A_TIME):
+        block = cdist(points[k : k + ROWS_AT_A_TIME], points)
         rows = block @ first
         whole += float(block.sum())
-        within += (first[k : k + ROWS] * rows).sum(axis=0)
+        within += (first[k : k + ROWS_AT_A_TIME] * rows).sum(axis=0)
         across += rows.sum(axis=0)
     across -= within
     return np.asarray(2 * across / (m * n) - within / m**2 - (whole - within - 2 * across) / n**2)
@@ -236,7 +238,8 @@ def _same(distances: Array) -> Array:
 def _total(x: Array, y: Array, function: Callable[[Array], Array], metric: str) -> float:
     """Sum of a function of all distances between x and y, rows in blocks."""
     return sum(
-        float(function(cdist(x[k : k + ROWS], y, metric)).sum()) for k in range(0, len(x), ROWS)
+        float(function(cdist(x[k : k + ROWS_AT_A_TIME], y, metric)).sum())
+        for k in range(0, len(x), ROWS_AT_A_TIME)
     )
 
 

@@ -13,26 +13,28 @@ from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import positive
+from pma_grid.problem.log_density import LogDensity
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_count, check_seed, is_number
 from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.sampling.log_density import LogDensity
 from pma_grid.transport.pullback import normalised
 from pma_grid.transport.transport import Transport
 
-# Share of the mass in cells without second differences that a density may have.
-MOST_LOST = 0.01
-# Cells without mass count with this share of the mean where a logarithm is taken.
-SMALLEST = 1e-12
+# A law has no density where more than this share of its mass lies in cells without second
+# differences: likelihoods are wanted to a hundredth of a nat.
+MOST_LOST_MASS = 0.01
 
 
 class Sampler:
-    """The law (grad u*)# nu of a transport: data are the source, the base law is the target.
+    """Draws new points of the data through a transport, and gives their density.
+
+    The data are the source mu of the transport and the base law is its target nu.  A draw from the
+    base law, moved by the inverse map grad u*, is a draw from the law (grad u*)# nu of the data.
 
     Parameters
     ----------
     transport : Transport
-        Of any method, converged or not.
+        The map between the two, found by any method, converged or not.
 
     Notes
     -----
@@ -94,7 +96,7 @@ class Sampler:
         masses /= masses.sum()
         residual = self.transport.residual
         lost = ~np.isfinite(residual)
-        if masses[lost].sum() > MOST_LOST:
+        if masses[lost].sum() > MOST_LOST_MASS:
             raise InvalidInputError(
                 f"transport has a potential that is not convex at {np.count_nonzero(lost)} cells; "
                 "its map has no density there: solve to convergence, or take "
@@ -110,13 +112,13 @@ class Sampler:
         if isinstance(self.transport, EntropicTransport):
             # zeros at the solver's floor: splines ring beside deeper jumps
             values = positive(self.transport.problem)[0]
-        return LogDensity.of(Density(np.maximum(values, SMALLEST / grid.volume), grid))
+        return LogDensity.with_empty_cells(values, grid)
 
     def log_density(self, points: ArrayLike) -> Array:
-        """log rho at points (m, d), nats; -inf outside the box; cubic between cells.
+        """log rho at points (m, d), nats, normalised; -inf outside the box.
 
-        Normalised.  Beside jumps to exact zeros it is off by some tenths of a nat, within a few
-        cells: a cubic cannot follow them.
+        Cubic splines interpolate between cell centres.  Beside jumps to exact zeros, which a cubic
+        cannot follow, it is off by some tenths of a nat within a few cells.
         """
         return self._log_density(points)
 

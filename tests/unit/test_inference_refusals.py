@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.inference.counted import PIECE, LogFunction
+from pma_grid.inference.counted import POINTS_AT_A_TIME, LogFunction
 
 
 def test_values_come_in_pieces_and_are_counted() -> None:
@@ -20,7 +20,8 @@ def test_values_come_in_pieces_and_are_counted() -> None:
     log = LogFunction(f)
     x, y = np.meshgrid(np.arange(300.0), np.arange(100.0), indexing="ij")
     assert np.array_equal(log(x, y), x + 10 * y)
-    assert sizes == [(PIECE,), (30_000 - PIECE,)] and log.evaluations == 30_000
+    assert sizes == [(POINTS_AT_A_TIME,), (30_000 - POINTS_AT_A_TIME,)]
+    assert log.evaluations == 30_000
 
 
 def picky(x: Any, y: Any) -> Any:

@@ -124,7 +124,7 @@ def test_blocks_of_rows_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
         ]  # fmt: skip
 
     whole = all_three()
-    monkeypatch.setattr(quality, "ROWS", 7)
+    monkeypatch.setattr(quality, "ROWS_AT_A_TIME", 7)
     np.testing.assert_allclose(all_three(), whole, rtol=1e-10)
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields
 import pytest
 
 from pma_grid.flow.report import FlowReport
+from pma_grid.inference.report import InferenceReport
+from pma_grid.learning.report import FitReport
 from pma_grid.linsolve.line_search import armijo, backtrack
 from pma_grid.runtime.report import Report
 from pma_grid.transport.report import TransportReport
@@ -28,6 +30,10 @@ def test_what_is_none_does_not_exist() -> None:
         report["seconds"]
     with pytest.raises(KeyError, match="to_dict"):
         report["to_dict"]
+
+
+def test_a_strength_that_was_given_has_no_selection() -> None:
+    assert FitReport(seed=1) == {"seed": 1, "selection": None}
 
 
 def test_fields_set_later_exist() -> None:
@@ -55,7 +61,7 @@ def test_backtracking_halves_until_the_merit_is_low_enough() -> None:
     assert backtrack(lambda size: float("nan"), abs, armijo(1.0, 0.1), smallest=0.1) is None
 
 
-@pytest.mark.parametrize("kind", [TransportReport, FlowReport])
+@pytest.mark.parametrize("kind", [TransportReport, FlowReport, FitReport, InferenceReport])
 def test_every_field_is_documented(kind: type[Report]) -> None:
     text = str(kind.__doc__)
     for name in {f.name for f in fields(kind)} - {"other"}:

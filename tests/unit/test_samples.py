@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
+from pma_grid.problem.log_density import LogDensity
 from pma_grid.problem.tables import read_table, write_table
 from pma_grid.sampling.base_laws import base_law
-from pma_grid.sampling.log_density import LogDensity
 
 POINTS = np.random.default_rng(0).normal(size=(50, 2))
 

@@ -13,26 +13,32 @@ from pma_grid.problem.density import Density
 from pma_grid.runtime.arrays import Array
 
 # Gauss points an axis in a cell for the total mass: the spline is a cubic, its exponential smooth.
-NODES = 3
-# Points that are evaluated at a time.
-PIECE = 1 << 18
+GAUSS_POINTS_PER_AXIS = 3
+# Points that are evaluated at a time, which bounds the memory for their stencils.
+POINTS_AT_A_TIME = 1 << 18
+# Cells without mass count with this share of the mean density, 28 nats below it, where a logarithm
+# is taken.
+EMPTY_CELL_SHARE = 1e-12
 
 
 class LogDensity:
     """log of a density by cubic splines through its values at the cell centres, normalised.
 
-    Interpolating the density linearly instead would cost (h^2/12) tr D^2 log mu nats a point, which
-    is more than what good estimators differ by.
+    An object is called with points, (m, d), and gives their log-likelihoods.  Interpolating
+    the density linearly instead would cost (h^2/12) tr D^2 log mu nats a point, which is more than
+    what good estimators differ by.
 
     Parameters
     ----------
     logarithms : array_like, shape ``grid.shape``
         Log-density at the cell centres up to a constant, finite.
     grid : Grid
+        The cells.
 
     Attributes
     ----------
     grid : Grid
+        The cells.
     log_mass : float
         log of the integral over the box before normalising, by 3 Gauss points an axis in each cell.
 
@@ -61,6 +67,11 @@ class LogDensity:
         return cls(log_centre_values(density.values), density.grid)
 
     @classmethod
+    def with_empty_cells(cls, values: Array, grid: Grid) -> LogDensity:
+        """Of cell averages whose zeros are raised to `EMPTY_CELL_SHARE` of the mean density."""
+        return cls.of(Density(np.maximum(values, EMPTY_CELL_SHARE / grid.volume), grid))
+
+    @classmethod
     def of_logs(cls, logarithms: Array, grid: Grid) -> LogDensity:
         """Of the logarithms of cell averages, up to a constant, finite."""
         return cls(log_centre_values(np.exp(logarithms - logarithms.max())), grid)
@@ -75,17 +86,18 @@ class LogDensity:
 
     def _inside(self, points: Array) -> Array:
         """The spline at points of the box, in pieces."""
-        parts = [self._spline(points[k : k + PIECE]) for k in range(0, len(points), PIECE)]
+        starts = range(0, len(points), POINTS_AT_A_TIME)
+        parts = [self._spline(points[k : k + POINTS_AT_A_TIME]) for k in starts]
         return np.concatenate(parts) if parts else np.empty(0)
 
     def _log_integral(self) -> float:
         """log of the integral of the exponential, the maximum taken out."""
-        nodes, weights = np.polynomial.legendre.leggauss(NODES)
+        nodes, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS_PER_AXIS)
         spacing = np.array(self.grid.spacing)
         centres = self.grid.points
         values = [
             (np.prod(weights[list(k)] / 2), self._inside(centres + 0.5 * nodes[list(k)] * spacing))
-            for k in itertools.product(range(NODES), repeat=self.grid.dim)
+            for k in itertools.product(range(GAUSS_POINTS_PER_AXIS), repeat=self.grid.dim)
         ]
         top = max(float(v.max()) for _, v in values)
         total = sum(w * float(np.exp(v - top).sum()) for w, v in values)

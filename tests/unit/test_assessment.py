@@ -200,7 +200,5 @@ def test_figures_survive_a_file(tmp_path: Path) -> None:
     "thing", [None, 1.0, "ot.npz", np.ones(4), pma.Problem(np.ones(4), np.ones(4)), pma.Transport]
 )
 def test_what_is_no_transport_is_refused(thing: Any) -> None:
-    with pytest.raises(
-        pma.InvalidInputError, match=rf"transport is of type {type(thing).__name__}"
-    ):
+    with pytest.raises(pma.InvalidInputError, match=f"transport .*{type(thing).__name__}"):
         pma.assess(thing)

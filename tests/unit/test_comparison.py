@@ -191,14 +191,10 @@ def test_a_map_onto_one_point() -> None:
 
 
 def test_the_table_has_a_line_a_row(found: Comparison) -> None:
-    lines = str(found).splitlines()
-    assert str(found) == found.table()
-    assert lines[0].split()[:1] == ["W2"]
-    assert lines[1].startswith("solve")
-    assert lines[2].startswith("identity")
-    assert lines[2].split()[-1] == "not_solved"
-    assert " - " in lines[2], "the identity took no time"
-    assert "nan" not in found.table()
+    _, *lines = str(found).splitlines()
+    assert [line.split()[0] for line in lines] == list(found.names)
+    assert "not_solved" in lines[1]
+    assert "nan" not in str(found), "the identity took no time"
 
 
 def test_json_knows_no_nan(found: Comparison) -> None:
@@ -225,19 +221,17 @@ def test_refusals(pair: Any) -> None:
     ot, still = pair
     with pytest.raises(InvalidInputError, match="nothing to compare"):
         compare()
-    with pytest.raises(InvalidInputError, match="argument 1 of compare is a ndarray"):
+    with pytest.raises(InvalidInputError, match=r"argument 1 .*Transport"):
         compare(ot, still.potential)
     other = _identity(_problem(16))
-    with pytest.raises(
-        InvalidInputError, match=r"source of transport 1 is 16x16 on .* first 32x32"
-    ):
+    with pytest.raises(InvalidInputError, match=r"source of transport 1 .*16x16.*32x32"):
         compare(ot, other)
     swapped = pma.Problem(ot.problem.source, ot.problem.source)
-    with pytest.raises(InvalidInputError, match="target of transport 1 differs .* by up to"):
+    with pytest.raises(InvalidInputError, match="target of transport 1 .*density"):
         compare(ot, _identity(swapped))
     wrong: tuple[Any, ...] = (("one",), ("a", "a"), ("a", ""), "ab", 3)
     for names in wrong:
-        with pytest.raises(InvalidInputError, match="2 different names are needed"):
+        with pytest.raises(InvalidInputError, match="names .*2 different"):
             compare(ot, still, names=names)
-    with pytest.raises(InvalidInputError, match="no row 'nobody'; its rows are potential"):
+    with pytest.raises(InvalidInputError, match="nobody.*potential"):
         compare(still)["nobody"]

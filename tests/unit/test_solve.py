@@ -288,14 +288,14 @@ def test_another_size_compiles_nothing(dim: int) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"max_iterations": 2.5}, r"max_iterations is 2\.5; .* an integer"),
+        ({"max_iterations": 2.5}, r"max_iterations is 2\.5"),
         ({"max_iterations": "a"}, r"max_iterations is 'a'"),
         ({"max_iterations": True}, r"max_iterations is True"),
-        ({"linear_solver": "direct"}, r"linear_solver is 'direct'; .* pma\.AMG\(\)"),
+        ({"linear_solver": "direct"}, r"linear_solver is 'direct'"),
         ({"linear_solver": pma.Auto}, r"linear_solver is <class"),
-        ({"callback": 3}, r"callback is 3; it must be a function"),
-        ({"initial": [[1.0], [1.0, 2.0]]}, r"initial cannot be read as an array"),
-        ({"initial": np.ma.masked_less(np.arange(5.0), 2.0)}, r"initial has masked values"),
+        ({"callback": 3}, r"callback is 3"),
+        ({"initial": [[1.0], [1.0, 2.0]]}, r"initial .*array"),
+        ({"initial": np.ma.masked_less(np.arange(5.0), 2.0)}, r"initial .*masked"),
     ],
 )
 def test_arguments_of_the_wrong_kind(options: dict[str, Any], message: str) -> None:
@@ -304,7 +304,7 @@ def test_arguments_of_the_wrong_kind(options: dict[str, Any], message: str) -> N
 
 
 def test_a_problem_is_asked_for() -> None:
-    with pytest.raises(pma.InvalidInputError, match=r"problem is of type tuple"):
+    with pytest.raises(pma.InvalidInputError, match=r"problem .*tuple"):
         pma.solve((np.ones(5), np.ones(5)))  # type: ignore[arg-type]
 
 
@@ -319,5 +319,5 @@ def test_boxes_too_far_from_the_origin_are_refused() -> None:
 
     near = pma.solve(problem(0.0)).w2_squared
     assert pma.solve(problem(9e3)).w2_squared == pytest.approx(near, rel=1e-4)
-    with pytest.raises(pma.InvalidInputError, match=r"begins 1e\+07 from the origin.* shift both"):
+    with pytest.raises(pma.InvalidInputError, match=r"1e\+07 from the origin"):
         pma.solve(problem(1e7))

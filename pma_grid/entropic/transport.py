@@ -26,19 +26,39 @@ from pma_grid.transport.transport import Transport, discrete_hessian, storable_p
 
 
 @dataclass(frozen=True, eq=False)
-class Projections:
-    """Both conditional means of a plan.
+class EntropicSolution:
+    """What the optimal plan of an entropic problem is to the cells of both sides.
 
     Attributes
     ----------
-    forward : ndarray, shape (d, *source.shape)
-        E[y | x] at the source's cell centres, length.
-    backward : ndarray, shape (d, *target.shape)
-        E[x | y] at the target's cell centres, length.
+    eps : float
+        length^2.
+    value : float
+        Dual value, length^2.
+    f, g : ndarray, shapes of the source and of the target
+        Potentials of the cost |x - y|^2/2, length^2.
+    forward, backward : ndarray, shapes (d, *source.shape) and (d, *target.shape)
+        Conditional means E[y | x] and E[x | y] at the cell centres, length.
+    kernel : str
+        "plain" or "reflect".
     """
 
+    eps: float
+    value: float
+    f: Array
+    g: Array
     forward: Array
     backward: Array
+    kernel: str = "plain"
+
+
+@dataclass(frozen=True, eq=False)
+class SparsePlan:
+    """The plan pair by pair, of the multiscale method; see `EntropicTransport`."""
+
+    plan: sparse.csr_array
+    tears: Mask | None
+    hard_dual: float | None
 
 
 class EntropicTransport(Transport):
@@ -74,24 +94,23 @@ class EntropicTransport(Transport):
         self,
         problem: Problem,
         potential: Array,
+        solution: EntropicSolution,
+        sparse_plan: SparsePlan | None = None,
         *,
-        projections: Projections,
-        dual_potentials: tuple[Array, Array],
-        eps: float,
-        kernel: str = "plain",
-        value: float,
-        hard_dual: float | None = None,
         status: Status,
         stats: TransportReport,
-        plan: sparse.csr_array | None = None,
-        tears: Mask | None = None,
     ) -> None:
         super().__init__(problem, potential, status=status, stats=stats)
-        self._projections = projections
-        self.source_potential, self.target_potential = dual_potentials
-        self.eps, self.kernel = float(eps), kernel
-        self.value, self.hard_dual = float(value), hard_dual
-        self.plan, self.tears = plan, tears
+        self.eps, self.value = float(solution.eps), float(solution.value)
+        self.kernel = solution.kernel
+        self.source_potential, self.target_potential = solution.f, solution.g
+        self._solution = solution
+        self.plan: sparse.csr_array | None = None
+        self.tears: Mask | None = None
+        self.hard_dual: float | None = None
+        if sparse_plan is not None:
+            self.plan, self.tears = sparse_plan.plan, sparse_plan.tears
+            self.hard_dual = sparse_plan.hard_dual
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.problem.source.shape))
@@ -101,12 +120,12 @@ class EntropicTransport(Transport):
     @property
     def gradient(self) -> Array:
         """E[y | x] at the cell centres, (d, *shape), length; grad u of the debiased u if asked."""
-        return self._projections.forward
+        return self._solution.forward
 
     @property
     def inverse_gradient(self) -> Array:
         """E[x | y] at the target's cell centres, (d, *shape), length."""
-        return self._projections.backward
+        return self._solution.backward
 
     @cached_property
     def w2_squared(self) -> float:
@@ -231,28 +250,28 @@ class EntropicTransport(Transport):
         cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]
     ) -> EntropicTransport:
         """The transport of what `storable` gave."""
-        problem = stored_pair(arrays, meta)
-        plan, stats = None, TransportReport.from_dict(meta["stats"])
+        problem, stats = stored_pair(arrays, meta), TransportReport.from_dict(meta["stats"])
+        # until 0.1.0 the values were found in the report alone
+        solution = EntropicSolution(
+            meta["eps"],
+            meta["value"] if "value" in meta else stats["dual"],
+            arrays["source_potential"],
+            arrays["target_potential"],
+            arrays["forward"],
+            arrays["backward"],
+            meta["kernel"],
+        )
+        sparse_plan = None
         if "plan.data" in arrays:
             parts = tuple(arrays[f"plan.{name}"] for name in ("data", "indices", "indptr"))
-            plan = sparse.csr_array(
-                parts, shape=(problem.source.grid.size, problem.target.grid.size)
+            shape = problem.source.grid.size, problem.target.grid.size
+            sparse_plan = SparsePlan(
+                sparse.csr_array(parts, shape=shape),
+                arrays.get("tears"),
+                meta.get("hard_dual", stats.hard_dual),
             )
-        return cls(
-            problem,
-            arrays["potential"],
-            projections=Projections(arrays["forward"], arrays["backward"]),
-            dual_potentials=(arrays["source_potential"], arrays["target_potential"]),
-            eps=meta["eps"],
-            kernel=meta["kernel"],
-            # until 0.1.0 these two were found in the report alone
-            value=meta["value"] if "value" in meta else stats["dual"],
-            hard_dual=meta.get("hard_dual", stats.hard_dual),
-            status=Status[meta["status"]],
-            stats=stats,
-            plan=plan,
-            tears=arrays.get("tears"),
-        )
+        status = Status[meta["status"]]
+        return cls(problem, arrays["potential"], solution, sparse_plan, status=status, stats=stats)
 
 
 def _multilinear(field: Array, grid: Grid, points: Array) -> Array:

@@ -14,6 +14,11 @@ def along(line: Array, axis: int, dim: int) -> Array:
     return line.reshape([-1 if k == axis else 1 for k in range(dim)])
 
 
+def coordinates(axes: Sequence[Array]) -> Array:
+    """Coordinate i of every point of the grid in entry i, (d, *shape)."""
+    return np.stack(np.meshgrid(*axes, indexing="ij"))
+
+
 def outer_sum(lines: Sequence[Array]) -> Array:
     """sum_i f_i(x_i) on the grid, from one array an axis."""
     total = np.zeros(tuple(line.size for line in lines))

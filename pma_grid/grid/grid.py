@@ -12,6 +12,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pma_grid.grid.axes import coordinates
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -138,7 +139,7 @@ class Grid:
         >>> Grid((2, 2)).coordinates()[1].tolist()
         [[0.25, 0.75], [0.25, 0.75]]
         """
-        return np.stack(np.meshgrid(*self.axes, indexing="ij"))
+        return coordinates(self.axes)
 
     @property
     def points(self) -> Array:

@@ -8,8 +8,8 @@ from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials
 from pma_grid.entropic.dense.stages import Settings
 from pma_grid.entropic.dense.symmetric import self_potential
-from pma_grid.entropic.transport import EntropicTransport, Projections
-from pma_grid.grid.axes import along, half_square
+from pma_grid.entropic.transport import EntropicSolution, EntropicTransport
+from pma_grid.grid.axes import along, coordinates, half_square
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array
@@ -61,7 +61,7 @@ class DenseOutcome:
             own = Reduced.of(Problem(density, density))
             f, mean, errors[name] = self_potential(own, self.eps, self.settings)
             costs.append(2 * float((own.a * f).sum()))
-            bias = np.stack(np.meshgrid(*own.x, indexing="ij")) - mean
+            bias = coordinates(own.x) - mean
             if name == "source":
                 self.shift = f
                 self.forward = self.forward + bias
@@ -125,15 +125,9 @@ class DenseOutcome:
             status = Status.MAX_ITERATIONS
         elif self.eps < self.reduced.widest_cell * (1 - 1e-9):
             status = Status.NARROW_KERNEL
-        square = half_square(self.problem.source.grid.axes)
-        return EntropicTransport(
-            self.problem,
-            square - self.f + self.shift,
-            projections=Projections(self.forward, self.backward),
-            dual_potentials=(self.f, self.g),
-            eps=self.eps,
-            kernel="reflect" if self.settings.reflect else "plain",
-            value=report["dual"],
-            status=status,
-            stats=report,
-        )
+        solution = EntropicSolution(
+            self.eps, report["dual"], self.f, self.g, self.forward, self.backward,
+            "reflect" if self.settings.reflect else "plain",
+        )  # fmt: skip
+        u = half_square(self.problem.source.grid.axes) - self.f + self.shift
+        return EntropicTransport(self.problem, u, solution, status=status, stats=report)

@@ -8,7 +8,7 @@ from scipy import sparse as matrices
 from pma_grid.entropic.multiscale.candidates import TEAR_CELLS
 from pma_grid.entropic.multiscale.pyramid import Atoms
 from pma_grid.entropic.multiscale.refinement import Plan
-from pma_grid.entropic.transport import EntropicTransport, Projections
+from pma_grid.entropic.transport import EntropicSolution, EntropicTransport, SparsePlan
 from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.kernels.records import Entries
 from pma_grid.problem.problem import Problem
@@ -42,22 +42,22 @@ def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> Entro
     report.hard_dual, report.hard_dual_other = (
         max(0.0, back.squared_distance(pair.value)) for pair in (better, worse)
     )
+    solution = EntropicSolution(
+        plan.eps,
+        report["dual"],
+        back.kantorovich(_off_support(reduced, f, g, plan.eps)),
+        back.kantorovich(_off_support(reduced.swapped(), g, f, plan.eps), "target"),
+        back.image(forward),
+        back.preimage(backward),
+    )
     u = back.potential(better.f)
     return EntropicTransport(
         problem,
         u - float((u - _affine(back, u)).mean()),
-        projections=Projections(back.image(forward), back.preimage(backward)),
-        dual_potentials=(
-            back.kantorovich(_off_support(reduced, f, g, plan.eps)),
-            back.kantorovich(_off_support(reduced.swapped(), g, f, plan.eps), "target"),
-        ),
-        eps=plan.eps,
-        value=report["dual"],
-        hard_dual=report.hard_dual,
+        solution,
+        SparsePlan(matrix, _tears(plan, images), report.hard_dual),
         status=Status.ENTROPIC if plan.error < tol else Status.MAX_ITERATIONS,
         stats=report,
-        plan=matrix,
-        tears=_tears(plan, images),
     )
 
 

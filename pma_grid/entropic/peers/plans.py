@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.entropic.transport import EntropicTransport, Projections
+from pma_grid.entropic.transport import EntropicSolution, EntropicTransport
+from pma_grid.grid.axes import coordinates
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime.arrays import Array
@@ -98,8 +99,7 @@ def check_pairs(peer: str, reduced: Reduced) -> None:
 def atoms(masses: Array, axes: tuple[Array, ...]) -> tuple[Array, Array]:
     """Positive masses (n,) and their places (n, d), in C order of the cells."""
     kept = masses > 0
-    places = np.stack([x[kept] for x in np.meshgrid(*axes, indexing="ij")], axis=1)
-    return masses[kept], places
+    return masses[kept], np.ascontiguousarray(coordinates(axes)[:, kept].T)
 
 
 def on_cells(values: Array, masses: Array) -> Array:
@@ -132,8 +132,7 @@ def transport(
         own = _Plan(peer, reduced.symmetric(), itself.logs, request.eps)
         runs.append(itself)
         error = max(error, own.marginal_error)
-        centres = np.stack(np.meshgrid(*reduced.x, indexing="ij"))
-        f, forward = f - own.f, forward - own.forward + centres
+        f, forward = f - own.f, forward - own.forward + coordinates(reduced.x)
     back = Reduction(problem)
     stats = TransportReport(
         method=peer,
@@ -148,19 +147,16 @@ def transport(
         compile_seconds=sum(r.once for r in runs),
         versions={package: metadata.version(package)},
     )
-    return EntropicTransport(
-        problem,
-        back.potential(f),
-        projections=Projections(back.image(forward), back.preimage(plan.backward)),
-        dual_potentials=(
-            back.kantorovich(plan.f),
-            back.kantorovich(plan.g, "target"),
-        ),
-        eps=request.eps,
-        value=stats["dual"],
-        status=_status(error, request, reduced),
-        stats=stats,
+    solution = EntropicSolution(
+        request.eps,
+        stats["dual"],
+        back.kantorovich(plan.f),
+        back.kantorovich(plan.g, "target"),
+        back.image(forward),
+        back.preimage(plan.backward),
     )
+    status = _status(error, request, reduced)
+    return EntropicTransport(problem, back.potential(f), solution, status=status, stats=stats)
 
 
 def _status(error: float, request: Request, reduced: Reduced) -> Status:

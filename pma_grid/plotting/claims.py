@@ -9,17 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    FAINT,
-    INK,
-    MARKERS,
-    legend,
-    new_figure,
-    open_corner,
-    tick_each,
-    titled,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
@@ -88,7 +79,7 @@ def claim(result: ClaimResult) -> Figure:
         )
     columns = {1: 1, 2: 2, 4: 2}.get(count, 3)
     width = PANEL_WIDTH * columns if columns > 1 else LONE_PANEL_WIDTH
-    figure = new_figure(width, PANEL_HEIGHT)
+    figure = canvas.new_figure(width, PANEL_HEIGHT)
     cells = figure.add_gridspec(math.ceil(count / columns), columns)
     for k, panel in enumerate(result.panels):
         _panel(figure.add_subplot(cells[divmod(k, columns)]), panel)
@@ -121,10 +112,10 @@ def _panel(ax: Axes, panel: Panel) -> None:
     if ax.get_xscale() == "log":
         _tick(ax, panel)
     characters = int(PANEL_WIDTH * TITLE_DENSITY)
-    titled(ax, _balanced(panel.title, characters), 9.5)
+    canvas.titled(ax, _balanced(panel.title, characters), 9.5)
     if panel.curves:
-        legend(ax, handlelength=2.6)
-    open_corner(
+        canvas.legend(ax, handlelength=2.6)
+    canvas.open_corner(
         ax,
         _balanced(panel.xlabel, characters),
         _balanced(panel.ylabel, int(PANEL_HEIGHT * LABEL_DENSITY * 0.65)),
@@ -211,7 +202,7 @@ def _tick(ax: Axes, panel: Panel) -> None:
     # labels of ticks closer than a tenth of the axis run into each other
     if decades or gap < 0.1 * total:
         return
-    tick_each(ax, values, [_tick_label(value) for value in values])
+    canvas.tick_each(ax, values, [_tick_label(value) for value in values])
 
 
 def _tick_label(value: float) -> str:

@@ -13,16 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.grid.grid import MAX_DIM, Grid
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    DENSITY_MAP,
-    FAINT,
-    INK,
-    given_or_new,
-    new_figure,
-    open_corner,
-    titled,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP, FAINT, INK
 from pma_grid.problem.density import Density
 from pma_grid.problem.quantiles import quantiles
 from pma_grid.problem.samples import Samples, default_names
@@ -99,7 +91,7 @@ def samples(
             )
     chosen = _coordinates(coordinates, array.shape[1])
     window = _window(array, grid)
-    ax = given_or_new(ax)
+    ax = canvas.given_or_new(ax)
     labels = names or default_names(array.shape[1])
     if len(chosen) == 1:
         histogram(ax, array[:, chosen[0]], window[chosen[0]], colour)
@@ -158,7 +150,7 @@ def corner(
     window = _window(array, None) if density is None else _held(density)
     labels = names or default_names(dim)
     side = PANEL_SIDE * dim + 0.6 if dim > 1 else 4.0
-    page = new_figure(side, side) if figure is None else figure
+    page = canvas.new_figure(side, side) if figure is None else figure
     panels = page.subplots(dim, dim, squeeze=False)
     for row, column in np.ndindex(dim, dim):
         ax: Any = panels[row, column]
@@ -273,7 +265,7 @@ def frame(ax: Axes, window: Sequence[tuple[float, float]], labels: Sequence[str]
         ax.yaxis.set_major_locator(MaxNLocator(4))
     else:
         ax.set_ylim(bottom=0)
-    open_corner(ax)
+    canvas.open_corner(ax)
 
 
 def _alone(
@@ -289,7 +281,7 @@ def _alone(
     ends = interval(density, axis, level)
     ax.axvspan(*ends, color=FAINT, alpha=0.15, lw=0)
     text = f"{100 * level:g} %: {ends[0]:.4g} to {ends[1]:.4g}".replace("-", "−")
-    titled(ax, text, 8)
+    canvas.titled(ax, text, 8)
 
 
 def _pair(

@@ -7,19 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    FAINT,
-    bare,
-    grid_image,
-    legend,
-    new_figure,
-    one_scale,
-    open_corner,
-    quiet_bar,
-    scientific,
-    titled,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, FAINT
 from pma_grid.plotting.densities import density
 from pma_grid.plotting.transports import map as draw_map
 from pma_grid.runtime.arrays import Array
@@ -66,11 +55,11 @@ def _distance(transport: Transport, reference: Transport) -> Array:
 
 def _figures(row: Row) -> str:
     """What is written under a name."""
-    return f"W2 = {row.w2:.6g}\npush {scientific(row.push_l1)}"
+    return f"W2 = {row.w2:.6g}\npush {canvas.scientific(row.push_l1)}"
 
 
 def _curves(found: Comparison) -> Figure:
-    figure = new_figure(6.4, 6.0)
+    figure = canvas.new_figure(6.4, 6.0)
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1.0))
     x = found.reference.problem.source.grid.axes[0]
     upper.plot(x, x, color=FAINT, lw=0.9, ls=":", label="identity")
@@ -86,31 +75,31 @@ def _curves(found: Comparison) -> Figure:
     if top > 0:
         lower.set_yscale("log")
         lower.set_ylim(LEAST_SHARE * top, 2 * top)
-    legend(upper)
-    open_corner(upper, ylabel="T(x)")
-    open_corner(lower, "x", f"|T - T({found.names[0]})|")
+    canvas.legend(upper)
+    canvas.open_corner(upper, ylabel="T(x)")
+    canvas.open_corner(lower, "x", f"|T - T({found.names[0]})|")
     return figure
 
 
 def _pictures(found: Comparison) -> Figure:
     columns = len(found.rows)
-    figure = new_figure(max(5.0, 2.5 * columns + 0.6), 6.0)
+    figure = canvas.new_figure(max(5.0, 2.5 * columns + 0.6), 6.0)
     axes = figure.subplots(2, columns, squeeze=False)
     problem = found.reference.problem
     collections = []
     for ax, row, transport in zip(axes[0], found.rows, found.transports, strict=True):
         draw_map(transport, ax, lines=GRID_LINES)
         collections.append(ax.collections[0])
-        titled(ax, f"{row.name}\n{_figures(row)}", 8)
+        canvas.titled(ax, f"{row.name}\n{_figures(row)}", 8)
     top = max(float(lines.get_array().max()) for lines in collections)
     for lines in collections:
         lines.set_clim(0.0, top or 1.0)
-    one_scale(axes[0], [problem.target.grid] * columns)
+    canvas.one_scale(axes[0], [problem.target.grid] * columns)
     bar = figure.colorbar(collections[0], ax=axes[0], fraction=0.04, pad=0.02)
-    quiet_bar(bar, "displacement", 7)
+    canvas.quiet_bar(bar, "displacement", 7)
     density(problem.target, axes[1, 0], cmap="gray_r")
-    titled(axes[1, 0], "target", 8)
-    one_scale(list(axes[1, :1]), [problem.target.grid])
+    canvas.titled(axes[1, 0], "target", 8)
+    canvas.one_scale(list(axes[1, :1]), [problem.target.grid])
     _differences(found, list(axes[1, 1:]), figure)
     return figure
 
@@ -130,9 +119,11 @@ def _differences(found: Comparison, axes: Sequence[Axes], figure: Figure) -> Non
     norm = LogNorm(LEAST_SHARE * top, top) if top > 0 else Normalize(0.0, 1.0)
     for ax, row, values in zip(axes, found.rows[1:], fields, strict=True):
         shown = np.maximum(values, LEAST_SHARE * top)
-        image = grid_image(ax, grid, shown, cmap=DIFFERENCE_MAP, norm=norm)
-        bare(ax)
-        titled(ax, f"L2 {scientific(row.map_l2)}, max {scientific(row.map_max)}", 8)
-    one_scale(axes, [grid] * len(axes))
+        image = canvas.grid_image(ax, grid, shown, cmap=DIFFERENCE_MAP, norm=norm)
+        canvas.bare(ax)
+        canvas.titled(
+            ax, f"L2 {canvas.scientific(row.map_l2)}, max {canvas.scientific(row.map_max)}", 8
+        )
+    canvas.one_scale(axes, [grid] * len(axes))
     bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
-    quiet_bar(bar, f"|T - T({found.names[0]})|", 7)
+    canvas.quiet_bar(bar, f"|T - T({found.names[0]})|", 7)

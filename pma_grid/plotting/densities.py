@@ -7,14 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    DENSITY_MAP,
-    bare,
-    given_or_new,
-    grid_image,
-    open_corner,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP
 from pma_grid.problem.density import Density
 
 if TYPE_CHECKING:
@@ -44,15 +38,15 @@ def density(
     Axis 0 runs down and axis 1 to the right, as images are stored.  ``top`` is the value of the
     brightest colour.
     """
-    ax = given_or_new(ax)
+    ax = canvas.given_or_new(ax)
     grid = density.grid
     if density.dim == 1:
         x = grid.axes[0]
         ax.fill_between(x, density.values, color=COLOURS[0], alpha=0.25, lw=0)
         ax.plot(x, density.values, color=COLOURS[0], lw=1.5)
         ax.set_ylim(0, None if top is None else 1.05 * top)
-        open_corner(ax, "x")
+        canvas.open_corner(ax, "x")
         return ax
-    grid_image(ax, grid, plane(density), cmap=cmap, vmin=0, vmax=top)
-    bare(ax)
+    canvas.grid_image(ax, grid, plane(density), cmap=cmap, vmin=0, vmax=top)
+    canvas.bare(ax)
     return ax

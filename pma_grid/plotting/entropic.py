@@ -10,24 +10,8 @@ import numpy as np
 
 from pma_grid.cases.convergence import Cost, SmallEps
 from pma_grid.flow.flow import Flow
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    FAINT,
-    INK,
-    MARKERS,
-    TIME_MAP,
-    bare,
-    distinct,
-    grid_image,
-    legend,
-    legend_beside,
-    new_figure,
-    open_corner,
-    quiet_bar,
-    size_text,
-    tick_each,
-    titled,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS, TIME_MAP
 from pma_grid.plotting.densities import common_top, density, plane
 from pma_grid.plotting.flows import check_snapshots, colour_bar, limit, limit_name
 from pma_grid.plotting.histories import TIME_LABEL
@@ -69,7 +53,7 @@ def small_eps(study: SmallEps, time: float | None = None) -> Figure:
         that the error is O(eps) for all times.
     """
     chosen = study.times[-1] if time is None else time
-    figure = new_figure(9.0, 6.8)
+    figure = canvas.new_figure(9.0, 6.8)
     axes = figure.subplots(2, 2)
     faces = 1.0 if study.kernel == "reflect" else 0.5
     for ax, name, slopes, label in (
@@ -79,7 +63,7 @@ def small_eps(study: SmallEps, time: float | None = None) -> Figure:
     ):
         _errors(ax, study, name, chosen, slopes, label)
     _saturation(axes[1, 1], study)
-    shape = size_text(study.shape, "×")
+    shape = canvas.size_text(study.shape, "×")
     figure.suptitle(
         f"Sinkhorn against the flow at t = {chosen:g}, {study.kernel} kernel, {shape} cells",
         fontsize=10.5, color=INK,
@@ -109,15 +93,15 @@ def _errors(
     if not math.isfinite(lowest):
         ax.text(0.5, 0.5, "no ε of which half was run", ha="center", transform=ax.transAxes,
                 fontsize=9, color=FAINT)  # fmt: skip
-        bare(ax)
+        canvas.bare(ax)
         return
     floor = study.map_floor if name == "map" else study.floor
     if floor > LEAST_FLOOR_SHARE * lowest:
         ax.axhline(floor, color=FAINT, lw=1.2, ls=":", label="error of the flow")
-    tick_each(ax, study.eps, distinct(study.eps))
+    canvas.tick_each(ax, study.eps, canvas.distinct(study.eps))
     _whole_decades(ax)
-    legend(ax)
-    open_corner(ax, EPS_LABEL, label)
+    canvas.legend(ax)
+    canvas.open_corner(ax, EPS_LABEL, label)
 
 
 def _slope_line(ax: Axes, eps: Array, last: float, slope: float, *, above: bool) -> None:
@@ -136,12 +120,12 @@ def _saturation(ax: Axes, study: SmallEps) -> None:
 
     ratios = study.ratios("u_max")
     shades = colormaps[TIME_MAP](np.linspace(0.85, 0.0, len(study.eps)))
-    for row, shade, text in zip(ratios, shades, distinct(study.eps), strict=True):
+    for row, shade, text in zip(ratios, shades, canvas.distinct(study.eps), strict=True):
         ax.semilogx(study.times, row, marker="o", ms=4, lw=1.4, color=shade, label=f"ε = {text}")
     ax.set_ylim(0, 1.15 * float(ratios.max()))
-    tick_each(ax, study.times, distinct(study.times))
-    legend(ax)
-    open_corner(ax, TIME_LABEL, "sup error of u / ε")
+    canvas.tick_each(ax, study.times, canvas.distinct(study.times))
+    canvas.legend(ax)
+    canvas.open_corner(ax, TIME_LABEL, "sup error of u / ε")
 
 
 def _whole_decades(ax: Axes) -> None:
@@ -173,7 +157,7 @@ def cost(study: Cost, axes: Sequence[Axes] | None = None) -> list[Axes]:
     """
     sizes = study.sizes
     if axes is None:
-        figure = new_figure(4.0 * len(sizes) + 1.9, 4.0)
+        figure = canvas.new_figure(4.0 * len(sizes) + 1.9, 4.0)
         axes = figure.subplots(1, len(sizes), squeeze=False, sharex=True, sharey=True)[0]
     for ax, n in zip(axes, sizes, strict=True):
         for k, method in enumerate(study.methods):
@@ -189,10 +173,10 @@ def cost(study: Cost, axes: Sequence[Axes] | None = None) -> list[Axes]:
                 ax.loglog([row.map_l2], [row.seconds], MARKERS[k % len(MARKERS)], color=colour,
                           ms=7 if large else 4, mfc=colour if row.converged else "white",
                           label=method if large else None, zorder=3)  # fmt: skip
-        titled(ax, f"{study.case}, {n} cells an axis", 9.5)
-        open_corner(ax, "error of the map, L2(μ) [length]")
+        canvas.titled(ax, f"{study.case}, {n} cells an axis", 9.5)
+        canvas.open_corner(ax, "error of the map, L2(μ) [length]")
     axes[0].set_ylabel("seconds, one thread")
-    legend_beside(axes[-1])
+    canvas.legend_beside(axes[-1])
     return list(axes)
 
 
@@ -227,7 +211,7 @@ def flow_pair(first: Flow, second: Flow, *, names: tuple[str, str] | None = None
         )
     times, moments = _common(first, second, end)
     called = names or (_name(first), _name(second))
-    titles = [f"t = {text}" for text in distinct(times)]
+    titles = [f"t = {text}" for text in canvas.distinct(times)]
     draw = _pair_curves if end.dim == 1 else _pair_pictures
     return draw(moments, end, titles, called, limit_name(first))
 
@@ -269,7 +253,7 @@ def _pair_curves(
     moments: Moments, end: Density, titles: list[str], names: tuple[str, str], last: str
 ) -> Figure:
     """One dimension: curves on each other, differences below."""
-    figure = new_figure(2.6 * len(moments) + 1.0, 4.6)
+    figure = canvas.new_figure(2.6 * len(moments) + 1.0, 4.6)
     rows = figure.subplots(2, len(moments), squeeze=False, sharex=True, sharey="row",
                            height_ratios=(1.7, 1.0))  # fmt: skip
     x = end.grid.axes[0]
@@ -279,13 +263,13 @@ def _pair_curves(
         upper.plot(x, other.values, color=COLOURS[1], lw=1.3, ls="--", label=names[1])
         lower.axhline(0.0, color=FAINT, lw=0.8)
         lower.plot(x, other.values - one.values, color=COLOURS[1], lw=1.3)
-        titled(upper, title)
-        open_corner(upper)
-        open_corner(lower, "x [length]")
+        canvas.titled(upper, title)
+        canvas.open_corner(upper)
+        canvas.open_corner(lower, "x [length]")
     rows[0, 0].set_ylim(bottom=0)
     rows[0, 0].set_ylabel("density [length⁻¹]")
     rows[1, 0].set_ylabel("difference")
-    legend(rows[0, -1])
+    canvas.legend(rows[0, -1])
     return figure
 
 
@@ -294,7 +278,7 @@ def _pair_pictures(
 ) -> Figure:
     """Two and three dimensions: two rows on one scale, the third row their differences."""
     columns = len(moments) + 1
-    figure = new_figure(1.9 * columns + 0.8, 6.0)
+    figure = canvas.new_figure(1.9 * columns + 0.8, 6.0)
     rows = figure.subplots(3, columns, squeeze=False)
     top = common_top([end, *(moment for pair in moments for moment in pair)])
     gaps: list[Array] = [plane(other) - plane(one) for one, other in moments]
@@ -302,17 +286,19 @@ def _pair_pictures(
     for k, (pair, title) in enumerate(zip(moments, titles, strict=True)):
         for row, moment in zip(rows, pair, strict=False):
             density(moment, row[k], top=top)
-        grid_image(rows[2, k], end.grid, gaps[k], cmap=DIFFERENCE_MAP, vmin=-widest, vmax=widest)
-        bare(rows[2, k])
-        titled(rows[0, k], title, 9.5)
+        canvas.grid_image(
+            rows[2, k], end.grid, gaps[k], cmap=DIFFERENCE_MAP, vmin=-widest, vmax=widest
+        )
+        canvas.bare(rows[2, k])
+        canvas.titled(rows[0, k], title, 9.5)
     for row in rows[:2]:
         density(end, row[-1], top=top)
         colour_bar(row, end)
-    titled(rows[0, -1], last, 9.5)
-    bare(rows[2, -1])
+    canvas.titled(rows[0, -1], last, 9.5)
+    canvas.bare(rows[2, -1])
     bar = figure.colorbar(rows[2, 0].images[0], cax=rows[2, -1].inset_axes((-0.1, 0.0, 0.07, 1.0)))
     bar.outline.set_visible(False)
-    quiet_bar(bar)
+    canvas.quiet_bar(bar)
     for row, text in zip(rows, (*names, "difference"), strict=True):
         row[0].set_ylabel(text, fontsize=9, color=INK)
     return figure

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pma_grid.flow.flow import Flow
-from pma_grid.plotting.canvas import COLOURS, INK, distinct, new_figure, titled
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, INK
 from pma_grid.plotting.densities import common_top, density, plane
 from pma_grid.plotting.flows import check_snapshots, colour_bar, density_axes, limit, limit_name
 from pma_grid.problem.density import Density
@@ -108,7 +109,7 @@ def _writer(path: Path, fps: float) -> AbstractMovieWriter:
 def _titles(flow: Flow) -> list[str]:
     """The times with as many decimals each, so that the title stands still."""
     times = [snapshot.time for snapshot in flow.snapshots]
-    texts = distinct(times)
+    texts = canvas.distinct(times)
     if not any("e" in text for text in texts):
         decimals = max(len(text.partition(".")[2]) for text in texts)
         texts = [f"{time:.{decimals}f}" for time in times]
@@ -117,7 +118,7 @@ def _titles(flow: Flow) -> list[str]:
 
 def _curve(moments: list[Density], end: Density, name: str) -> Film:
     """One curve beside mu."""
-    figure = new_figure(5.0, 3.4)
+    figure = canvas.new_figure(5.0, 3.4)
     ax = figure.subplots()
     x = end.grid.axes[0]
     (line,) = ax.plot(x, moments[0].values, color=COLOURS[0], lw=2.0, label="ρ")
@@ -127,7 +128,7 @@ def _curve(moments: list[Density], end: Density, name: str) -> Film:
 
     def show(k: int, title: str) -> None:
         line.set_ydata(moments[k].values)
-        titled(ax, title)
+        canvas.titled(ax, title)
 
     return figure, show
 
@@ -136,16 +137,16 @@ def _pictures(moments: list[Density], end: Density, name: str) -> Film:
     """rho and mu side by side on one colour scale."""
     tall = end.grid.lengths[0] / end.grid.lengths[1]
     width = PICTURE_SIDE / max(1.0, tall)
-    figure = new_figure(max(2 * width + 1.2, LEAST_WIDTH), max(width * tall, 0.5) + 0.4)
+    figure = canvas.new_figure(max(2 * width + 1.2, LEAST_WIDTH), max(width * tall, 0.5) + 0.4)
     row = figure.subplots(1, 2)
     top = common_top([*moments, end])
     for ax, moment in zip(row, (moments[0], end), strict=True):
         density(moment, ax, top=top)
-    titled(row[1], name)
+    canvas.titled(row[1], name)
     colour_bar(row, end)
 
     def show(k: int, title: str) -> None:
         row[0].images[0].set_data(plane(moments[k]))
-        titled(row[0], title)
+        canvas.titled(row[0], title)
 
     return figure, show

@@ -10,21 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from pma_grid.flow.flow import Flow, Snapshot
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    INK,
-    TIME_MAP,
-    caption,
-    distinct,
-    legend_beside,
-    new_figure,
-    open_corner,
-    quiet_bar,
-    size_text,
-    status_text,
-    titled,
-    two_rows,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, INK, TIME_MAP
 from pma_grid.plotting.densities import common_top, density
 from pma_grid.plotting.histories import TIME_LABEL, history
 from pma_grid.problem.density import Density
@@ -81,18 +68,18 @@ def flow(flow: Flow) -> Figure:
     end = limit(flow)
     shots = _spread(flow.snapshots, MOST_CURVES if end.dim == 1 else MOST_PICTURES)
     height = CURVES_HEIGHT if end.dim == 1 else _pictures_height(end, len(shots) + 1)
-    page = new_figure(WIDTH, height + SERIES_HEIGHT)
-    upper, lower = two_rows(page, (height, SERIES_HEIGHT))
+    page = canvas.new_figure(WIDTH, height + SERIES_HEIGHT)
+    upper, lower = canvas.two_rows(page, (height, SERIES_HEIGHT))
     draw = _curves if end.dim == 1 else _pictures
     draw(upper, [Density(shot.density, end.grid) for shot in shots], end,
-         [*(f"t = {time}" for time in distinct([shot.time for shot in shots])),
+         [*(f"t = {time}" for time in canvas.distinct([shot.time for shot in shots])),
           limit_name(flow)])  # fmt: skip
     entropies, sides, sizes = lower.subplots(1, 3)
     history(flow, ("kl", "reverse_kl"), entropies)
-    titled(entropies, "relative entropies")
+    canvas.titled(entropies, "relative entropies")
     _range(flow, sides)
     _steps(flow, sizes)
-    caption(page, _figures(flow))
+    canvas.caption(page, _figures(flow))
     return page
 
 
@@ -118,8 +105,8 @@ def limit_name(flow: Flow) -> str:
 def density_axes(ax: Axes, end: Density) -> None:
     """Labels and limits of axes that show densities in one dimension, and a legend beside them."""
     ax.set_xlim(end.grid.lower[0], end.grid.upper[0])
-    legend_beside(ax)
-    open_corner(ax, "x [length]", "density [length⁻¹]")
+    canvas.legend_beside(ax)
+    canvas.open_corner(ax, "x [length]", "density [length⁻¹]")
 
 
 def colour_bar(row: Sequence[Axes], end: Density) -> None:
@@ -128,7 +115,7 @@ def colour_bar(row: Sequence[Axes], end: Density) -> None:
     bar = last.figure.colorbar(last.images[0], cax=last.inset_axes((1.05, 0.0, 0.07, 1.0)))
     bar.outline.set_visible(False)
     what = "density" if end.dim == 2 else "projection"
-    quiet_bar(bar, f"{what} [length⁻²]")
+    canvas.quiet_bar(bar, f"{what} [length⁻²]")
 
 
 def _spread(snapshots: Sequence[Snapshot], count: int) -> list[Snapshot]:
@@ -159,7 +146,7 @@ def _curves(figure: SubFigure, moments: list[Density], end: Density, names: list
     ax.plot(x, end.values, color=INK, lw=1.5, ls="--", label=names[-1])
     density_axes(ax, end)
     ax.set_ylim(bottom=0)
-    titled(ax, "density ρ")
+    canvas.titled(ax, "density ρ")
 
 
 def _pictures(figure: SubFigure, moments: list[Density], end: Density, names: list[str]) -> None:
@@ -168,7 +155,7 @@ def _pictures(figure: SubFigure, moments: list[Density], end: Density, names: li
     top = common_top([*moments, end])
     for ax, moment, name in zip(row, [*moments, end], names, strict=True):
         density(moment, ax, top=top)
-        titled(ax, name)
+        canvas.titled(ax, name)
     colour_bar(row, end)
 
 
@@ -194,7 +181,7 @@ def _range(flow: Flow, ax: Axes) -> None:
     ax.plot(flow.times, low, color=COLOURS[2], lw=1.4)
     ax.axhline(0.0, color=INK, lw=0.6)
     ratio = "log(ρ/μ)" if flow.side == "source" else "log(ρ/ν)"
-    open_corner(ax, TIME_LABEL, "min h to max h", f"range of h = {ratio}")
+    canvas.open_corner(ax, TIME_LABEL, "min h to max h", f"range of h = {ratio}")
 
 
 def _steps(flow: Flow, ax: Axes) -> None:
@@ -211,16 +198,16 @@ def _steps(flow: Flow, ax: Axes) -> None:
             middle = math.sqrt(low * high)
             ax.set_ylim(middle / 10, middle * 10)
     ax.xaxis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10], integer=True))
-    open_corner(ax, "step", "step size η [length²]", "step sizes")
+    canvas.open_corner(ax, "step", "step size η [length²]", "step sizes")
 
 
 def _figures(flow: Flow) -> list[str]:
     """What the caption says."""
-    shape = size_text(limit(flow).shape)
+    shape = canvas.size_text(limit(flow).shape)
     parts = [
         flow.scheme.replace("_", " "),
         f"{len(flow)} steps to t = {flow.times[-1]:.3g}",
-        status_text(flow.status),
+        canvas.status_text(flow.status),
         f"grid {shape}" + (" on the target's side" if flow.side == "target" else ""),
     ]
     if "seconds" in flow.stats:

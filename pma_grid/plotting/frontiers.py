@@ -8,15 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    FAINT,
-    INK,
-    MARKERS,
-    new_figure,
-    open_corner,
-    titled,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS
 from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -94,7 +87,7 @@ def frontier(results: Mapping[str, Any]) -> Figure:
     _check(rows, problems, methods)
     columns = [name for name in problems if any(row["problem"] == name for row in rows)]
     raced = [name for name in methods if any(row["method"] == name for row in rows)]
-    figure = new_figure(
+    figure = canvas.new_figure(
         PANEL_SIDE * max(len(columns), 2) + MARGIN_WIDTH,
         PANEL_SIDE * len(MEASURES) + MARGIN_HEIGHT,
     )
@@ -103,7 +96,7 @@ def frontier(results: Mapping[str, Any]) -> Figure:
         for name, ax in zip(columns, row_of_axes, strict=True):
             _panel(ax, [row for row in rows if row["problem"] == name], measure, list(methods))
     for ax, name in zip(axes[0], columns, strict=True):
-        titled(ax, problems[name], 9.5)
+        canvas.titled(ax, problems[name], 9.5)
     for ax, (_, title) in zip(axes[:, 0], MEASURES.values(), strict=True):
         ax.set_ylabel(title, fontsize=9, color=INK)
     for ax in axes[-1]:
@@ -150,7 +143,7 @@ def _panel(ax: Axes, rows: Sequence[Mapping[str, Any]], measure: str, methods: l
         style = _style(method, methods)
         ax.plot(seconds, errors, ls="", ms=3.0, mew=0, alpha=0.3, **style)
         ax.plot(seconds[best], errors[best], ls="-", lw=1.4, ms=4.5, mew=0, **style)
-    open_corner(ax)
+    canvas.open_corner(ax)
     if drawn:
         ax.set_xscale("log")
         ax.set_yscale("log")

@@ -10,21 +10,8 @@ from numpy.typing import ArrayLike
 
 from pma_grid.learning.model import Model
 from pma_grid.learning.regret import LearnedRegret
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    FAINT,
-    INK,
-    caption,
-    given_or_new,
-    legend_beside,
-    new_figure,
-    open_corner,
-    scientific,
-    size_text,
-    status_text,
-    titled,
-    two_rows,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK
 from pma_grid.plotting.clouds import (
     as_points,
     contours,
@@ -103,8 +90,8 @@ def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int 
     pairs = PAIRS[dim]
     columns = 3 if data is None or dim == 1 else 4
     height = ROW_HEIGHT * len(pairs)
-    page = new_figure(PANEL_WIDTH * columns + 0.4, height + CURVES_HEIGHT)
-    upper, lower = two_rows(page, (height, CURVES_HEIGHT))
+    page = canvas.new_figure(PANEL_WIDTH * columns + 0.4, height + CURVES_HEIGHT)
+    upper, lower = canvas.two_rows(page, (height, CURVES_HEIGHT))
     panels = upper.subplots(len(pairs), columns, squeeze=False)
     for row, axes in zip(panels, pairs, strict=True):
         if dim == 1:
@@ -112,7 +99,7 @@ def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int 
         else:
             _plane(row, model, data, drawn, axes)
     _below(lower, model)
-    caption(page, _figures(model))
+    canvas.caption(page, _figures(model))
     return page
 
 
@@ -155,7 +142,7 @@ def learned_regret(learned_regret: LearnedRegret, ax: Axes | None = None) -> Axe
         direction lies below the bound of exact steps plus the bias bound, the dashed line, and
         need not fall below the floor, the average of osc(e) TV.
     """
-    ax = given_or_new(ax, 5.6, 4.0)
+    ax = canvas.given_or_new(ax, 5.6, 4.0)
     found = learned_regret
     curves = (
         ("average", "regret S", COLOURS[0], "-", 1.8),
@@ -175,8 +162,8 @@ def learned_regret(learned_regret: LearnedRegret, ax: Axes | None = None) -> Axe
                     lw=width, marker=marker, label=label)  # fmt: skip
     ax.set_xscale("log")
     ax.set_yscale("log")
-    legend_beside(ax)
-    open_corner(ax, "sum of the step sizes [length²]", "average over the steps [nats]")
+    canvas.legend_beside(ax)
+    canvas.open_corner(ax, "sum of the step sizes [length²]", "average over the steps [nats]")
     return ax
 
 
@@ -223,7 +210,7 @@ def _plane(
     titles.append("base grid carried by ∇u*")
     for ax, title in zip(panels, titles, strict=True):
         frame(ax, window, [model.names[k] for k in axes])
-        titled(ax, title if axes == (0, 1) else "")
+        canvas.titled(ax, title if axes == (0, 1) else "")
         ax.set_box_aspect(1)
     for ax in panels[1:]:
         ax.set_ylabel("")
@@ -247,7 +234,7 @@ def _below(figure: SubFigure, model: Model) -> None:
         ax.set_xlim(-0.2 * unit, 1.5 * float(flow.times[-1]))
         if box := ax.get_legend():  # curves fall to the right
             box.set_loc("lower left")
-    titled(ax, "flow from the base law")
+    canvas.titled(ax, "flow from the base law")
     if boosts is not None:
         _boosts(next(panels), boosts, int(model.stats["stopped_at"]))
 
@@ -258,8 +245,8 @@ def _strengths(ax: Axes, chosen: dict[str, list[float]]) -> None:
     ax.semilogx(tried, scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
     best = int(np.argmax(scores))
     ax.plot(tried[best], scores[best], "o", ms=6, color=COLOURS[1])
-    title = f"held-out points choose {scientific(tried[best])}"
-    open_corner(ax, "strength of the regularisation", LIKELIHOOD_LABEL, title)
+    title = f"held-out points choose {canvas.scientific(tried[best])}"
+    canvas.open_corner(ax, "strength of the regularisation", LIKELIHOOD_LABEL, title)
 
 
 def _boosts(ax: Axes, scores: Sequence[float], stopped: int) -> None:
@@ -269,7 +256,7 @@ def _boosts(ax: Axes, scores: Sequence[float], stopped: int) -> None:
     ax.plot(range(len(scores)), scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
     ax.plot(stopped, scores[stopped], "o", ms=6, color=COLOURS[1])
     ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    open_corner(ax, "step", LIKELIHOOD_LABEL, f"held-out points stop at step {stopped}")
+    canvas.open_corner(ax, "step", LIKELIHOOD_LABEL, f"held-out points stop at step {stopped}")
 
 
 def _quantiles(law: Density, axis: int, count: int) -> Array:
@@ -291,11 +278,11 @@ def _figures(model: Model) -> list[str]:
     stats = model.stats
     parts = [
         f"{stats.get('method', 'law')} of {stats.get('samples', '?')} samples",
-        f"grid {size_text(model.grid.shape)}",
+        f"grid {canvas.size_text(model.grid.shape)}",
     ]
     if stats.get("strength") is not None:
-        parts.append(f"strength {scientific(stats['strength'])}")
-    parts.append(status_text(model.flow.status))
+        parts.append(f"strength {canvas.scientific(stats['strength'])}")
+    parts.append(canvas.status_text(model.flow.status))
     if "seconds" in stats:
         parts.append(f"{stats['seconds']:.1f} s")
     return parts

@@ -7,17 +7,8 @@ from typing import TYPE_CHECKING, Any, overload
 
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    FAINT,
-    INK,
-    given_or_new,
-    legend,
-    open_corner,
-    scientific,
-    size_text,
-    titled,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK
 from pma_grid.runtime.checks import check_positive
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
@@ -148,7 +139,7 @@ def _series(flow: Flow, names: str | Sequence[str], ax: Axes | None, floor: floa
     curves = {name: flow[name] for name in chosen}
     if floor is not None:
         check_positive(floor, "floor", "it is in the unit of the series")
-    ax = given_or_new(ax, 5.0, 3.4)
+    ax = canvas.given_or_new(ax, 5.0, 3.4)
     marker = "" if len(flow) else "o"  # a start alone is no line
     for k, (name, values) in enumerate(curves.items()):
         colour, style = COLOURS[k % len(COLOURS)], LINE_STYLES[k % len(LINE_STYLES)]
@@ -166,10 +157,10 @@ def _series(flow: Flow, names: str | Sequence[str], ax: Axes | None, floor: floa
     elif set(chosen) <= set(ENTROPIES):
         label = "relative entropy"
     alpha = mass_constant(flow) if set(chosen) & set(ENTROPIES) else None
-    title = None if alpha is None else f"mass constant α = {scientific(alpha)}"
+    title = None if alpha is None else f"mass constant α = {canvas.scientific(alpha)}"
     if title or len(chosen) > 1 or floor is not None:
-        legend(ax, title=title, title_fontsize=8).get_title().set_color(INK)
-    open_corner(ax, TIME_LABEL, label)
+        canvas.legend(ax, title=title, title_fontsize=8).get_title().set_color(INK)
+    canvas.open_corner(ax, TIME_LABEL, label)
     return ax
 
 
@@ -181,7 +172,7 @@ def _iterations(transport: Transport, ax: Axes | None) -> Axes:
             "transport has no history: no equation was solved for it, or its solver keeps none; "
             "draw a result of solve or sinkhorn"
         )
-    ax = given_or_new(ax, 5.0, 3.4)
+    ax = canvas.given_or_new(ax, 5.0, 3.4)
     if isinstance(transport, EntropicTransport):
         _marginals(transport, records, ax)
     else:
@@ -191,7 +182,7 @@ def _iterations(transport: Transport, ax: Axes | None) -> Axes:
     ax.annotate("tolerance", (0, transport.stats["tol"]), xycoords=("axes fraction", "data"),
                 xytext=(4, 3), color=COLOURS[1], textcoords="offset points",
                 fontsize=8)  # fmt: skip
-    open_corner(ax)
+    canvas.open_corner(ax)
     return ax
 
 
@@ -200,11 +191,11 @@ def _marginals(transport: EntropicTransport, errors: Sequence[float], ax: Axes) 
     marker = "o" if len(errors) < LEAST_UNMARKED else ""
     steps = range(1, len(errors) + 1)
     ax.semilogy(steps, errors, marker + "-", ms=3, lw=1.2, color=COLOURS[0])
-    shape = size_text(transport.problem.source.shape, "×")
-    title = f"ε = {scientific(transport.eps)}"
+    shape = canvas.size_text(transport.problem.source.shape, "×")
+    title = f"ε = {canvas.scientific(transport.eps)}"
     if "omega" in transport.stats:
         title += f", relaxation {transport.stats['omega']:.3g} at the end"
-    titled(ax, title, 9)
+    canvas.titled(ax, title, 9)
     ax.set_xlabel(f"iterations on grid {shape}")
     ax.set_ylabel("L1 error of the marginals")
 
@@ -218,7 +209,7 @@ def _newton(records: Sequence[dict[str, Any]], ax: Axes) -> None:
         shade = 0.25 + 0.75 * (k + 1) / len(levels)
         x, y = zip(*points, strict=True)
         ax.semilogy(x, y, "o-", ms=3, lw=1.2, color=COLOURS[0], alpha=shade)
-        ax.annotate(size_text(shape, "×"), points[0], xytext=(0, 5), ha="center",
+        ax.annotate(canvas.size_text(shape, "×"), points[0], xytext=(0, 5), ha="center",
                     textcoords="offset points", color=INK, fontsize=7)  # fmt: skip
     ax.set_xlabel("evaluations over all grids, coarse to fine")
     ax.set_ylabel("rms residual")

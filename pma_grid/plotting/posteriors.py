@@ -7,15 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pma_grid.inference.posterior import Posterior
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    INK,
-    given_or_new,
-    legend,
-    new_figure,
-    open_corner,
-    scientific,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, INK
 from pma_grid.plotting.clouds import PANEL_SIDE, corner
 from pma_grid.runtime.arrays import Array
 
@@ -51,7 +44,7 @@ def posterior(posterior: Posterior, *, seed: int = 0, level: float = 0.95) -> Fi
     """
     dim = posterior.grid.dim
     side = max(PANEL_SIDE * dim + 0.6, 4.2)
-    page = new_figure(side + 4.2, side)
+    page = canvas.new_figure(side + 4.2, side)
     left, right = page.subfigures(1, 2, squeeze=False, width_ratios=[side, 4.2])[0]
     corner(
         posterior.sample(SAMPLES, seed=seed), posterior.density, names=posterior.names, level=level,
@@ -63,13 +56,13 @@ def posterior(posterior: Posterior, *, seed: int = 0, level: float = 0.95) -> Fi
     gap = posterior.flow["evidence_upper"] - posterior.flow["evidence_lower"]
     below.semilogy(times, np.maximum(gap, LEAST_GAP), "o-", ms=3, lw=1.3, color=COLOURS[0])
     _time_axis(below, times)
-    open_corner(below, "time of the flow [length²]", "upper - lower [nats]")
+    canvas.open_corner(below, "time of the flow [length²]", "upper - lower [nats]")
     return page
 
 
 def evidence(posterior: Posterior, ax: Axes | None = None) -> Axes:
     """Both bounds of log Z against the time of the flow, and log Z with its error."""
-    ax = given_or_new(ax, 5.6, 4.0)
+    ax = canvas.given_or_new(ax, 5.6, 4.0)
     flow, found = posterior.flow, posterior.evidence
     times = _times(posterior)
     for name, label, colour in (
@@ -78,10 +71,10 @@ def evidence(posterior: Posterior, ax: Axes | None = None) -> Axes:
     ):
         ax.plot(times, flow[name], "o-", ms=3, lw=1.3, color=colour, label=label)
     ax.axhline(found.log_evidence, color=INK, lw=0.9, ls="--", label="log Z")
-    value = f"{found.log_evidence:.8g}".replace("-", "−") + f" ± {scientific(found.error)}"
+    value = f"{found.log_evidence:.8g}".replace("-", "−") + f" ± {canvas.scientific(found.error)}"
     _time_axis(ax, times)
-    legend(ax)
-    open_corner(ax, ylabel="bounds of log Z [nats]", title=f"log Z = {value}")
+    canvas.legend(ax)
+    canvas.open_corner(ax, ylabel="bounds of log Z [nats]", title=f"log Z = {value}")
     return ax
 
 

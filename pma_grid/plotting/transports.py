@@ -10,25 +10,8 @@ import numpy as np
 from pma_grid.cases.convergence import Study
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.grid.grid import Grid
-from pma_grid.plotting.canvas import (
-    COLOURS,
-    DENSITY_MAP,
-    DISPLACEMENT_MAP,
-    FAINT,
-    bare,
-    caption,
-    given_or_new,
-    grid_image,
-    legend,
-    new_figure,
-    one_scale,
-    open_corner,
-    scientific,
-    size_text,
-    tick_each,
-    titled,
-    two_rows,
-)
+from pma_grid.plotting import canvas
+from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP, DISPLACEMENT_MAP, FAINT
 from pma_grid.plotting.densities import common_top, density
 from pma_grid.transport.transport import Transport
 
@@ -45,7 +28,7 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
 
     In 3-D the slice through the middle of axis 2 is drawn.  Where the map is torn lines are cut.
     """
-    ax = given_or_new(ax)
+    ax = canvas.given_or_new(ax)
     grid = transport.problem.source.grid
     if grid.dim == 1:
         ax.plot(grid.axes[0], grid.axes[0], color="#bbbbbb", lw=1)
@@ -53,7 +36,7 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
         cut = np.flatnonzero(_jumps(transport)) + 1
         x, y = (np.insert(values, cut, np.nan) for values in (grid.axes[0], image))
         ax.plot(x, y, color=COLOURS[1], lw=1.8)
-        open_corner(ax, "x", "T(x)")
+        canvas.open_corner(ax, "x", "T(x)")
         return ax
     from matplotlib.collections import LineCollection
 
@@ -80,7 +63,7 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
     ax.set_xlim(target.lower[1], target.upper[1])
     ax.set_ylim(target.upper[0], target.lower[0])
     ax.set_aspect("equal")
-    bare(ax)
+    canvas.bare(ax)
     return ax
 
 
@@ -127,7 +110,7 @@ def _mark_tears(transport: Transport, ax: Axes) -> bool:
     flat = tears if grid.dim == 2 else tears.any(axis=2)
     picture = np.zeros((*flat.shape, 4))
     picture[flat] = to_rgba(COLOURS[1])
-    grid_image(ax, grid, picture, interpolation="nearest")
+    canvas.grid_image(ax, grid, picture, interpolation="nearest")
     return True
 
 
@@ -140,23 +123,23 @@ def interpolation(
 ) -> list[Axes]:
     """McCann's interpolation at the given times, one axes each, on one colour scale."""
     if axes is None:
-        axes = new_figure(2.2 * len(times), 2.5).subplots(1, len(times), squeeze=False)[0]
+        axes = canvas.new_figure(2.2 * len(times), 2.5).subplots(1, len(times), squeeze=False)[0]
     moments = [transport.interpolate(t) for t in times]
     top = common_top(moments)
     for ax, moment, t in zip(axes, moments, times, strict=True):
         density(moment, ax, cmap=cmap, top=top)
-        titled(ax, f"t = {t:g}", 9)
+        canvas.titled(ax, f"t = {t:g}", 9)
     if transport.problem.dim == 1:
         for ax in axes[1:]:
             ax.tick_params(labelleft=False)
     else:
-        one_scale(axes, [moment.grid for moment in moments])
+        canvas.one_scale(axes, [moment.grid for moment in moments])
     return list(axes)
 
 
 def convergence(study: Study, ax: Axes | None = None) -> Axes:
     """Errors over the spacing, with lines of slope 2 and 4 for reference."""
-    ax = given_or_new(ax, 5.2, 4.2)
+    ax = canvas.given_or_new(ax, 5.2, 4.2)
     names = {
         "potential_max": "u, max", "map_max": "grad u, max", "w2_squared": "W2² (relative)",
         "mass_constant": "mass constant",
@@ -174,38 +157,38 @@ def convergence(study: Study, ax: Axes | None = None) -> Axes:
             ax.loglog(h, line, color="#999999", lw=0.9, ls=":", zorder=0)
             ax.annotate(f"$h^{slope}$", (h[-1], line[-1]), xytext=(4, 8), ha="left",
                         textcoords="offset points", color="#777777", fontsize=9)  # fmt: skip
-    tick_each(ax, h, [f"1/{row.n}" for row in study.rows])
-    legend(ax)
-    open_corner(ax, "spacing h", "error", study.case)
+    canvas.tick_each(ax, h, [f"1/{row.n}" for row in study.rows])
+    canvas.legend(ax)
+    canvas.open_corner(ax, "spacing h", "error", study.case)
     return ax
 
 
 def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     """The poster of a result: source, deformed grid, target; McCann's interpolation below."""
-    figure = new_figure(10.0, 6.4)
-    upper, lower = two_rows(figure, (1.75, 1.0))
+    figure = canvas.new_figure(10.0, 6.4)
+    upper, lower = canvas.two_rows(figure, (1.75, 1.0))
     left, middle, right = upper.subplots(1, 3)
     problem = transport.problem
     line = problem.dim == 1
     top = max(side.values.max() for side in (problem.source, problem.target)) if line else None
     for ax, side, title in ((left, problem.source, "source"), (right, problem.target, "target")):
         density(side, ax, cmap=cmap, top=top)
-        titled(ax, title, 11)
+        canvas.titled(ax, title, 11)
         if not line:  # white on white paper needs a frame
             ax.spines[:].set(visible=True, color=FAINT, lw=0.4)
     if _mark_tears(transport, left):
-        titled(left, "source, torn where coloured", 11)
+        canvas.titled(left, "source, torn where coloured", 11)
     map(transport, middle)
     name = "E[y | x]" if _is_barycentric(transport) else "u'" if line else "∇u"
     if line:
-        titled(middle, f"T = {name}, and the identity in grey", 11)
+        canvas.titled(middle, f"T = {name}, and the identity in grey", 11)
     else:
-        titled(middle, f"T = {name}, a regular grid pushed forward", 11)
+        canvas.titled(middle, f"T = {name}, a regular grid pushed forward", 11)
         target = problem.target.grid
-        one_scale((left, middle, right), (problem.source.grid, target, target))
+        canvas.one_scale((left, middle, right), (problem.source.grid, target, target))
     row = lower.subplots(1, 6)
     interpolation(transport, (0.0, 0.2, 0.4, 0.6, 0.8, 1.0), row, cmap=cmap)
-    caption(figure, _figures(transport))
+    canvas.caption(figure, _figures(transport))
     return figure
 
 
@@ -219,9 +202,9 @@ def _figures(transport: Transport) -> list[str]:
     """What the caption says."""
     parts = [f"W2 = {transport.w2:.6f}", str(transport.status)]
     stats = transport.stats
-    shape = size_text(transport.problem.source.shape)
+    shape = canvas.size_text(transport.problem.source.shape)
     if isinstance(transport, EntropicTransport):
-        parts += [f"grid {shape}", f"ε = {scientific(transport.eps)}"]
+        parts += [f"grid {shape}", f"ε = {canvas.scientific(transport.eps)}"]
         if "marginal_error" in stats:
             parts.append(f"marginal error {stats['marginal_error']:.1e}")
         if "iterations" in stats:

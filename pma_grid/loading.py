@@ -28,18 +28,40 @@ _KINDS: dict[str, Callable[[dict[str, NDArray[Any]], dict[str, Any]], Result]] =
 
 
 def load(path: str | os.PathLike[str]) -> Any:
-    """The Transport, EntropicTransport, Flow, Model or Posterior that its ``save`` wrote.
+    """Read a result that was saved to a file.
+
+    Parameters
+    ----------
+    path : str or path
+        A .npz that the method ``save`` of a result or a command of ``pma-grid`` wrote, in this
+        version of the package or an earlier one.
+
+    Returns
+    -------
+    Transport, EntropicTransport, Flow, Model or Posterior
+        An object of the class that was saved: a `Transport` of `solve`, an `EntropicTransport` of
+        `sinkhorn`, a `Flow` of `evolve` or `sinkhorn_flow`, a `Model` of `fit`, a `Posterior` of
+        `infer`.  Type checkers take it as any of them; ``isinstance`` tells which it is.
 
     Raises
     ------
     InvalidInputError
         The file is missing, damaged, or holds something else.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, pma_grid as pma
+    >>> ot = pma.solve(pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32)))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     ot.save(folder + "/ot.npz")
+    ...     pma.load(folder + "/ot.npz").w2 == ot.w2
+    True
     """
     arrays, meta = storage.load(path)
     read = _KINDS.get(str(meta.get("kind")))
     if read is None:
         raise InvalidInputError(
-            f"{path} holds no result; give a file that the save of a Transport, Flow or Model wrote"
+            f"{path} holds no result; give a file that the save of a result wrote"
         )
     try:
         return read(arrays, meta)

@@ -18,7 +18,19 @@ from pma_grid.stationary.solving import solve
 
 
 def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
-    """Compile (or load from the cache) the kernels of the given dimensions; returns the seconds.
+    """Compile the kernels ahead of use, so that the first call of a solver does not wait for it.
+
+    Compiled code is kept on disk: after the first time it is loaded, which takes seconds.
+
+    Parameters
+    ----------
+    dims : tuple of int
+        Dimensions whose kernels are needed, of 1, 2 and 3.
+
+    Returns
+    -------
+    float
+        The seconds that compiling or loading took.
 
     Examples
     --------

@@ -1,7 +1,9 @@
-"""Pictures of densities, maps, studies, flows and claims.
+"""Pictures of densities, maps, flows, samples, studies and claims, drawn with matplotlib.
 
-Every function takes axes (or makes a figure of its own) and returns what it drew on; nothing is
-shown and no global state is touched, so the functions work without a display.
+A function that draws one picture takes the axes to draw on (``ax=``, a new figure by default) and
+returns them; one that draws a whole page returns the figure.  `save` writes either to a file.
+Nothing is shown and pyplot is not used, so that the functions work without a display and change no
+global state.
 """
 
 from pma_grid.plotting.canvas import save

@@ -44,8 +44,16 @@ def given_or_new(ax: Axes | None, width: float = 4.2, height: float = 4.0) -> Ax
 
 
 def save(figure: Any, path: str | Path) -> None:
-    """Write a figure to a file; the ending chooses the format."""
-    figure.savefig(path)
+    """Write a figure, or the figure of axes, to a file.
+
+    Parameters
+    ----------
+    figure : Figure or Axes
+        What a function of `pma_grid.plotting` returned.
+    path : str or path
+        The ending chooses the format: .png, .pdf, .svg or whatever else matplotlib writes.
+    """
+    figure.figure.savefig(path)
 
 
 def one_scale(axes: Sequence[Axes], grids: Sequence[Grid]) -> None:

@@ -38,19 +38,21 @@ Curve: TypeAlias = Any
 
 
 def claim(result: ClaimResult) -> Figure:
-    """A claim's figure: one axes a panel, up to three in a row, the statement above.
+    """Draw what a claim of the theory predicts beside what was measured.
 
     Parameters
     ----------
     result : ClaimResult
-        With at least one panel.
+        What `pma_grid.claims.check` returned, with at least one panel.
 
     Returns
     -------
     Figure
-        Measured curves are marked, predicted ones dashed in a darker shade of the colour of the
-        measured curve they belong to (that of the same label; else, if there are as many, that of
-        the same place; a prediction for all of several is grey), and floors dotted.
+        The statement of the claim, and below it one axes for each panel, up to three in a row.
+        Measured curves have markers.  Predicted ones are dashed, in a darker shade of the colour of
+        the measured curve that they belong to: the one of the same label, or else, if there are as
+        many predicted as measured curves, the one of the same place; a prediction for several
+        curves is grey.  Floors, below which the discretisation keeps no curve, are dotted.
 
     Raises
     ------

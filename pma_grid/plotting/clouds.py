@@ -47,27 +47,33 @@ def samples(
     names: Sequence[str] = (),
     colour: str = COLOURS[0],
 ) -> Axes:
-    """Points: a histogram of one coordinate, or dots of two, with the contours of a density.
+    """Draw points: one coordinate as a histogram, or two as dots; over them a density.
 
     Parameters
     ----------
     points : array_like, shape (n, d) or (n,), or Samples
-        More than 20000 are drawn as counts on a raster.
+        More than 20000 points are drawn as counts on a raster.
     density : Density, optional
-        Drawn over the points, integrated over the coordinates that are left out: as a curve, or as
-        contours around the smallest regions that hold 50, 80 and 95 % of the mass.
+        A density to draw over the points, integrated over the coordinates that are not drawn: a
+        curve over one coordinate, or contours around the smallest regions that hold 50, 80 and 95 %
+        of the mass over two.
     ax : Axes, optional
+        Where to draw; a new figure by default.
     grid : Grid, optional
-        Its box is the window; default that of the density, or of the points.
+        The window is the box of this grid; by default the box of the density, or the range of the
+        points.
     coordinates : sequence of one or two int, optional
-        Which to draw; default the only one, or the first two.  `corner` draws all pairs.
+        Which coordinates to draw; by default the only one, or the first two.  `corner` draws all
+        pairs.
     names : sequence of str, optional
-        Of all coordinates.
+        Names of all coordinates, which become the labels of the axes.
     colour : colour, optional
+        Colour of the points.
 
     Returns
     -------
     Axes
+        Coordinate 0 runs to the right and coordinate 1 upwards.
 
     Raises
     ------
@@ -113,24 +119,28 @@ def corner(
     level: float = 0.95,
     figure: Figure | SubFigure | None = None,
 ) -> Figure | SubFigure:
-    """Every coordinate alone on the diagonal, every pair of them below.
+    """Draw every coordinate of points or of a density by itself, and every pair of them.
 
     Parameters
     ----------
     points : array_like, shape (n, d) or (n,), or Samples, optional
-        Histograms and dots; with a density the dots are left faint.
+        Points, drawn as histograms and dots, which are faint where a density is given too.  Points
+        or a density must be given.
     density : Density, optional
-        Its marginals, with the central interval that holds ``level`` of each shaded, and contours
-        of the pairs around 50, 80 and 95 % of the mass, in windows that hold 99.95 % of the mass of
-        each.  Points or a density must be given.
+        A density, drawn by its marginals: of one coordinate a curve, with the central interval that
+        holds ``level`` of the mass shaded; of two contours around 50, 80 and 95 % of the mass.  The
+        windows hold 99.95 % of the mass of each coordinate.
     names : sequence of str, optional
+        Names of the coordinates.
     level : float in (0, 1)
+        Mass of the shaded intervals.
     figure : Figure or SubFigure, optional
-        To draw in.
+        Where to draw; a new figure by default.
 
     Returns
     -------
     Figure or SubFigure
+        The coordinates stand on the diagonal, the pairs below it.
 
     Examples
     --------

@@ -29,19 +29,23 @@ GRID_LINES = 25
 def comparison(
     compared: Comparison | Sequence[Transport], names: Sequence[str] | None = None
 ) -> Figure:
-    """Maps side by side, and |T - T_ref| on one logarithmic scale.
-
-    Above, every map as the image of a regular grid, coloured by displacement; below, the target of
-    the reference and the distances of the others' maps to the reference's, where the source has
-    mass.  In 1-D the curves T(x), and the distances below them.  In 3-D the slice through the
-    middle of axis 2.
+    """Draw the maps of several methods side by side, and how far each is from the first.
 
     Parameters
     ----------
     compared : Comparison or sequence of Transport
-        The first is the reference.
+        What `pma_grid.compare` returned, or the transports to compare.  The first one is the
+        reference.
     names : sequence of str, optional
-        With transports: see `pma_grid.compare`.
+        Names of the transports, if transports are given.
+
+    Returns
+    -------
+    Figure
+        Above, every map as the image of a regular grid, coloured by displacement; in 1-D the curves
+        T(x).  Below, the target of the reference and the distances |T - T_ref| of the other maps
+        where the source has mass, on one logarithmic scale.  In 3-D all are drawn on the slice
+        through the middle of axis 2.
     """
     found = compared if isinstance(compared, Comparison) else compare(*compared, names=names)
     return _curves(found) if found.reference.problem.dim == 1 else _pictures(found)

@@ -33,10 +33,24 @@ def common_top(densities: Sequence[Density]) -> float:
 def density(
     density: Density, ax: Axes | None = None, *, cmap: str = DENSITY_MAP, top: float | None = None
 ) -> Axes:
-    """A density: a filled curve in 1-D, a picture in 2-D, its projection along axis 2 in 3-D.
+    """Draw a density: a filled curve in 1-D, a picture in 2-D, a projection in 3-D.
 
-    Axis 0 runs down and axis 1 to the right, as images are stored.  ``top`` is the value of the
-    brightest colour.
+    Parameters
+    ----------
+    density : Density
+        In 3-D its integral along axis 2 is drawn.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    cmap : str
+        Colour map of the picture.
+    top : float, optional
+        Value of the brightest colour (in 1-D of the top of the axes), to compare several densities;
+        by default the largest one.
+
+    Returns
+    -------
+    Axes
+        Axis 0 of the grid runs down and axis 1 to the right, as images are stored.
     """
     ax = canvas.given_or_new(ax)
     grid = density.grid

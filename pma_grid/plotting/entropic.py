@@ -35,22 +35,24 @@ LEAST_FLOOR_SHARE = 0.02
 
 
 def small_eps(study: SmallEps, time: float | None = None) -> Figure:
-    """Errors against eps at one time with lines of the expected slopes, and error/eps against t.
+    """Draw how fast the iterates of Sinkhorn's algorithm approach the flow as eps falls.
 
     Parameters
     ----------
     study : SmallEps
-        Of `pma_grid.convergence.small_eps`.
+        What `pma_grid.convergence.small_eps` returned.
     time : float, optional
-        One of the times of the study; default the last.
+        The time at which errors are drawn against eps, one of those of the study; by default the
+        last.
 
     Returns
     -------
     Figure
-        u, grad u, Richardson's extrapolation: over the box (filled) and in the interior (hollow);
-        the dotted line is the error of the flow that is compared with.  Last, sup error of u over
-        eps against the time, one line an eps: lines that fall on each other and stay level show
-        that the error is O(eps) for all times.
+        The errors of u, of its gradient and of Richardson's extrapolation against eps: over the
+        whole box (filled) and in its interior (hollow), with dashed lines of the slopes that the
+        theory expects; the dotted line is the discretisation error of the flow itself.  In the last
+        axes the largest error of u, divided by eps, against the time, one line for each eps: lines
+        that fall on each other and stay level show that the error is O(eps) uniformly in time.
     """
     chosen = study.times[-1] if time is None else time
     figure = canvas.new_figure(9.0, 6.8)
@@ -140,20 +142,21 @@ def _whole_decades(ax: Axes) -> None:
 
 
 def cost(study: Cost, axes: Sequence[Axes] | None = None) -> list[Axes]:
-    """Seconds against the error of the map, one axes a grid: every method a line over eps.
+    """Draw what an error of the map costs with every method, in seconds.
 
     Parameters
     ----------
     study : Cost
-        Of `pma_grid.convergence.cost`.
+        What `pma_grid.convergence.cost` returned.
     axes : sequence of Axes, optional
-        One a grid.
+        Where to draw, one axes for each grid; a new figure by default.
 
     Returns
     -------
     list of Axes
-        Lower left is better.  A point is one eps, the larger marker the smallest eps; `solve` is
-        the star.  Runs that did not converge are hollow.
+        Each shows seconds against the error on one grid, so that lower left is better.  A line is a
+        method, a point on it one eps and the larger marker the smallest eps; `solve`, which has no
+        eps, is the star.  Runs that did not converge are hollow.
     """
     sizes = study.sizes
     if axes is None:
@@ -181,21 +184,22 @@ def cost(study: Cost, axes: Sequence[Axes] | None = None) -> list[Axes]:
 
 
 def flow_pair(first: Flow, second: Flow, *, names: tuple[str, str] | None = None) -> Figure:
-    """The densities of two flows at the same times, and what they differ by.
+    """Draw the densities of two flows at the same times, and what they differ by.
 
     Parameters
     ----------
     first, second : Flow
-        Of one problem and side, with snapshots at common times: pass the same ``keep=`` times to
-        `evolve` and `sinkhorn_flow`, multiples of eps.
+        Flows of one problem and side with snapshots at common times: pass the same ``keep=`` times,
+        multiples of eps, to `evolve` and `sinkhorn_flow`.
     names : pair of str, optional
-        Default their schemes, with eps.
+        What to call the flows; by default their schemes, with eps.
 
     Returns
     -------
     Figure
-        In 1-D one axes a time, both densities and the limit; below, the differences.  Else two rows
-        of pictures on one scale with the limit at their end, and a third row of differences.
+        In 1-D one axes for each time with both densities and the limit, and the differences below.
+        In 2-D and 3-D a row of pictures for each flow on one colour scale, with the limit at the
+        end, and a third row of differences.
 
     Raises
     ------

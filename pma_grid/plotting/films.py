@@ -30,16 +30,16 @@ Film = tuple["Figure", Callable[[int, str], None]]
 
 
 def animation(flow: Flow, path: str | Path, *, fps: float = 12) -> Path:
-    """Write the film of rho_t, one frame a snapshot, on fixed scales, with mu for comparison.
+    """Write a film of the density of a flow, beside the density that it goes to.
 
     Parameters
     ----------
     flow : Flow
-        With snapshots: pass ``keep=`` to `evolve`.
+        A flow with snapshots, each of which becomes a frame: pass ``keep=`` to `evolve`.
     path : str or path
-        ``.gif``, or ``.mp4`` where ffmpeg is installed.
+        File to write: ``.gif``, or ``.mp4`` where ffmpeg is installed.
     fps : float
-        Frames a second, 0 < fps <= 50; .gif rounds 1/fps to hundredths of a second.
+        Frames a second, 0 < fps <= 50; a .gif rounds 1/fps to hundredths of a second.
 
     Returns
     -------

@@ -34,20 +34,21 @@ MOST_MARKED_STEPS = 60
 
 
 def flow(flow: Flow) -> Figure:
-    """A flow on one page: its densities above, and entropies, range of h and step sizes below.
+    """Draw a flow on one page: its densities, and how it came to rest.
 
     Parameters
     ----------
     flow : Flow
-        With snapshots, at least one: pass ``keep=`` to `evolve`.
+        A flow with one snapshot at least: pass ``keep=`` to `evolve`.
 
     Returns
     -------
     Figure
-        In 1-D the densities are curves in one axes, coloured by time, and mu is dashed; in 2-D they
-        are pictures on one colour scale with mu as the last; in 3-D their projections along axis 2.
-        If there are more snapshots than fit, the first and the last are drawn and those between
-        that divide the way of the density evenly.
+        Above, the densities rho_t and the density mu that they go to.  In 1-D they are curves in
+        one axes, coloured by time, with mu dashed; in 2-D pictures on one colour scale, mu the
+        last; in 3-D their projections along axis 2.  Of more snapshots than fit the first and the
+        last are drawn, and those between that divide the way of the density evenly.  Below, the
+        relative entropies, the range of h = log(rho_t / mu) and the step sizes.
 
     Raises
     ------

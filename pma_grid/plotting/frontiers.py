@@ -61,21 +61,22 @@ def undominated(seconds: ArrayLike, errors: ArrayLike) -> NDArray[np.int_]:
 
 
 def frontier(results: Mapping[str, Any]) -> Figure:
-    """Error over seconds, one column a problem, map error above and that of W2^2 below.
+    """Draw the error that several methods reach against the time that they take for it.
 
     Parameters
     ----------
     results : mapping
-        "rows": mappings with "problem", "method", the errors "map_l2" and "w2_rel", None where
-        there is none, and the "seconds" and "w2_seconds" that they took; "problems" and "methods":
-        names to titles, in the order of columns and colours.  `tests/bench/peers.py --json` writes
-        such a file.
+        A mapping with three entries.  "rows" is a sequence of runs, each a mapping with "problem",
+        "method", the errors "map_l2" and "w2_rel" (None where there is none) and the "seconds" and
+        "w2_seconds" that these took.  "problems" and "methods" map names to titles, in the order of
+        columns and of colours.  `tests/bench/peers.py --json` writes such a file.
 
     Returns
     -------
     Figure
-        Faint marks are runs, the line joins those that no other run of the method beats
-        (`undominated`).  Signs of errors are dropped.
+        One column for each problem, the error of the map above and the relative error of W2^2,
+        without its sign, below.  Faint marks are runs; a line joins the runs of a method that no
+        other of its runs beats in both time and error (`undominated`).
 
     Raises
     ------

@@ -47,25 +47,27 @@ PAIRS = {1: [(0, 0)], 2: [(0, 1)], 3: [(0, 1), (0, 2), (1, 2)]}
 
 
 def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int = 0) -> Figure:
-    """A fitted model on one page.
+    """Draw a fitted model on one page: what it learned, what it generates, and how it was found.
 
     Parameters
     ----------
     model : Model
+        What `pma_grid.fit` returned.
     points : array_like, shape (n, d), or Samples, optional
-        The data, or held-out points: drawn beside as many generated ones.
+        The data, or points that were held out: they are drawn beside as many generated ones.
     seed : int
-        Of the generated points.
+        Seed of the generated points.
 
     Returns
     -------
     Figure
-        Above: the learned density with contours around 50, 80 and 95 % of its mass; the data;
-        generated points; and the grid lines of the base law, at equal steps of its marginals'
-        mass, carried to the data by the map.  In 1-D histograms, and the map itself.  In 3-D a row
-        for every pair of coordinates; the lines are those of the middle of the third.  Below: the
-        likelihood of held-out points for every strength that was tried, relative entropies along
-        the flow, and with boosting the likelihood of held-out points after each step.
+        Above, the learned density with contours around 50, 80 and 95 % of its mass; the data, if
+        given; generated points; and grid lines of the base law, with equal masses between them,
+        carried to the data by the map.  In 1-D these are histograms and the map itself; in 3-D
+        every pair of coordinates has a row, with the lines in the middle of the third coordinate.
+        Below, the likelihood of held-out points for every strength that was tried, the relative
+        entropies along the flow, and of a model that was learned again at every step the likelihood
+        of held-out points after each.
 
     Raises
     ------
@@ -106,10 +108,21 @@ def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int 
 def carried_mesh(
     sampler: Sampler, ax: Axes, axes: Sequence[int] = (0, 1), *, lines: int = MESH_LINES
 ) -> None:
-    """Grid lines of the base law, at equal steps of its marginals' mass, carried to the data.
+    """Draw grid lines of the base law as the map of a sampler carries them to the data.
 
-    ``axes`` are the two coordinates drawn; a third is that of the middle of the base law's box.
-    Where the map spreads mass thinly the cells are wide: they all hold about as much.
+    The lines stand at equal steps of the mass of the base law's marginals, so that all cells hold
+    about the same mass: they are wide where the map spreads it thinly.
+
+    Parameters
+    ----------
+    sampler : Sampler
+        The sampler of a model or a posterior.
+    ax : Axes
+        Where to draw.
+    axes : pair of int
+        The two coordinates drawn; a third one has the value of the middle of the base law's box.
+    lines : int
+        Lines in each direction.
     """
     from matplotlib.collections import LineCollection
 
@@ -127,20 +140,21 @@ def carried_mesh(
 
 
 def learned_regret(learned_regret: LearnedRegret, ax: Axes | None = None) -> Axes:
-    """Averages of the regret of learned steps, their bounds, and the floor set by the errors.
+    """Draw the average regret of learned steps with its bound, and the floor that errors set.
 
     Parameters
     ----------
     learned_regret : LearnedRegret
-        See `pma_grid.learning.learned_regret`.
+        What `pma_grid.learning.learned_regret` returned.
     ax : Axes, optional
+        Where to draw; a new figure by default.
 
     Returns
     -------
     Axes
-        Both axes are logarithmic; what is negative is not drawn.  The average regret of the exact
-        direction lies below the bound of exact steps plus the bias bound, the dashed line, and
-        need not fall below the floor, the average of osc(e) TV.
+        Both axes are logarithmic, and what is negative is not drawn.  The average regret lies below
+        the dashed line, which is the bound of exact steps plus the bound of the bias; it need not
+        fall below the floor, the average of osc(e) TV for the error e of a step's direction.
     """
     ax = canvas.given_or_new(ax, 5.6, 4.0)
     found = learned_regret

@@ -68,18 +68,21 @@ def history(
     *,
     floor: float | None = None,
 ) -> Axes:
-    """Series of a flow against time, or how the iterations of a solver ended.
+    """Draw series of a flow against time, or the errors of a solver over its iterations.
 
     Parameters
     ----------
     result : Flow or Transport
-        A Transport shows its residual over the Newton steps of all grids, one line a grid, an
-        EntropicTransport the L1 error of its marginals over the iterations on its own grid.
+        Of a Flow recorded series are drawn.  Of a Transport of `solve` the residual over the Newton
+        steps of all grids is drawn, one line for each grid; of an EntropicTransport the L1 error of
+        the marginals over the iterations on its own grid.
     names : str or sequence of str, optional
-        Series of the Flow, default "kl".  For a Transport the axes, if not given as ``ax``.
+        Series of a Flow to draw, by default "kl".  With a Transport the axes may stand here.
     ax : Axes, optional
+        Where to draw; a new figure by default.
     floor : float, optional
-        Of a Flow: what the discretisation error keeps the series above, drawn as a dotted line.
+        With a Flow: the value that the discretisation error keeps the series above, drawn as a
+        dotted line.
 
     Returns
     -------
@@ -92,9 +95,10 @@ def history(
 
     Notes
     -----
-    The axis of values is logarithmic where no series is negative; zeros are then gaps.  Beside a
-    relative entropy stands alpha = log sum mu e^h at the end of the flow: an entropy of zero says
-    that the flow has come to rest, alpha how well the grid resolves the densities.
+    The axis of values is logarithmic where no series is negative; zeros are then gaps.  With a
+    relative entropy the legend gives the mass constant alpha = log sum mu e^h at the end of the
+    flow: an entropy of zero says that the flow has come to rest, and alpha says how well the grid
+    resolves the densities.
 
     Examples
     --------

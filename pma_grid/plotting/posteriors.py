@@ -25,22 +25,23 @@ LEAST_TIME = 1e-12
 
 
 def posterior(posterior: Posterior, *, seed: int = 0, level: float = 0.95) -> Figure:
-    """A posterior on one page.
+    """Draw a posterior on one page: its marginals with samples, and the bounds of its evidence.
 
     Parameters
     ----------
     posterior : Posterior
+        What `pma_grid.infer` returned.
     seed : int
-        Of the samples drawn.
+        Seed of the samples drawn.
     level : float in (0, 1)
-        Of the central credible intervals shaded.
+        Mass of the central credible intervals that are shaded.
 
     Returns
     -------
     Figure
-        Left: every coordinate's marginal and every pair with contours around 50, 80 and 95 % of
-        the mass and samples through the map.  Right: the bounds of log Z along the flow, and the
-        gap between them.
+        Left, the marginal of every coordinate, and every pair of coordinates with contours around
+        50, 80 and 95 % of the mass and samples that the map makes.  Right, the bounds of log Z
+        along the flow, and the gap between them.
     """
     dim = posterior.grid.dim
     side = max(PANEL_SIDE * dim + 0.6, 4.2)
@@ -61,7 +62,19 @@ def posterior(posterior: Posterior, *, seed: int = 0, level: float = 0.95) -> Fi
 
 
 def evidence(posterior: Posterior, ax: Axes | None = None) -> Axes:
-    """Both bounds of log Z against the time of the flow, and log Z with its error."""
+    """Draw both bounds of the log-evidence log Z along the flow, and log Z with its error.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        What `pma_grid.infer` returned.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+    """
     ax = canvas.given_or_new(ax, 5.6, 4.0)
     flow, found = posterior.flow, posterior.evidence
     times = _times(posterior)

@@ -24,9 +24,21 @@ JUMP_CELLS = 3.0
 
 
 def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axes:
-    """The map: T(x) over x in 1-D, else the image of a regular grid, coloured by displacement.
+    """Draw a transport map: the curve T(x) in 1-D, else the image of a regular grid.
 
-    In 3-D the slice through the middle of axis 2 is drawn.  Where the map is torn lines are cut.
+    Parameters
+    ----------
+    transport : Transport
+        In 3-D the slice through the middle of axis 2 is drawn.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    lines : int
+        Lines of the grid in each direction.
+
+    Returns
+    -------
+    Axes
+        The lines are coloured by displacement, |T(x) - x|, and cut where the map is torn.
     """
     ax = canvas.given_or_new(ax)
     grid = transport.problem.source.grid
@@ -121,7 +133,23 @@ def interpolation(
     *,
     cmap: str = DENSITY_MAP,
 ) -> list[Axes]:
-    """McCann's interpolation at the given times, one axes each, on one colour scale."""
+    """Draw McCann's interpolation, the densities on the way from source to target.
+
+    Parameters
+    ----------
+    transport : Transport
+    times : tuple of float
+        Times in [0, 1]: 0 is the source and 1 the target.
+    axes : sequence of Axes, optional
+        Where to draw, one axes for each time; a new figure by default.
+    cmap : str
+        Colour map of the pictures.
+
+    Returns
+    -------
+    list of Axes
+        All on one colour scale, in 1-D with one scale of the density.
+    """
     if axes is None:
         axes = canvas.new_figure(2.2 * len(times), 2.5).subplots(1, len(times), squeeze=False)[0]
     moments = [transport.interpolate(t) for t in times]
@@ -138,7 +166,21 @@ def interpolation(
 
 
 def convergence(study: Study, ax: Axes | None = None) -> Axes:
-    """Errors over the spacing, with lines of slope 2 and 4 for reference."""
+    """Draw the errors of a study over the spacing of its grids.
+
+    Parameters
+    ----------
+    study : Study
+        What `pma_grid.convergence.study` returned.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+        Both axes are logarithmic; the legend gives the observed orders, and the dotted lines have
+        slopes 2 and 4.
+    """
     ax = canvas.given_or_new(ax, 5.2, 4.2)
     names = {
         "potential_max": "u, max", "map_max": "grad u, max", "w2_squared": "W2² (relative)",
@@ -164,7 +206,20 @@ def convergence(study: Study, ax: Axes | None = None) -> Axes:
 
 
 def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
-    """The poster of a result: source, deformed grid, target; McCann's interpolation below."""
+    """Draw a transport on one page: source, map and target, and the way between.
+
+    Parameters
+    ----------
+    transport : Transport
+    cmap : str
+        Colour map of the densities.
+
+    Returns
+    -------
+    Figure
+        Above, the source, with the cells coloured at which the map is torn; the map (see `map`);
+        and the target.  Below, McCann's interpolation at six times (see `interpolation`).
+    """
     figure = canvas.new_figure(10.0, 6.4)
     upper, lower = canvas.two_rows(figure, (1.75, 1.0))
     left, middle, right = upper.subplots(1, 3)

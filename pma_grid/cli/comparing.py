@@ -38,23 +38,22 @@ class Entropic:
     """What is asked of every entropic solver."""
 
     eps: tuple[float, ...] = option("--eps", multiple=True, type=float, metavar="E E ...",
-                                    help="Of the entropic solvers, length^2, cost |x - y|^2/2  "
-                                    "[default: 0.01 0.001 of the box's length "
-                                    "squared]")  # fmt: skip
+                                    help="Regularisations of the entropic solvers, in length^2, "
+                                    "for the cost |x - y|^2/2.  [default: 0.01 0.001 of the box's "
+                                    "length squared]")  # fmt: skip
     peers: tuple[str, ...] = option("--peer", "peers", multiple=True, type=click.Choice(PEERS),
                                     metavar="NAME ...", help="Other packages to run at each eps: "
                                     "pot, ott, geomloss.")  # fmt: skip
     method: str = option("--method", type=click.Choice(tuple(TOLERANCE)), default="dense",
-                         show_default=True, help="Of sinkhorn: multiscale for eps near the square "
-                         "of a cell.")  # fmt: skip
+                         help="Algorithm of sinkhorn; multiscale is for eps near the square of a "
+                         "cell.")  # fmt: skip
     kernel: str = option("--kernel", type=click.Choice(KERNELS), default="plain",
-                         show_default=True,
-                         help="Of sinkhorn: reflect has no layer at the faces.")  # fmt: skip
-    debiased: bool = option("--debiased", is_flag=True, help="Maps of debiased potentials.")
-    tol: float | None = option("--tol", type=float, help="L1 marginal error  [default: 1e-6, "
-                               "multiscale 1e-4]")  # fmt: skip
+                         help="Kernel of sinkhorn; reflect makes no boundary layer.")  # fmt: skip
+    debiased: bool = option("--debiased", is_flag=True, help="Compare maps of debiased potentials.")
+    tol: float | None = option("--tol", type=float, help="Stop at this L1 error of the marginals.  "
+                               "[default: 1e-6, multiscale 1e-4]")  # fmt: skip
     max_iterations: int = option("--max-iterations", type=click.IntRange(1), default=10_000,
-                                 show_default=True, help="Sweeps allowed.")  # fmt: skip
+                                 help="Sweeps to take at most.")  # fmt: skip
 
     @property
     def tolerance(self) -> float:
@@ -72,8 +71,8 @@ class Given:
     case: str | None = option("--case", type=click.Choice(tuple(CASES)), help="A built-in problem "
                               "instead of files: P1 Gaussian mixtures, P2 manufactured, P3 "
                               "photographs, P4 concentrated, P5 manufactured in 3-D.")  # fmt: skip
-    size: int | None = option("--size", type=click.IntRange(2, 4096), help="Cells an axis of "
-                              "--case  [default: 64; P5 24]")  # fmt: skip
+    size: int | None = option("--size", type=click.IntRange(2, 4096), help="Number of cells along "
+                              "each axis of --case.  [default: 64; P5 24]")  # fmt: skip
 
 
 @click.command()

@@ -32,11 +32,11 @@ DECADES = (-5, 3)
 class Ending:
     """When a flow ends: what comes first."""
 
-    steps: int | None = option("--steps", type=click.IntRange(0), help="Steps to take.")
+    steps: int | None = option("--steps", type=click.IntRange(0), help="End after so many steps.")
     time: float | None = option("--time", type=click.FloatRange(0, min_open=True),
-                                help="Time to end at, length^2.")  # fmt: skip
+                                help="End at this time, in length^2.")  # fmt: skip
     until: float | None = option("--until", type=click.FloatRange(0, min_open=True), metavar="TOL",
-                                 help="End once the residual (sum mu hbar^2)^(1/2) is below TOL  "
+                                 help="End once the residual (sum mu hbar^2)^(1/2) is below TOL.  "
                                  "[default: 1e-8 if neither --steps nor --time is given, and 1000 "
                                  "steps at most]")  # fmt: skip
 
@@ -73,8 +73,9 @@ class FlowOutput(Output):
     """With a film, and the series in what is printed."""
 
     film: str | None = option("--animate", "film", metavar="FILE", callback=writable(*FILMS),
-                              help="Film to write as well (.gif or .mp4).")  # fmt: skip
-    series: bool = option("--series", is_flag=True, help="With --json: the recorded series too.")
+                              help="Also write a film of the densities (.gif or "
+                              ".mp4).")  # fmt: skip
+    series: bool = option("--series", is_flag=True, help="Add the recorded series to --json.")
 
     @property
     def files(self) -> list[str]:

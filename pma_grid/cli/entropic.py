@@ -25,15 +25,16 @@ class Regularisation:
     """The entropic problem and where its solution starts."""
 
     eps: tuple[float, ...] = option("--eps", type=float, multiple=True, metavar="E",
-                                    help="Regularisation, length^2, cost |x - y|^2/2  [default: a "
-                                    "cell squared; multiscale half of it]")  # fmt: skip
-    tol: float | None = option("--tol", type=float, help="L1 error of the marginals  [default: "
-                               "1e-9, float32 1e-5, multiscale 1e-4]; of a flow the residual to "
-                               "stop at")  # fmt: skip
+                                    help="Strength of the regularisation, in length^2, for the "
+                                    "cost |x - y|^2/2.  [default: a cell squared; multiscale half "
+                                    "of it]")  # fmt: skip
+    tol: float | None = option("--tol", type=float, help="Stop at this L1 error of the marginals, "
+                               "with --time or --steps at this residual.  [default: 1e-9, float32 "
+                               "1e-5, multiscale 1e-4]")  # fmt: skip
     kernel: str = option("--kernel", type=click.Choice(KERNELS), default="plain",
-                         show_default=True, help="reflect has no layer at the faces.")  # fmt: skip
-    initial: str | None = option("--initial", metavar="FILE", help="Start: a saved result, or an "
-                                 "array of the potential u.")  # fmt: skip
+                         help="Kernel; reflect makes no boundary layer.")  # fmt: skip
+    initial: str | None = option("--initial", metavar="FILE", help="Where to start: a saved "
+                                 "result, or an array of the potential u.")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -41,23 +42,24 @@ class Optimising:
     """How the optimum is found, which a flow has no use for."""
 
     method: str = option("--method", type=click.Choice(("dense", "multiscale")), default="dense",
-                         show_default=True, help="multiscale: for eps below the square of a cell "
-                         "and torn maps.")  # fmt: skip
+                         help="Algorithm; multiscale is for eps below the square of a cell and for "
+                         "torn maps.")  # fmt: skip
     map: str = option("--map", type=click.Choice(("barycentric", "debiased")),
-                      default="barycentric", show_default=True,
-                      help="debiased: second order in eps.")  # fmt: skip
+                      default="barycentric", help="Map to report; debiased is of second order in "
+                      "eps.")  # fmt: skip
     max_iterations: int | None = option("--max-iterations", type=click.IntRange(1),
-                                        help="Iterations allowed on the finest grid  [default: "
-                                        "10000, multiscale 1000]")  # fmt: skip
-    relaxation: float | None = option("--relaxation", type=float, help="Over-relaxation factor in "
-                                      "(0, 2), 1 for plain sweeps  [default: found on the "
+                                        help="Iterations to take at most on the finest grid.  "
+                                        "[default: 10000, multiscale 1000]")  # fmt: skip
+    relaxation: float | None = option("--relaxation", type=float, help="Factor of over-relaxation "
+                                      "in (0, 2); 1 takes plain sweeps.  [default: found on the "
                                       "way]")  # fmt: skip
     scaling: bool = option("--no-scaling", "scaling", flag_value=False, default=True,
-                           help="Begin on the grid and at the eps asked for at once.")  # fmt: skip
+                           show_default=False, help="Begin with the grid and the eps asked for, "
+                           "not coarser.")  # fmt: skip
     dtype: str = option("--dtype", type=click.Choice(("float64", "float32")), default="float64",
-                        show_default=True, help="Precision of the kernel sums.")  # fmt: skip
-    threads: int = option("--threads", type=click.IntRange(1), default=1, show_default=True,
-                          help="More pay on large grids and idle cores only.")  # fmt: skip
+                        help="Precision of the kernel sums.")  # fmt: skip
+    threads: int = option("--threads", type=click.IntRange(1), default=1, help="Number of threads; "
+                          "more pay on large grids only.")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,10 @@ class Sweeping:
     """The end of a flow, if one is to be written."""
 
     time: float | None = option("--time", type=click.FloatRange(0, min_open=True),
-                                help="Write Sinkhorn's flow up to this time instead, length^2, "
-                                "one sweep a step of eps.")  # fmt: skip
-    steps: int | None = option("--steps", type=click.IntRange(0),
-                               help="The same, of so many sweeps.")  # fmt: skip
+                                help="Write the iterates up to this time as a flow, in length^2: a "
+                                "sweep is a step of eps.")  # fmt: skip
+    steps: int | None = option("--steps", type=click.IntRange(0), help="Write so many iterates as "
+                               "a flow.")  # fmt: skip
 
 
 @click.command()

@@ -33,13 +33,13 @@ class Recording:
     record: tuple[str, ...] = option("--record", multiple=True,
                                      type=click.Choice((ALL_CHEAP, *RECORDS)),
                                      default=(ALL_CHEAP,), metavar="NAME NAME ...",
-                                     help="Series to record, of " + ", ".join(RECORDS)
-                                     + "  [default: all-cheap, a pass each]")  # fmt: skip
+                                     help="Series to record: " + ", ".join(RECORDS)
+                                     + ".  [default: all-cheap, of a pass each]")  # fmt: skip
     keep: int | None = option("--keep", type=click.IntRange(1), metavar="N",
-                              help="A snapshot every N steps.")  # fmt: skip
+                              help="Keep the density of every N-th step.")  # fmt: skip
     keep_times: Any = option("--keep-times", metavar="T,T,...",
                              callback=parsed(numbers, "list of times", "them as in 0,0.1,1"),
-                             help="Snapshots at these times.")  # fmt: skip
+                             help="Keep the densities at these times.")  # fmt: skip
 
     def names(self, drawn: bool) -> tuple[str, ...]:
         """Names of series, each once, with those that a picture shows."""
@@ -56,9 +56,10 @@ class Start:
     """The grid of a flow and its first potential."""
 
     side: str = option("--side", type=click.Choice(("source", "target")), default="source",
-                       show_default=True, help="The grid to solve on.")  # fmt: skip
-    initial: str | None = option("--initial", metavar="FILE", help="Start: a flow to go on from, "
-                                 "a transport, or an array of the potential u.")  # fmt: skip
+                       help="Density whose grid the equation is solved on.")  # fmt: skip
+    initial: str | None = option("--initial", metavar="FILE", help="Where to start: a flow to go "
+                                 "on from, another result, or an array of the potential "
+                                 "u.")  # fmt: skip
 
 
 @click.command()

@@ -28,18 +28,19 @@ class Learning:
     """How log mu is learned."""
 
     method: str = option("--method", type=click.Choice(METHODS), default="logistic",
-                         show_default=True,
                          help="How log mu is learned from the samples.")  # fmt: skip
-    penalty: str | None = option("--penalty", type=click.Choice(("h2", "h1")), help="Of logistic: "
-                                 "on second or first differences  [default: h2]")  # fmt: skip
-    strength: float | None = option("--strength", type=float, help="Of the regularisation  "
-                                    "[default: chosen by held-out samples]")  # fmt: skip
-    held_out: float = option("--held-out", type=float, default=0.2, show_default=True,
-                             help="Share of the samples that chooses the strength.")  # fmt: skip
-    relearn: bool = option("--relearn", is_flag=True, help="Learn again at every step, until "
-                           "held-out samples stop it.")  # fmt: skip
-    seed: int = option("--seed", type=click.IntRange(0), default=0, show_default=True,
-                       help="Seed of the split into training and held-out samples.")  # fmt: skip
+    penalty: str | None = option("--penalty", type=click.Choice(("h2", "h1")),
+                                 help="What logistic penalises: second or first differences.  "
+                                 "[default: h2]")  # fmt: skip
+    strength: float | None = option("--strength", type=float, help="Strength of the "
+                                    "regularisation.  [default: chosen by held-out "
+                                    "samples]")  # fmt: skip
+    held_out: float = option("--held-out", type=float, default=0.2, help="Share of the samples "
+                             "that chooses the strength.")  # fmt: skip
+    relearn: bool = option("--relearn", is_flag=True, help="Learn again at every step of the flow, "
+                           "until held-out samples stop it.")  # fmt: skip
+    seed: int = option("--seed", type=click.IntRange(0), default=0, help="Seed of the split into "
+                       "training and held-out samples.")  # fmt: skip
 
     def estimator(self) -> Estimator:
         """The estimator of the options."""
@@ -59,7 +60,7 @@ class Learning:
 class Data:
     """The grid of the data."""
 
-    box: Any = box("--box", "Box of the data  [default: their range, widened]")
+    box: Any = box("--box", "Box of the data.  [default: their range, widened]")
     size: Any = cells("512, 128 or 32")
 
 
@@ -93,11 +94,12 @@ def fit(out: Output, how: Learning, data: Data, base: reading.Base, samples: str
 
 @click.command()
 @click.argument("model")
-@click.option("-n", "--count", required=True, type=click.IntRange(1), help="Points to draw.")
+@click.option("-n", "--count", required=True, type=click.IntRange(1), help="Number of points to "
+              "draw.")  # fmt: skip
 @click.option("-o", "--output", "table", required=True, metavar="FILE",
               callback=output.writable(*TABLES, what="points are not written to"),
-              help="Points to write: .csv, .npz or .npy.")  # fmt: skip
-@click.option("--seed", type=click.IntRange(0), help="The same seed draws the same points  "
+              help="File of points to write: .csv, .npz or .npy.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0), help="Seed: the same one draws the same points.  "
               "[default: a new one, recorded]")  # fmt: skip
 @output.picture
 @output.as_json

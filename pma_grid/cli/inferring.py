@@ -22,17 +22,17 @@ from pma_grid.runtime.errors import InvalidInputError
 class Where:
     """Where the law lives, and where it is looked for."""
 
-    box: Any = box("--box", "Box that holds the law, or its support.")
+    box: Any = box("--box", "Box that holds the mass of the density, or its support.")
     start: Any = option("--start", metavar="POINT",
                         callback=parsed(numbers, "point", "its coordinates, as in '0.5,2'"),
-                        help="Where to climb from, 'x,y', instead of --box.")  # fmt: skip
+                        help="Point 'x,y' to look for the mass from, instead of "
+                        "--box.")  # fmt: skip
     size: Any = cells("512, 128 or 40")
     side: str = option("--side", type=click.Choice(("source", "target")), default="source",
-                       show_default=True,
-                       help="Grid of the flow: posterior's or base's.")  # fmt: skip
-    tail: float | None = option("--tail", type=float, help="Bound of the mass beyond the box over "
-                                "that within  [default: integrated, as far as --box "
-                                "goes]")  # fmt: skip
+                       help="Grid of the flow: the posterior's or the base law's.")  # fmt: skip
+    tail: float | None = option("--tail", type=float, help="Bound of the mass outside the box, "
+                                "relative to the mass inside.  [default: integrated, as far as "
+                                "--box goes]")  # fmt: skip
 
     @property
     def dim(self) -> int:

@@ -14,7 +14,8 @@ Callback = Callable[[click.Context, click.Parameter, Any], Any]
 
 
 def option(*names: str, **settings: Any) -> Any:
-    """A field of a group that is an option of the command line, with the settings of click."""
+    """A field of a group that is an option, with the settings of click; help says its default."""
+    settings.setdefault("show_default", "default" in settings and not settings.get("multiple"))
     return field(click.option(*names, **settings))
 
 
@@ -93,6 +94,6 @@ def cells(defaults: str) -> Any:
         "--size",
         callback=parsed(_cells, "size", how),
         metavar="N[,N...]",
-        help="Cells of the grid, one number or one for each axis  [default: "
+        help="Number of cells, one for all axes or one for each.  [default: "
         f"{defaults} in 1, 2 or 3 dimensions]",
     )

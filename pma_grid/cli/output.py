@@ -46,12 +46,13 @@ def writable(*endings: str, what: str = "cannot be drawn") -> Callback:
     return check
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-quiet = click.option("--quiet", is_flag=True, help="No progress on stderr.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a "
+                       "table.")  # fmt: skip
+quiet = click.option("--quiet", is_flag=True, help="Show no progress on standard error.")
 
 
 picture = click.option("--plot", "picture", metavar="FILE", callback=writable(*PICTURES),
-                       help="Picture to write as well.")  # fmt: skip
+                       help="Also draw the result to this picture.")  # fmt: skip
 
 
 def tell(figures: dict[str, Any], text: str, as_json: bool) -> None:

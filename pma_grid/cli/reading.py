@@ -37,8 +37,8 @@ class Sources:
 class Boxes:
     """Where two densities live."""
 
-    box_source: Any = box("--box-source", "Box of the source, 'lo,hi' an axis.")
-    box_target: Any = box("--box-target", "Box of the target, 'lo,hi' an axis.")
+    box_source: Any = box("--box-source", "Box of the source, lower,upper for each axis.")
+    box_target: Any = box("--box-target", "Box of the target, lower,upper for each axis.")
 
     @property
     def floors(self) -> tuple[float | None, float | None]:
@@ -59,10 +59,10 @@ class Boxes:
 class BoxesAndFloors(Boxes):
     """Where two densities live and how small they may be."""
 
-    floor_source: float | None = option("--floor-source", type=float, help="Floor of the source, "
-                                        "relative to its mean.")  # fmt: skip
-    floor_target: float | None = option("--floor-target", type=float, help="Floor of the target, "
-                                        "relative to its mean.")  # fmt: skip
+    floor_source: float | None = option("--floor-source", type=float, help="Smallest value of the "
+                                        "source, relative to its mean.")  # fmt: skip
+    floor_target: float | None = option("--floor-target", type=float, help="Smallest value of the "
+                                        "target, relative to its mean.")  # fmt: skip
 
     @property
     def floors(self) -> tuple[float | None, float | None]:
@@ -75,7 +75,7 @@ target_polygon = click.option(
     callback=parsed(
         lambda text: pairs(text, least=3), "polygon", "x,y for each corner, as in '0,0 1,0 0,1'"
     ),
-    help="Corners 'x,y x,y ...' of a convex polygon: the target inside it alone.",
+    help="Corners 'x,y x,y ...' of a convex polygon to cut the target to.",
 )
 
 
@@ -99,9 +99,9 @@ class Base:
     """The law that samplers draw from."""
 
     base: str | None = option("--base", metavar="LAW", help="Law to draw from: gaussian, uniform, "
-                              "or a file of density values  [default: gaussian; uniform if the "
+                              "or a file of density values.  [default: gaussian; uniform if the "
                               "data fill the box or --box cuts the density off]")  # fmt: skip
-    base_box: Any = box("--base-box", "Box of --base, where that is a file.")
+    base_box: Any = box("--base-box", "Box of the densities in the file given as --base.")
 
     def read(self) -> str | Density | None:
         """The name of a law, or the density of a file."""

@@ -27,8 +27,8 @@ FALLING = (*ENTROPIES, "tv", "chi2", "dissipation", "bregman")
 @click.command()
 @click.argument("result")
 @click.option("-o", "--output", "path", required=True, metavar="FILE",
-              callback=output.writable(*output.PICTURES, *output.FILMS),
-              help="Picture or film to write.")  # fmt: skip
+              callback=output.writable(*output.PICTURES, *output.FILMS), help="Picture or film to "
+              "write.")  # fmt: skip
 @click.option("--kind", type=click.Choice(KINDS), help="What to draw: of a transport poster, map, "
               "interpolation, history; of a flow panel, kl, history, animation; of a model or "
               "posterior page, or as of a transport.  [default: the first; kl of a flow without "
@@ -104,7 +104,7 @@ def _series(plotting: Any, flow: Flow, kind: str) -> Any:
 
 @click.command()
 @click.argument("result")
-@click.option("--series", is_flag=True, help="With --json, of a flow: the recorded series too.")
+@click.option("--series", is_flag=True, help="Add the recorded series of a flow to --json.")
 @output.as_json
 def info(result: str, series: bool, as_json: bool) -> int:
     """Say what a RESULT file holds: W2 or entropies, status, residual or marginal error, versions.

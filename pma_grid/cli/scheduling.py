@@ -110,17 +110,17 @@ class Scheduling:
     """Step sizes and how a step is taken."""
 
     schedule: Any = option("--schedule", callback=parse, metavar="NAME:ARG,...",
-                           help="Step sizes, length^2, by one of " + ", ".join(SCHEDULES)
-                           + "  [default: geometric:1e-3,1.5,1e3 for boxes of side 1; with "
-                           "explicit the largest stable ones]")  # fmt: skip
+                           help="Rule for the step sizes, in length^2: one of "
+                           + ", ".join(SCHEDULES) + ".  [default: geometric:1e-3,1.5,1e3 for "
+                           "boxes of side 1; with explicit the largest stable ones]")  # fmt: skip
     scheme: str = option("--scheme", type=click.Choice(SCHEMES), default="implicit_euler",
-                         show_default=True, help="How a step is taken.")  # fmt: skip
+                         help="Time-stepping scheme.")  # fmt: skip
     linear_solver: str | None = option("--linear-solver", type=click.Choice(SOLVERS),
-                                       help="Preconditioner of implicit steps  [default: "
-                                       "auto]")  # fmt: skip
-    rtol: float | None = option("--rtol", type=float, help="Relative residual of implicit steps  "
-                                "[default: 1e-4; trbdf2 1e-6]")  # fmt: skip
-    cap: str | None = option("--cap", type=click.Choice(CAPS), help="Limit of explicit steps  "
+                                       help="Preconditioner of the linear systems of implicit "
+                                       "steps.  [default: auto]")  # fmt: skip
+    rtol: float | None = option("--rtol", type=float, help="Relative residual at which an implicit "
+                                "step counts as solved.  [default: 1e-4; trbdf2 1e-6]")  # fmt: skip
+    cap: str | None = option("--cap", type=click.Choice(CAPS), help="What limits explicit steps.  "
                              "[default: stability without --schedule, else none]")  # fmt: skip
 
     def make_schedule(self, unit: float, start: object) -> Any:

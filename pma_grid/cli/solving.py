@@ -20,11 +20,10 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "-o", "--output", "folder", default=".", help="Folder for demo.npz and demo.png.", metavar="DIR"
-)
+@click.option("-o", "--output", "folder", default=".", metavar="DIR", help="Folder for demo.npz "
+              "and demo.png.")  # fmt: skip
 @click.option("--size", default=256, show_default=True, type=click.IntRange(8, 4096),
-              help="Cells an axis.")  # fmt: skip
+              help="Number of cells along each axis.")  # fmt: skip
 @output.as_json
 @output.quiet
 def demo(folder: str, size: int, as_json: bool, quiet: bool) -> int:
@@ -46,24 +45,21 @@ def demo(folder: str, size: int, as_json: bool, quiet: bool) -> int:
 class Solving:
     """How the equation is solved: the arguments of `pma_grid.solve`."""
 
-    tol: float | None = option("--tol", type=float, help="rms residual asked for  [default: 1e-5 "
-                               "or a tenth of the estimated discretisation error, whichever is "
-                               "smaller]")  # fmt: skip
+    tol: float | None = option("--tol", type=float, help="Stop at this rms residual.  [default: "
+                               "1e-5 or a tenth of the estimated discretisation error, whichever "
+                               "is smaller]")  # fmt: skip
     linear_solver: str = option("--linear-solver", type=click.Choice(SOLVERS), default="auto",
-                                show_default=True, help="Preconditioner of the Newton "
-                                "steps.")  # fmt: skip
+                                help="Preconditioner of the linear systems of Newton's "
+                                "method.")  # fmt: skip
     max_iterations: int = option("--max-iterations", type=click.IntRange(1), default=50,
-                                 show_default=True,
-                                 help="Newton steps allowed on each grid.")  # fmt: skip
-    threads: int = option("--threads", type=click.IntRange(1), default=1, show_default=True,
-                          help="Threads that share every grid; the result is the "
-                          "same.")  # fmt: skip
-    averaging: bool = option("--averaging/--no-averaging", default=True, show_default=True,
-                             help="Average the target over the images of cells where it varies "
-                             "much.")  # fmt: skip
-    fallback: bool = option("--fallback/--no-fallback", default=True, show_default=True,
-                            help="Try the entropic solver too where Newton's method "
-                            "stalls.")  # fmt: skip
+                                 help="Newton steps to take at most on each grid.")  # fmt: skip
+    threads: int = option("--threads", type=click.IntRange(1), default=1, help="Number of threads; "
+                          "the result does not depend on it.")  # fmt: skip
+    averaging: bool = option("--averaging/--no-averaging", default=True, help="Average the target "
+                             "over the images of cells where it varies much within "
+                             "them.")  # fmt: skip
+    fallback: bool = option("--fallback/--no-fallback", default=True, help="Try the entropic "
+                            "solver as well where Newton's method stalls.")  # fmt: skip
 
 
 @click.command()

@@ -30,13 +30,16 @@ SIZES = {1: (64, 128, 256, 512, 1024), 2: (32, 64, 128, 256), 3: (16, 32, 64)}
 
 @click.command()
 @click.argument("name", type=click.Choice((*STUDIES, *ENTROPIC)), metavar="NAME")
-@click.option("--dim", type=click.IntRange(1, 3), help="Axes  [default: 2 where there is a choice]")
+@click.option("--dim", type=click.IntRange(1, 3), help="Number of axes.  [default: 2 where there "
+              "is a choice]")  # fmt: skip
 @click.option("--sizes", multiple=True, type=click.IntRange(4, 8192), metavar="N N ...",
-              help="Cells an axis, increasing  [default: a few that take seconds]")  # fmt: skip
+              help="Numbers of cells along each axis, increasing.  [default: a few that take "
+              "seconds]")  # fmt: skip
 @click.option("-o", "--output", "picture", metavar="FILE",
-              callback=output.writable(*output.PICTURES), help="Picture to write.")  # fmt: skip
+              callback=output.writable(*output.PICTURES), help="Draw the errors to this "
+              "picture.")  # fmt: skip
 @click.option("--kernel", type=click.Choice(("reflect", "plain")), default="reflect",
-              show_default=True, help="Of small-eps, bias and warm-starts.")  # fmt: skip
+              show_default=True, help="Kernel of small-eps, bias and warm-starts.")  # fmt: skip
 @output.as_json
 def study(
     name: str, dim: int | None, sizes: tuple[int, ...], picture: str | None, kernel: str,

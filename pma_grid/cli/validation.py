@@ -25,10 +25,11 @@ QUANTITY, NUMBER, INTERVAL = 54, 10, 20
 
 @click.command()
 @click.argument("chosen", metavar="[CLAIM ...]", nargs=-1)
-@click.option("--quick", is_flag=True, help="Small grids: seconds a claim.")
-@click.option("--list", "only_list", is_flag=True, help="Name the claims, check none.")
-@click.option("--plot", "folder", metavar="DIR", help="Folder for a figure of each claim.")
-@click.option("--markdown", is_flag=True, help="At the end, a short table in Markdown.")
+@click.option("--quick", is_flag=True, help="Check on small grids, some seconds for each claim.")
+@click.option("--list", "only_list", is_flag=True, help="Name the claims without checking them.")
+@click.option("--plot", "folder", metavar="DIR", help="Draw a figure of each claim into this "
+              "folder.")  # fmt: skip
+@click.option("--markdown", is_flag=True, help="Print a short table in Markdown at the end.")
 @output.as_json
 @output.quiet
 def validate(

@@ -9,12 +9,13 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from PIL import Image
 
 import pma_grid as pma
-from pma_grid.cli import main
+from pma_grid.cli import group, main
 
 COMMANDS = (
     "demo", "solve", "evolve", "sinkhorn", "compare", "study", "validate", "fit", "sample", "infer",
@@ -50,7 +51,7 @@ def test_help_is_quick_and_names_every_command(cli: Any, tmp_path: Path) -> None
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_imports_no_numerics(cli: Any, command: str, tmp_path: Path) -> None:
     code = (
-        "import sys; from pma_grid.cli import main; "
+        "import sys; from pma_grid.cli import group, main; "
         f"status = main([*{command.split()!r}, '--help']); "
         "print(status, *[m for m in ('click', 'numba', 'pyamg', 'numpy', 'scipy', 'matplotlib') "
         "if m in sys.modules])"
@@ -58,6 +59,13 @@ def test_help_imports_no_numerics(cli: Any, command: str, tmp_path: Path) -> Non
     done = cli.process(tmp_path, ["-c", code])
     # click shows that the list can be anything but empty
     assert done.out.splitlines()[-1] == "0 click"
+
+
+def test_every_option_has_a_help() -> None:
+    for name, command in group.cli.commands.items():
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{name} {parameter.opts[0]}"
 
 
 def test_every_example_of_the_help_parses(cli: Any, folder: Path) -> None:

@@ -35,25 +35,27 @@ TOLERANCE = {"dense": 1e-6, "multiscale": 1e-4}
 
 @dataclass(frozen=True)
 class Entropic:
-    """What is asked of every entropic solver."""
+    """What is asked of every entropic solver.
 
-    eps: tuple[float, ...] = option("--eps", multiple=True, type=float, metavar="E E ...",
-                                    help="Regularisations of the entropic solvers, in length^2, "
-                                    "for the cost |x - y|^2/2.  [default: 0.01 0.001 of the box's "
-                                    "length squared]")  # fmt: skip
-    peers: tuple[str, ...] = option("--peer", "peers", multiple=True, type=click.Choice(PEERS),
-                                    metavar="NAME ...", help="Other packages to run at each eps: "
-                                    "pot, ott, geomloss.")  # fmt: skip
-    method: str = option("--method", type=click.Choice(tuple(TOLERANCE)), default="dense",
-                         help="Algorithm of sinkhorn; multiscale is for eps near the square of a "
-                         "cell.")  # fmt: skip
-    kernel: str = option("--kernel", type=click.Choice(KERNELS), default="plain",
-                         help="Kernel of sinkhorn; reflect makes no boundary layer.")  # fmt: skip
-    debiased: bool = option("--debiased", is_flag=True, help="Compare maps of debiased potentials.")
-    tol: float | None = option("--tol", type=float, help="Stop at this L1 error of the marginals.  "
-                               "[default: 1e-6, multiscale 1e-4]")  # fmt: skip
-    max_iterations: int = option("--max-iterations", type=click.IntRange(1), default=10_000,
-                                 help="Sweeps to take at most.")  # fmt: skip
+    eps : Regularisations of the entropic solvers, in length^2, for the cost |x - y|^2/2.
+        [default: 0.01 0.001 of the box's length squared]
+    peers : Other packages to run at each eps: pot, ott, geomloss.
+    method : Algorithm of sinkhorn; multiscale is for eps near the square of a cell.
+    kernel : Kernel of sinkhorn; reflect makes no boundary layer.
+    debiased : Compare maps of debiased potentials.
+    tol : Stop at this L1 error of the marginals.  [default: 1e-6, multiscale 1e-4]
+    max_iterations : Sweeps to take at most.
+    """
+
+    eps: tuple[float, ...] = option(type=float, multiple=True, metavar="E E ...")
+    peers: tuple[str, ...] = option(
+        "--peer", "peers", multiple=True, type=click.Choice(PEERS), metavar="NAME ..."
+    )
+    method: str = option(type=click.Choice(tuple(TOLERANCE)), default="dense")
+    kernel: str = option(type=click.Choice(KERNELS), default="plain")
+    debiased: bool = option()
+    tol: float | None = option()
+    max_iterations: int = option(type=click.IntRange(1), default=10_000)
 
     @property
     def tolerance(self) -> float:
@@ -63,16 +65,18 @@ class Entropic:
 
 @dataclass(frozen=True)
 class Given:
-    """What is compared: densities or results in files, or a built-in problem."""
+    """What is compared: densities or results in files, or a built-in problem.
+
+    case : A built-in problem instead of files: P1 Gaussian mixtures, P2 manufactured, P3
+        photographs, P4 concentrated, P5 manufactured in 3-D.
+    size : Number of cells along each axis of --case.  [default: 64; P5 24]
+    """
 
     files: tuple[str, ...] = field(
         click.argument("files", metavar="[SOURCE TARGET | RESULT ...]", nargs=-1)
     )
-    case: str | None = option("--case", type=click.Choice(tuple(CASES)), help="A built-in problem "
-                              "instead of files: P1 Gaussian mixtures, P2 manufactured, P3 "
-                              "photographs, P4 concentrated, P5 manufactured in 3-D.")  # fmt: skip
-    size: int | None = option("--size", type=click.IntRange(2, 4096), help="Number of cells along "
-                              "each axis of --case.  [default: 64; P5 24]")  # fmt: skip
+    case: str | None = option(type=click.Choice(tuple(CASES)))
+    size: int | None = option(type=click.IntRange(2, 4096))
 
 
 @click.command()

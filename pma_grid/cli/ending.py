@@ -30,15 +30,17 @@ DECADES = (-5, 3)
 
 @dataclass(frozen=True)
 class Ending:
-    """When a flow ends: what comes first."""
+    """When a flow ends: what comes first.
 
-    steps: int | None = option("--steps", type=click.IntRange(0), help="End after so many steps.")
-    time: float | None = option("--time", type=click.FloatRange(0, min_open=True),
-                                help="End at this time, in length^2.")  # fmt: skip
-    until: float | None = option("--until", type=click.FloatRange(0, min_open=True), metavar="TOL",
-                                 help="End once the residual (sum mu hbar^2)^(1/2) is below TOL.  "
-                                 "[default: 1e-8 if neither --steps nor --time is given, and 1000 "
-                                 "steps at most]")  # fmt: skip
+    steps : End after so many steps.
+    time : End at this time, in length^2.
+    until : End once the residual (sum mu hbar^2)^(1/2) is below TOL.  [default: 1e-8 if neither
+        --steps nor --time is given, and 1000 steps at most]
+    """
+
+    steps: int | None = option(type=click.IntRange(0))
+    time: float | None = option(type=click.FloatRange(0, min_open=True))
+    until: float | None = option(type=click.FloatRange(0, min_open=True), metavar="TOL")
 
     @property
     def open(self) -> bool:
@@ -70,12 +72,14 @@ class Ending:
 
 @dataclass(frozen=True)
 class FlowOutput(Output):
-    """With a film, and the series in what is printed."""
+    """With a film, and the series in what is printed.
 
-    film: str | None = option("--animate", "film", metavar="FILE", callback=writable(*FILMS),
-                              help="Also write a film of the densities (.gif or "
-                              ".mp4).")  # fmt: skip
-    series: bool = option("--series", is_flag=True, help="Add the recorded series to --json.")
+    film : Also write a film of the densities (.gif or .mp4).
+    series : Add the recorded series to --json.
+    """
+
+    film: str | None = option("--animate", "film", metavar="FILE", callback=writable(*FILMS))
+    series: bool = option()
 
     @property
     def files(self) -> list[str]:

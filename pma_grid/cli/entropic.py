@@ -22,55 +22,58 @@ KERNELS = ("plain", "reflect")
 
 @dataclass(frozen=True)
 class Regularisation:
-    """The entropic problem and where its solution starts."""
+    """The entropic problem and where its solution starts.
 
-    eps: tuple[float, ...] = option("--eps", type=float, multiple=True, metavar="E",
-                                    help="Strength of the regularisation, in length^2, for the "
-                                    "cost |x - y|^2/2.  [default: a cell squared; multiscale half "
-                                    "of it]")  # fmt: skip
-    tol: float | None = option("--tol", type=float, help="Stop at this L1 error of the marginals, "
-                               "with --time or --steps at this residual.  [default: 1e-9, float32 "
-                               "1e-5, multiscale 1e-4]")  # fmt: skip
-    kernel: str = option("--kernel", type=click.Choice(KERNELS), default="plain",
-                         help="Kernel; reflect makes no boundary layer.")  # fmt: skip
-    initial: str | None = option("--initial", metavar="FILE", help="Where to start: a saved "
-                                 "result, or an array of the potential u.")  # fmt: skip
+    eps : Strength of the regularisation, in length^2, for the cost |x - y|^2/2.  [default: a
+        cell squared; multiscale half of it]
+    tol : Stop at this L1 error of the marginals, with --time or --steps at this residual.
+        [default: 1e-9, float32 1e-5, multiscale 1e-4]
+    kernel : Kernel; reflect makes no boundary layer.
+    initial : Where to start: a saved result, or an array of the potential u.
+    """
+
+    eps: tuple[float, ...] = option(type=float, multiple=True, metavar="E")
+    tol: float | None = option()
+    kernel: str = option(type=click.Choice(KERNELS), default="plain")
+    initial: str | None = option(metavar="FILE")
 
 
 @dataclass(frozen=True)
 class Optimising:
-    """How the optimum is found, which a flow has no use for."""
+    """How the optimum is found, which a flow has no use for.
 
-    method: str = option("--method", type=click.Choice(("dense", "multiscale")), default="dense",
-                         help="Algorithm; multiscale is for eps below the square of a cell and for "
-                         "torn maps.")  # fmt: skip
-    map: str = option("--map", type=click.Choice(("barycentric", "debiased")),
-                      default="barycentric", help="Map to report; debiased is of second order in "
-                      "eps.")  # fmt: skip
-    max_iterations: int | None = option("--max-iterations", type=click.IntRange(1),
-                                        help="Iterations to take at most on the finest grid.  "
-                                        "[default: 10000, multiscale 1000]")  # fmt: skip
-    relaxation: float | None = option("--relaxation", type=float, help="Factor of over-relaxation "
-                                      "in (0, 2); 1 takes plain sweeps.  [default: found on the "
-                                      "way]")  # fmt: skip
-    scaling: bool = option("--no-scaling", "scaling", flag_value=False, default=True,
-                           show_default=False, help="Begin with the grid and the eps asked for, "
-                           "not coarser.")  # fmt: skip
-    dtype: str = option("--dtype", type=click.Choice(("float64", "float32")), default="float64",
-                        help="Precision of the kernel sums.")  # fmt: skip
-    threads: int = option("--threads", type=click.IntRange(1), default=1, help="Number of threads; "
-                          "more pay on large grids only.")  # fmt: skip
+    method : Algorithm; multiscale is for eps below the square of a cell and for torn maps.
+    map : Map to report; debiased is of second order in eps.
+    max_iterations : Iterations to take at most on the finest grid.  [default: 10000, multiscale
+        1000]
+    relaxation : Factor of over-relaxation in (0, 2); 1 takes plain sweeps.  [default: found on
+        the way]
+    scaling : Begin with the grid and the eps asked for, not coarser.
+    dtype : Precision of the kernel sums.
+    threads : Number of threads; more pay on large grids only.
+    """
+
+    method: str = option(type=click.Choice(("dense", "multiscale")), default="dense")
+    map: str = option(type=click.Choice(("barycentric", "debiased")), default="barycentric")
+    max_iterations: int | None = option(type=click.IntRange(1))
+    relaxation: float | None = option()
+    scaling: bool = option(
+        "--no-scaling", "scaling", flag_value=False, default=True, show_default=False
+    )
+    dtype: str = option(type=click.Choice(("float64", "float32")), default="float64")
+    threads: int = option(type=click.IntRange(1), default=1)
 
 
 @dataclass(frozen=True)
 class Sweeping:
-    """The end of a flow, if one is to be written."""
+    """The end of a flow, if one is to be written.
 
-    time: float | None = option("--time", type=click.FloatRange(0, min_open=True),
-                                help="Write the iterates up to this time as a flow, in length^2: a "
-                                "sweep is a step of eps.")  # fmt: skip
-    steps: int | None = option("--steps", type=click.IntRange(0), help="Write so many iterates as "
-                               "a flow.")  # fmt: skip
+    time : Write the iterates up to this time as a flow, in length^2: a sweep is a step of eps.
+    steps : Write so many iterates as a flow.
+    """
+
+    time: float | None = option(type=click.FloatRange(0, min_open=True))
+    steps: int | None = option(type=click.IntRange(0))
 
 
 @click.command()

@@ -28,18 +28,23 @@ DRAWN = ("kl", "reverse_kl", "max_h", "min_h")
 
 @dataclass(frozen=True)
 class Recording:
-    """What is recorded of a flow, and when its densities are kept."""
+    """What is recorded of a flow, and when its densities are kept.
 
-    record: tuple[str, ...] = option("--record", multiple=True,
-                                     type=click.Choice((ALL_CHEAP, *RECORDS)),
-                                     default=(ALL_CHEAP,), metavar="NAME NAME ...",
-                                     help="Series to record: " + ", ".join(RECORDS)
-                                     + ".  [default: all-cheap, of a pass each]")  # fmt: skip
-    keep: int | None = option("--keep", type=click.IntRange(1), metavar="N",
-                              help="Keep the density of every N-th step.")  # fmt: skip
-    keep_times: Any = option("--keep-times", metavar="T,T,...",
-                             callback=parsed(numbers, "list of times", "them as in 0,0.1,1"),
-                             help="Keep the densities at these times.")  # fmt: skip
+    keep : Keep the density of every N-th step.
+    keep_times : Keep the densities at these times.
+    """
+
+    record: tuple[str, ...] = option(
+        multiple=True,
+        type=click.Choice((ALL_CHEAP, *RECORDS)),
+        default=(ALL_CHEAP,),
+        metavar="NAME NAME ...",
+        help=f"Series to record: {', '.join(RECORDS)}. [default: all-cheap, of a pass each]",
+    )
+    keep: int | None = option(type=click.IntRange(1), metavar="N")
+    keep_times: Any = option(
+        metavar="T,T,...", callback=parsed(numbers, "list of times", "them as in 0,0.1,1")
+    )
 
     def names(self, drawn: bool) -> tuple[str, ...]:
         """Names of series, each once, with those that a picture shows."""
@@ -53,13 +58,15 @@ class Recording:
 
 @dataclass(frozen=True)
 class Start:
-    """The grid of a flow and its first potential."""
+    """The grid of a flow and its first potential.
 
-    side: str = option("--side", type=click.Choice(("source", "target")), default="source",
-                       help="Density whose grid the equation is solved on.")  # fmt: skip
-    initial: str | None = option("--initial", metavar="FILE", help="Where to start: a flow to go "
-                                 "on from, another result, or an array of the potential "
-                                 "u.")  # fmt: skip
+    side : Density whose grid the equation is solved on.
+    initial : Where to start: a flow to go on from, another result, or an array of the potential
+        u.
+    """
+
+    side: str = option(type=click.Choice(("source", "target")), default="source")
+    initial: str | None = option(metavar="FILE")
 
 
 @click.command()

@@ -25,22 +25,22 @@ SEED_BITS = 32
 
 @dataclass(frozen=True)
 class Learning:
-    """How log mu is learned."""
+    """How log mu is learned.
 
-    method: str = option("--method", type=click.Choice(METHODS), default="logistic",
-                         help="How log mu is learned from the samples.")  # fmt: skip
-    penalty: str | None = option("--penalty", type=click.Choice(("h2", "h1")),
-                                 help="What logistic penalises: second or first differences.  "
-                                 "[default: h2]")  # fmt: skip
-    strength: float | None = option("--strength", type=float, help="Strength of the "
-                                    "regularisation.  [default: chosen by held-out "
-                                    "samples]")  # fmt: skip
-    held_out: float = option("--held-out", type=float, default=0.2, help="Share of the samples "
-                             "that chooses the strength.")  # fmt: skip
-    relearn: bool = option("--relearn", is_flag=True, help="Learn again at every step of the flow, "
-                           "until held-out samples stop it.")  # fmt: skip
-    seed: int = option("--seed", type=click.IntRange(0), default=0, help="Seed of the split into "
-                       "training and held-out samples.")  # fmt: skip
+    method : How log mu is learned from the samples.
+    penalty : What logistic penalises: second or first differences.  [default: h2]
+    strength : Strength of the regularisation.  [default: chosen by held-out samples]
+    held_out : Share of the samples that chooses the strength.
+    relearn : Learn again at every step of the flow, until held-out samples stop it.
+    seed : Seed of the split into training and held-out samples.
+    """
+
+    method: str = option(type=click.Choice(METHODS), default="logistic")
+    penalty: str | None = option(type=click.Choice(("h2", "h1")))
+    strength: float | None = option()
+    held_out: float = option(default=0.2)
+    relearn: bool = option()
+    seed: int = option(type=click.IntRange(0), default=0)
 
     def estimator(self) -> Estimator:
         """The estimator of the options."""
@@ -58,10 +58,15 @@ class Learning:
 
 @dataclass(frozen=True)
 class Data:
-    """The grid of the data."""
+    """The grid of the data.
 
-    box: Any = box("--box", "Box of the data.  [default: their range, widened]")
-    size: Any = cells("512, 128 or 32")
+    box : Box of the data.  [default: their range, widened]
+    size : Number of cells, one for all axes or one for each.  [default: 512, 128 or 32 in 1, 2 or
+        3 dimensions]
+    """
+
+    box: Any = box()
+    size: Any = cells()
 
 
 @click.command()

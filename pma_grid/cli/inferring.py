@@ -20,19 +20,24 @@ from pma_grid.runtime.errors import InvalidInputError
 
 @dataclass(frozen=True)
 class Where:
-    """Where the law lives, and where it is looked for."""
+    """Where the law lives, and where it is looked for.
 
-    box: Any = box("--box", "Box that holds the mass of the density, or its support.")
-    start: Any = option("--start", metavar="POINT",
-                        callback=parsed(numbers, "point", "its coordinates, as in '0.5,2'"),
-                        help="Point 'x,y' to look for the mass from, instead of "
-                        "--box.")  # fmt: skip
-    size: Any = cells("512, 128 or 40")
-    side: str = option("--side", type=click.Choice(("source", "target")), default="source",
-                       help="Grid of the flow: the posterior's or the base law's.")  # fmt: skip
-    tail: float | None = option("--tail", type=float, help="Bound of the mass outside the box, "
-                                "relative to the mass inside.  [default: integrated, as far as "
-                                "--box goes]")  # fmt: skip
+    box : Box that holds the mass of the density, or its support.
+    start : Point 'x,y' to look for the mass from, instead of --box.
+    size : Number of cells, one for all axes or one for each.  [default: 512, 128 or 40 in 1, 2 or
+        3 dimensions]
+    side : Grid of the flow: the posterior's or the base law's.
+    tail : Bound of the mass outside the box, relative to the mass inside.  [default:
+        integrated, as far as --box goes]
+    """
+
+    box: Any = box()
+    start: Any = option(
+        metavar="POINT", callback=parsed(numbers, "point", "its coordinates, as in '0.5,2'")
+    )
+    size: Any = cells()
+    side: str = option(type=click.Choice(("source", "target")), default="source")
+    tail: float | None = option()
 
     @property
     def dim(self) -> int:

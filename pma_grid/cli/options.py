@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,15 +15,21 @@ Command = Callable[..., Any]
 Callback = Callable[[click.Context, click.Parameter, Any], Any]
 
 
+# What the annotation of a field tells click.
+KINDS: dict[str, dict[str, Any]] = {"bool": {"is_flag": True}, "float": {"type": float}}
+
+
 def option(*names: str, **settings: Any) -> Any:
-    """A field of a group that is an option, with the settings of click; help says its default."""
-    settings.setdefault("show_default", "default" in settings and not settings.get("multiple"))
-    return field(click.option(*names, **settings))
+    """A field of a group that is an option, with the settings of click; its name is --field.
+
+    Its help stands in the docstring of the group, in a line "field : what it does".
+    """
+    return dataclasses.field(metadata={"names": names, "settings": settings})
 
 
 def field(decorator: Callable[[Command], Command]) -> Any:
     """A field of a group that a decorator of click adds to commands."""
-    return dataclasses.field(metadata={"click": decorator})
+    return dataclasses.field(metadata={"decorator": decorator})
 
 
 def takes(*groups: type) -> Callable[[Command], Command]:
@@ -38,10 +46,31 @@ def takes(*groups: type) -> Callable[[Command], Command]:
 
         for group in reversed(groups):
             for entry in reversed(dataclasses.fields(group)):
-                entry.metadata["click"](gathered)
+                _decorator(group, entry)(gathered)
         return gathered
 
     return add
+
+
+def _decorator(group: type, entry: dataclasses.Field[Any]) -> Callable[[Command], Command]:
+    """What click needs of a field."""
+    if "decorator" in entry.metadata:
+        decorator: Callable[[Command], Command] = entry.metadata["decorator"]
+        return decorator
+    names = entry.metadata["names"] or (f"--{entry.name.replace('_', '-')}",)
+    settings = dict(entry.metadata["settings"])
+    if "type" not in settings and "flag_value" not in settings and "/" not in names[0]:
+        settings = KINDS.get(str(entry.type).removesuffix(" | None"), {}) | settings
+    settings.setdefault("help", _help(group, entry.name))
+    settings.setdefault("show_default", "default" in settings and not settings.get("multiple"))
+    return click.option(*names, **settings)
+
+
+def _help(group: type, name: str) -> str:
+    """What the docstring of a group, or of one that it extends, says of a field."""
+    said = "\n".join(inspect.cleandoc(owner.__doc__ or "") for owner in group.__mro__)
+    found = re.search(rf"^{name} : (.+(?:\n    .+)*)", said, re.MULTILINE)
+    return " ".join(found[1].split()) if found else ""
 
 
 def parsed(read: Callable[[str], Any], what: str, how: str) -> Callback:
@@ -81,19 +110,13 @@ def _cells(text: str) -> int | tuple[int, ...]:
     return counts[0] if len(counts) == 1 else counts
 
 
-def box(name: str, text: str) -> Any:
+def box() -> Any:
     """An option for a box: a pair of lower and upper end for each axis."""
     how = "lower,upper for each axis, as in '0,1 0,2'"
-    return option(name, callback=parsed(pairs, "box", how), metavar="'LO,HI ...'", help=text)
+    return option(callback=parsed(pairs, "box", how), metavar="'LO,HI ...'")
 
 
-def cells(defaults: str) -> Any:
+def cells() -> Any:
     """An option for the number of cells, one or one for each axis."""
     how = "cells an axis, at least 2, as in 128 or 128,64"
-    return option(
-        "--size",
-        callback=parsed(_cells, "size", how),
-        metavar="N[,N...]",
-        help="Number of cells, one for all axes or one for each.  [default: "
-        f"{defaults} in 1, 2 or 3 dimensions]",
-    )
+    return option(callback=parsed(_cells, "size", how), metavar="N[,N...]")

@@ -76,10 +76,14 @@ def progress(quiet: bool) -> bool:
 
 @dataclass(frozen=True)
 class Output:
-    """The files that a command writes, and how it prints what it found."""
+    """The files that a command writes, and how it prints what it found.
 
-    result: str = option("-o", "--output", "result", required=True, metavar="FILE",
-                         callback=writable(), help="Result to write (.npz).")  # fmt: skip
+    result : Result to write (.npz).
+    """
+
+    result: str = option(
+        "-o", "--output", "result", required=True, metavar="FILE", callback=writable()
+    )
     picture: str | None = field(picture)
     as_json: bool = field(as_json)
     quiet: bool = field(quiet)

@@ -35,10 +35,14 @@ class Sources:
 
 @dataclass(frozen=True)
 class Boxes:
-    """Where two densities live."""
+    """Where two densities live.
 
-    box_source: Any = box("--box-source", "Box of the source, lower,upper for each axis.")
-    box_target: Any = box("--box-target", "Box of the target, lower,upper for each axis.")
+    box_source : Box of the source, lower,upper for each axis.
+    box_target : Box of the target, lower,upper for each axis.
+    """
+
+    box_source: Any = box()
+    box_target: Any = box()
 
     @property
     def floors(self) -> tuple[float | None, float | None]:
@@ -57,12 +61,14 @@ class Boxes:
 
 @dataclass(frozen=True)
 class BoxesAndFloors(Boxes):
-    """Where two densities live and how small they may be."""
+    """Where two densities live and how small they may be.
 
-    floor_source: float | None = option("--floor-source", type=float, help="Smallest value of the "
-                                        "source, relative to its mean.")  # fmt: skip
-    floor_target: float | None = option("--floor-target", type=float, help="Smallest value of the "
-                                        "target, relative to its mean.")  # fmt: skip
+    floor_source : Smallest value of the source, relative to its mean.
+    floor_target : Smallest value of the target, relative to its mean.
+    """
+
+    floor_source: float | None = option()
+    floor_target: float | None = option()
 
     @property
     def floors(self) -> tuple[float | None, float | None]:
@@ -96,12 +102,15 @@ def cut(problem: Problem, corners: Any) -> Problem:
 
 @dataclass(frozen=True)
 class Base:
-    """The law that samplers draw from."""
+    """The law that samplers draw from.
 
-    base: str | None = option("--base", metavar="LAW", help="Law to draw from: gaussian, uniform, "
-                              "or a file of density values.  [default: gaussian; uniform if the "
-                              "data fill the box or --box cuts the density off]")  # fmt: skip
-    base_box: Any = box("--base-box", "Box of the densities in the file given as --base.")
+    base : Law to draw from: gaussian, uniform, or a file of density values.  [default:
+        gaussian; uniform if the data fill the box or --box cuts the density off]
+    base_box : Box of the densities in the file given as --base.
+    """
+
+    base: str | None = option(metavar="LAW")
+    base_box: Any = box()
 
     def read(self) -> str | Density | None:
         """The name of a law, or the density of a file."""

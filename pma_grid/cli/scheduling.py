@@ -107,21 +107,25 @@ def default(scheme: str, unit: float, start: object) -> Any:
 
 @dataclass(frozen=True)
 class Scheduling:
-    """Step sizes and how a step is taken."""
+    """Step sizes and how a step is taken.
 
-    schedule: Any = option("--schedule", callback=parse, metavar="NAME:ARG,...",
-                           help="Rule for the step sizes, in length^2: one of "
-                           + ", ".join(SCHEDULES) + ".  [default: geometric:1e-3,1.5,1e3 for "
-                           "boxes of side 1; with explicit the largest stable ones]")  # fmt: skip
-    scheme: str = option("--scheme", type=click.Choice(SCHEMES), default="implicit_euler",
-                         help="Time-stepping scheme.")  # fmt: skip
-    linear_solver: str | None = option("--linear-solver", type=click.Choice(SOLVERS),
-                                       help="Preconditioner of the linear systems of implicit "
-                                       "steps.  [default: auto]")  # fmt: skip
-    rtol: float | None = option("--rtol", type=float, help="Relative residual at which an implicit "
-                                "step counts as solved.  [default: 1e-4; trbdf2 1e-6]")  # fmt: skip
-    cap: str | None = option("--cap", type=click.Choice(CAPS), help="What limits explicit steps.  "
-                             "[default: stability without --schedule, else none]")  # fmt: skip
+    scheme : Time-stepping scheme.
+    linear_solver : Preconditioner of the linear systems of implicit steps.  [default: auto]
+    rtol : Relative residual at which an implicit step counts as solved.  [default: 1e-4; trbdf2
+        1e-6]
+    cap : What limits explicit steps.  [default: stability without --schedule, else none]
+    """
+
+    schedule: Any = option(
+        callback=parse,
+        metavar="NAME:ARG,...",
+        help=f"Rule for the step sizes, in length^2: one of {', '.join(SCHEDULES)}. [default: "
+        "geometric:1e-3,1.5,1e3 for boxes of side 1; with explicit the largest stable ones]",
+    )
+    scheme: str = option(type=click.Choice(SCHEMES), default="implicit_euler")
+    linear_solver: str | None = option(type=click.Choice(SOLVERS))
+    rtol: float | None = option()
+    cap: str | None = option(type=click.Choice(CAPS))
 
     def make_schedule(self, unit: float, start: object) -> Any:
         """The schedule given, or the default one for boxes whose `time_unit` is ``unit``."""

@@ -43,23 +43,23 @@ def demo(folder: str, size: int, as_json: bool, quiet: bool) -> int:
 
 @dataclass(frozen=True)
 class Solving:
-    """How the equation is solved: the arguments of `pma_grid.solve`."""
+    """How the equation is solved: the arguments of `pma_grid.solve`.
 
-    tol: float | None = option("--tol", type=float, help="Stop at this rms residual.  [default: "
-                               "1e-5 or a tenth of the estimated discretisation error, whichever "
-                               "is smaller]")  # fmt: skip
-    linear_solver: str = option("--linear-solver", type=click.Choice(SOLVERS), default="auto",
-                                help="Preconditioner of the linear systems of Newton's "
-                                "method.")  # fmt: skip
-    max_iterations: int = option("--max-iterations", type=click.IntRange(1), default=50,
-                                 help="Newton steps to take at most on each grid.")  # fmt: skip
-    threads: int = option("--threads", type=click.IntRange(1), default=1, help="Number of threads; "
-                          "the result does not depend on it.")  # fmt: skip
-    averaging: bool = option("--averaging/--no-averaging", default=True, help="Average the target "
-                             "over the images of cells where it varies much within "
-                             "them.")  # fmt: skip
-    fallback: bool = option("--fallback/--no-fallback", default=True, help="Try the entropic "
-                            "solver as well where Newton's method stalls.")  # fmt: skip
+    tol : Stop at this rms residual.  [default: 1e-5 or a tenth of the estimated discretisation
+        error, whichever is smaller]
+    linear_solver : Preconditioner of the linear systems of Newton's method.
+    max_iterations : Newton steps to take at most on each grid.
+    threads : Number of threads; the result does not depend on it.
+    averaging : Average the target over the images of cells where it varies much within them.
+    fallback : Try the entropic solver as well where Newton's method stalls.
+    """
+
+    tol: float | None = option()
+    linear_solver: str = option(type=click.Choice(SOLVERS), default="auto")
+    max_iterations: int = option(type=click.IntRange(1), default=50)
+    threads: int = option(type=click.IntRange(1), default=1)
+    averaging: bool = option("--averaging/--no-averaging", default=True)
+    fallback: bool = option("--fallback/--no-fallback", default=True)
 
 
 @click.command()

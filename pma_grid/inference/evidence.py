@@ -14,7 +14,7 @@ from pma_grid.runtime.arrays import Array
 
 @dataclass(frozen=True)
 class Evidence:
-    """log Z = log int exp(f), nats, with its error split.
+    """The evidence log Z = log int exp(f), nats, with what its error is made of.
 
     Attributes
     ----------
@@ -23,26 +23,28 @@ class Evidence:
     limit : float
         log of the sum of the cell masses, floors included: what the flow's bounds close in on.
     lower, upper : float
-        Bounds at the end of the flow: the evidence lower bound (ELBO) of the law it ended with, and
-        its counterpart.
+        Bounds of ``limit`` at the end of the flow: the evidence lower bound (ELBO) of the law that
+        it ended with, and its counterpart from above.
     quadrature : float
-        Twice the change of the cells' masses with half the spacing, or a quarter of that with twice
-        the spacing, or that of log Z on grids with other faces, whichever is the largest, and half
-        of what neighbours more than 2 nats apart differ by; changes of both signs add up.
+        Error of the sum over cells: the largest of twice the change of the cells' masses with half
+        the spacing, a quarter of the change with twice the spacing, and twice that of log Z on
+        grids with other faces; and half of what neighbouring cells more than 2 nats apart differ
+        by.  Changes of both signs add up.
     tail : float
-        What lies beyond the box, as log(1 + share): included in ``log_evidence``, unless it is the
+        The mass beyond the box, as log(1 + share): included in ``log_evidence``, unless it is the
         bound that was given.
     tail_error : float
-        How much of it is uncertain.
+        How much of ``tail`` is uncertain.
     floor : float
         log(1 + share) of the mass that raising the thinnest cells added to the law of the flow and
         its samples: ``limit`` less the log of the mass in the box.
     gap : float
-        upper - lower, of the flow.
+        upper - lower at the end of the flow: how far the law of the samples is from the posterior.
     mass_constant : float
-        alpha of the last state: how well the grid resolves the flow; bounds are normalised by it.
+        alpha of the last state, which says how well the grid resolves the flow, 0 at best; bounds
+        are normalised by it.
     truncated : tuple of (axis, side)
-        Faces of the box given that cut the density off.
+        Faces of the given box that cut the density off.
     """
 
     log_evidence: float
@@ -59,7 +61,7 @@ class Evidence:
 
     @property
     def error(self) -> float:
-        """quadrature + tail_error + gap: of ``log_evidence``, which has no floors in it."""
+        """Error of ``log_evidence``, which has no floors in it: quadrature + tail_error + gap."""
         return self.quadrature + self.tail_error + self.gap
 
     def to_dict(self) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from pma_grid.flow.state import State
 from pma_grid.learning import observations
 from pma_grid.learning.estimators import Estimator, limited
 from pma_grid.learning.estimators.estimator import TINY_MASS
+from pma_grid.learning.regret import EXACT_SERIES
 from pma_grid.learning.steps import LearnedExplicit, LearnedImplicit, LearnedState, towards
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
@@ -37,8 +38,6 @@ SETTLED_RESIDUAL = 1e-4
 # Steps that learn anew: their size over the product of the sides of the two boxes, and how many may
 # pass without a larger held-out likelihood.
 RELEARNED_STEP, PATIENCE_STEPS = 0.3, 3
-# Of the observables that exact flows have too, what the no-regret sums need.
-SUMS = ("symmetrised_kl", "bregman", "forward_divergence", "backward_divergence")
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,7 +150,7 @@ class LearnedRun:
         """What is recorded: as asked for, with the no-regret sums where the truth is known."""
         functions = list(self.options.record)
         if self.truth is not None:
-            functions += [name for name in SUMS if name not in functions]
+            functions += [name for name in EXACT_SERIES if name not in functions]
             functions += [
                 observations.learned_error, observations.learned_bias,
                 observations.learned_bias_bound, observations.learned_regret,

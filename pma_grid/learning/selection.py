@@ -18,26 +18,28 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_whole
 from pma_grid.runtime.progress import tally
 
-# Weaker and weaker strengths are tried until the likelihood has fallen so many times in a row.
-PATIENCE = 3
-# The best and its neighbours are then divided so many times.
+# Weaker and weaker strengths are tried until the likelihood has fallen so many times in a row: once
+# or twice may be noise.
+MOST_FALLS = 3
+# The interval between the best and its neighbours is then halved so many times.
 REFINEMENTS = 2
 
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """The strengths tried and what held-out points said of them.
+    """What `select` returns: the strengths tried, and what held-out points said of them.
 
     Attributes
     ----------
     estimator : Estimator
-        With the strength chosen.
+        The estimator with the strength that was chosen.
     strengths : ndarray, shape (k,)
-        Increasing.
+        The strengths tried, increasing.
     log_likelihoods : ndarray, shape (k,)
-        Means over the held-out points, nats a point.
+        Mean log-likelihood of the held-out points with each of them, nats a point.
     at_edge : bool
-        Whether the best is the weakest or the strongest candidate there is.
+        Whether the best is the weakest or the strongest candidate there is, so that a better one
+        may lie beyond.
     """
 
     estimator: Estimator
@@ -63,25 +65,30 @@ def select(
     divisions: int = 1,
     progress: bool = False,
 ) -> Selection:
-    """The strength of an estimator that held-out points are likeliest under.
+    """Choose the strength of an estimator under which held-out points are likeliest.
 
     Parameters
     ----------
     estimator : Estimator
+        The estimator; a strength that it has is not looked at.
     samples : Samples
+        The points, some of which are held out from learning.
     rho : ndarray, ``samples.grid.shape``
-        Cell masses of the density that is compared with, sum 1.
+        Cell masses, of sum 1, of the known density that the estimator compares with.
     held_out : float in (0, 1)
-        Share of the samples, chosen at random.
+        Share of the samples that is held out, chosen at random.
     seed : int
+        Seed of that choice.
     divisions : int
-        Held out so many times, each time anew, at so many times the cost; the mean decides.
+        Number of times that points are held out, each time anew; the mean likelihood decides.  The
+        cost is so many times as large.
     progress : bool
-        Show the strengths tried on standard error.
+        Whether to show the strengths tried on standard error.
 
     Returns
     -------
     Selection
+        The estimator with the strength chosen, and all that were tried.
 
     Raises
     ------
@@ -126,7 +133,7 @@ def _path(search: _Search, candidates: Array, tell: Callable[[str], None]) -> No
         search.score(float(strength))
         tell(search.told())
         falls = 0 if search.best == strength else falls + 1
-        if falls >= PATIENCE:
+        if falls >= MOST_FALLS:
             return
 
 

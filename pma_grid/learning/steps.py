@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from scipy.special import logsumexp
@@ -16,7 +16,7 @@ from scipy.special import logsumexp
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Explicit, ImplicitEuler, parabolic, start
-from pma_grid.grid.grid import Grid
+from pma_grid.learning.estimators.estimator import Learns
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
@@ -24,60 +24,56 @@ from pma_grid.runtime.errors import LostConvexityError
 from pma_grid.transport.pullback import normalised
 
 
-class Learns(Protocol):
-    """What a step asks of an estimator."""
-
-    def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:
-        """log mu at the cells up to a constant, from the points' shares in the cells and rho."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class LearnedState(State):
-    """A state that a learned step led to.
+    """A state of a flow that a learned step led to, with what was learned on the way.
 
     Attributes
     ----------
     direction : ndarray, shape ``source.shape``
-        What the step moved u along over its size: log(rho / mu_hat), normalised.
+        What the step moved u along, per unit of its size: log(rho / mu_hat), normalised, where
+        mu_hat is the learned law.
     error : ndarray
-        direction - log(rho / mu), mu the reference of the operator.
+        direction - log(rho / mu), where mu is the reference law of the operator.
     rho : ndarray
         The cell masses that both are taken at: of the new state for implicit steps, of the old one
         for explicit ones.
     learned : ndarray
         log mu_hat at the cells, up to a constant.
     inner : State or None
-        The same u as a state of the flow towards mu_hat, which implicit steps solve.
+        The same u as a state of the flow towards mu_hat, which is the one that implicit steps
+        solve; None for explicit steps.
     """
 
-    direction: Array = field(default_factory=lambda: np.zeros(()))
-    error: Array = field(default_factory=lambda: np.zeros(()))
-    rho: Array = field(default_factory=lambda: np.zeros(()))
-    learned: Array = field(default_factory=lambda: np.zeros(()))
+    direction: Array
+    error: Array
+    rho: Array
+    learned: Array
     inner: State | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class LearnedImplicit:
-    """The implicit step u_{k+1} = u_k + eta log(rho_{k+1} / mu_hat_k): convex without a guard.
+    """Implicit steps u_{k+1} = u_k + eta log(rho_{k+1} / mu_hat_k) along a learned direction.
 
-    With the learned h_k = log(rho_k / mu_hat_k) this is one implicit step of the parabolic equation
-    whose source is f_hat = h_k - log rho_k.  Noise of the estimate enters as a source term and is
-    smoothed by the step; explicit steps differentiate it twice, step after step.
+    Potentials stay convex without a guard.  With the learned h_k = log(rho_k / mu_hat_k) this is
+    one implicit step of the parabolic equation whose source is f_hat = h_k - log rho_k.  Noise of
+    the estimate enters as a source term and is smoothed by the step; explicit steps differentiate
+    it twice, step after step.
 
     Parameters
     ----------
     estimator : Estimator
-        With its strength set; see `pma_grid.learning.select`.
+        What learns log mu_hat; its strength must be set, see `pma_grid.learning.select`.
     masses : ndarray, shape ``source.shape``
         Shares of the points in the cells.
     relearn : bool
-        Learn again before every step, relative to the rho reached, or once, at the start.  Learning
-        again is boosting: it overfits unless it is stopped.
+        Whether to learn again before every step, relative to the rho reached, or once, at the
+        start.  Learning again is boosting: it overfits unless it is stopped.
     learned : ndarray, optional
-        log mu_hat learned beforehand; None: learned against the rho of the first state.
+        log mu_hat, learned beforehand; None: it is learned against the rho of the first state.
     solver : ImplicitEuler
+        The implicit scheme that takes the steps.
     """
 
     estimator: Learns
@@ -132,15 +128,17 @@ class LearnedImplicit:
 
 @dataclass(frozen=True, eq=False)
 class LearnedExplicit:
-    """The explicit step u_{k+1} = u_k + eta log(rho_k / mu_hat_k), kept convex by a cap on eta.
+    """Explicit steps u_{k+1} = u_k + eta log(rho_k / mu_hat_k) along a learned direction.
 
-    For comparison: D2 of the learned direction is noise that log det D2u feeds back, so that the
-    largest convex step soon falls to nothing.
+    A cap on eta keeps them convex.  They are there for comparison: D2 of the learned direction is
+    noise that log det D2u feeds back, so that the largest convex step soon falls to nothing.
 
     Parameters
     ----------
-    estimator, masses, relearn
-        As for `LearnedImplicit`, learned again before every step by default.
+    estimator, masses
+        As for `LearnedImplicit`.
+    relearn : bool
+        Whether to learn again before every step, which is the default here.
     """
 
     estimator: Learns

@@ -40,8 +40,15 @@ def log_likelihood(log_density: Callable[[Array], Array], points: ArrayLike) -> 
     Parameters
     ----------
     log_density : callable
-        Points (m, d) to logs (m,): for example `Model.log_density`.
+        Takes points, (m, d), to the logarithms of their density, (m,): for example
+        `Model.log_density`.
     points : array_like, shape (m, d)
+        Points that were not learned from.
+
+    Returns
+    -------
+    Mean
+        The mean and its standard error.
     """
     x = _points(points, "points")
     values = np.asarray(log_density(x), float)
@@ -54,7 +61,10 @@ def log_likelihood(log_density: Callable[[Array], Array], points: ArrayLike) -> 
 
 
 def paired_difference(first: ArrayLike, second: ArrayLike) -> Mean:
-    """Mean of first - second, log-likelihoods of the same points: most of their noise cancels."""
+    """Mean of first - second, log-likelihoods of the same points under two models.
+
+    Most of the noise of the two cancels in the difference.
+    """
     a, b = np.asarray(first, float), np.asarray(second, float)
     if a.shape != b.shape or a.ndim != 1 or a.size < 2:
         raise InvalidInputError(
@@ -65,21 +75,21 @@ def paired_difference(first: ArrayLike, second: ArrayLike) -> Mean:
 
 
 def mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float | None = None) -> float:
-    """Squared maximum mean discrepancy of two samples with a Gaussian kernel, unbiased.
+    """Squared maximum mean discrepancy (MMD) of two samples with a Gaussian kernel, unbiased.
 
     Parameters
     ----------
-    x : array_like, shape (m, d)
-    y : array_like, shape (n, d)
+    x, y : array_like, shape (m, d) and (n, d)
+        The two samples.
     bandwidth : float, optional
-        Standard deviation of the kernel, length; default: the median distance between points of
-        the two, 500 of each spread over them.
+        Standard deviation of the kernel, length; default: the median distance between 500 points
+        of each.
 
     Returns
     -------
     float
-        mean k(x, x') + mean k(y, y') - 2 mean k(x, y) over different points: about 0, and of either
-        sign, for equal laws.
+        mean k(x, x') + mean k(y, y') - 2 mean k(x, y) over pairs of different points: about 0, and
+        of either sign, for samples of one law.
 
     References
     ----------
@@ -103,7 +113,10 @@ def mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float | None = None) -> float:
 
 
 def energy_distance(x: ArrayLike, y: ArrayLike) -> float:
-    """2 E|X - Y| - E|X - X'| - E|Y - Y'| of two samples, length; >= 0, and 0 for equal ones.
+    """Energy distance of two samples, length: >= 0, and 0 for equal ones.
+
+    It is 2 E|X - Y| - E|X - X'| - E|Y - Y'| over all pairs; `energy_threshold` says how large it
+    may be for two samples of one law.
 
     References
     ----------
@@ -125,11 +138,14 @@ def energy_threshold(
     Parameters
     ----------
     x, y : array_like, shape (m, d) and (n, d)
+        The two samples.
     seed : int
+        Seed of the divisions.
     permutations : int, optional
-        Divisions of all points into two parts at random, whose distances are those of one law; at
-        least, and by default, 1 / level - 1.
+        Number of divisions of all points into two parts at random, whose distances are those of one
+        law; at least, and by default, 1 / level - 1.
     level : float in (0, 1)
+        Probability with which two samples of one law are further apart.
 
     Notes
     -----
@@ -175,13 +191,14 @@ def _divided(points: Array, first: Array, m: int) -> Array:
 
 
 def w2(x: ArrayLike, y: ArrayLike, grid: Grid) -> float:
-    """W2 between two samples as densities on a grid, by `solve`, length.
+    """Wasserstein distance W2 between two samples, binned on a grid, by `solve`; a length.
 
     Parameters
     ----------
     x, y : array_like, shape (m, d) and (n, d)
+        The two samples, all inside the grid's box.
     grid : Grid
-        Its cells are the bins.
+        The grid whose cells are the bins.
 
     Notes
     -----
@@ -208,7 +225,10 @@ def w2(x: ArrayLike, y: ArrayLike, grid: Grid) -> float:
 
 
 def mode_masses(points: ArrayLike, mode_of: Callable[[Array], ArrayLike], modes: int) -> Array:
-    """Shares of the points in the modes that ``mode_of`` tells apart, (modes,)."""
+    """Shares of the points in each of several modes, (modes,).
+
+    ``mode_of`` takes points, (m, d), to the numbers of their modes, integers from 0 to modes - 1.
+    """
     x = _points(points, "points")
     labels = np.asarray(mode_of(x))
     whole = labels.shape == (len(x),) and labels.dtype.kind in "iu"
@@ -221,7 +241,10 @@ def mode_masses(points: ArrayLike, mode_of: Callable[[Array], ArrayLike], modes:
 
 
 def coverage(masses: ArrayLike, true_masses: ArrayLike, *, share: float = 0.5) -> float:
-    """Share of the modes that got at least ``share`` of their true mass."""
+    """Share of the modes that hold at least ``share`` of their true mass, 1 at best.
+
+    ``masses`` are those of the samples, see `mode_masses`, ``true_masses`` those of the law.
+    """
     got, true = np.asarray(masses, float), np.asarray(true_masses, float)
     if got.shape != true.shape or got.ndim != 1 or not got.size:
         raise InvalidInputError(

@@ -74,7 +74,7 @@ class Sampler:
 
     @property
     def base(self) -> Density:
-        """The law that is drawn from."""
+        """The base law, which is drawn from."""
         return self.transport.problem.target
 
     @cached_property
@@ -131,15 +131,15 @@ class Sampler:
         return self.transport.map(np.asarray(points))
 
     def sample(self, n: int, *, seed: int | np.random.Generator) -> Array:
-        """n points of the data's law, (n, d); the same seed gives the same points."""
+        """Draw n points of the data's law, (n, d); the same seed gives the same points."""
         return self.pairs(n, seed=seed)[1]
 
     def pairs(self, n: int, *, seed: int | np.random.Generator) -> tuple[Array, Array]:
-        """n pairs (y, x) of the optimal coupling of the base law and the data, each (n, d).
+        """Draw n pairs (y, x) from the optimal coupling of the base law and the data, each (n, d).
 
-        y is drawn from the base law: a cell by its mass, then uniform in the cell.  Given either,
-        the other is known: `decode` and `encode` are the conditional laws (of entropic plans:
-        their means).
+        y is drawn from the base law, a cell by its mass and then uniformly in the cell, and x is
+        what the map makes of it.  Given either, the other is known: `decode` and `encode` are the
+        conditional laws (of entropic plans: their means).
         """
         generator = check_seed(seed)
         y = self.base.sample(check_count(n), generator)
@@ -174,17 +174,17 @@ class Sampler:
         return np.asarray(x)
 
     def conditional(self, given: Mapping[int, float]) -> Density:
-        """The law of the other coordinates where some are known.
+        """The conditional law of the other coordinates, given the values of some.
 
         Parameters
         ----------
         given : mapping of int to float
-            Values of coordinates, by axis; at least one coordinate must be left.
+            The known values by axis, as {0: 1.5}; at least one coordinate must be left.
 
         Returns
         -------
         Density
-            On the remaining axes of the grid: rho along the slice, normalised.
+            rho along the slice, normalised, on the remaining axes of the grid.
 
         Examples
         --------

@@ -19,7 +19,7 @@ from pma_grid.learning.estimators import limited
 from pma_grid.learning.estimators.estimator import LEARNED_DEPTH_NATS
 from pma_grid.learning.estimators.histogram import padded
 from pma_grid.learning.estimators.kernel import smoothed
-from pma_grid.learning.selection import PATIENCE
+from pma_grid.learning.selection import MOST_FALLS
 from pma_grid.runtime.arrays import Array
 
 ALL: list[Estimator] = [
@@ -186,7 +186,7 @@ def test_choice_does_not_try_what_is_hopelessly_rough() -> None:
     assert found.estimator.strength is not None
     worse = found.strengths < found.estimator.strength
     candidates = np.isin(found.strengths, Logistic().strengths())
-    assert (worse & candidates).sum() <= PATIENCE
+    assert (worse & candidates).sum() <= MOST_FALLS
     assert found.strengths.min() > Logistic().strengths().min()
 
 

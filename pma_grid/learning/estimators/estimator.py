@@ -21,7 +21,27 @@ LEARNED_DEPTH_NATS = 12.0
 TINY_MASS = 1e-300
 
 
-class Estimator(Protocol):
+class Learns(Protocol):
+    """What a learned step asks of an estimator."""
+
+    def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:
+        """log mu at the cells up to a constant, finite everywhere.
+
+        Parameters
+        ----------
+        masses : ndarray, ``grid.shape``
+            Shares of the points in the cells, of sum 1.
+        rho : ndarray, ``grid.shape``
+            Cell masses of the known density that is compared with, positive, of sum 1.
+        grid : Grid
+            The cells.
+        start : ndarray, optional
+            An earlier answer, from which iterative estimators begin.
+        """
+        ...
+
+
+class Estimator(Learns, Protocol):
     """Learns log mu from the points' shares in the cells, given a density that is known.
 
     One positive number, the strength, says how strongly it smooths; `select` chooses it by
@@ -47,22 +67,6 @@ class Estimator(Protocol):
 
     def strengths(self) -> Array:
         """Strengths worth trying, increasing by a constant factor; see `select`."""
-        ...
-
-    def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:
-        """log mu at the cells up to a constant, finite everywhere.
-
-        Parameters
-        ----------
-        masses : ndarray, ``grid.shape``
-            Shares of the points in the cells, of sum 1.
-        rho : ndarray, ``grid.shape``
-            Cell masses of the known density that is compared with, positive, of sum 1.
-        grid : Grid
-            The cells.
-        start : ndarray, optional
-            An earlier answer, from which iterative estimators begin.
-        """
         ...
 
 

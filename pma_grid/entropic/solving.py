@@ -62,57 +62,67 @@ def sinkhorn(
 ) -> EntropicTransport:
     """Entropic optimal transport, min E|x - y|^2/2 + eps KL(P | mu x nu), by Sinkhorn's algorithm.
 
-    The plan is dP = exp((f(x) + g(y) - |x - y|^2/2) / eps) dmu dnu over the cells of both grids,
-    atoms at their centres; u = |x|^2/2 - f is the eps-approximation of the Brenier potential.
+    Use it where a plan is wanted, or densities have exact zeros and the map is torn.  The cells of
+    both grids count as atoms at their centres, and the optimal plan is
+    dP = exp((f(x) + g(y) - |x - y|^2/2) / eps) dmu dnu; u = |x|^2/2 - f tends to the Brenier
+    potential as eps falls.
 
     Parameters
     ----------
     problem : Problem
-        The grids may differ in shape and in box.  Exact zeros carry no mass; no floor is applied.
+        The two densities.  Their grids may differ in shape and in box.  Exact zeros carry no mass;
+        no floor is applied.
     eps : float, optional
-        length^2, for the cost |x - y|^2/2; default h^2 (dense), h^2/2 (multiscale), h^2 the product
-        of the two grids' spacings: the largest of the axes (dense), their geometric mean.  POT's
-        ``reg`` and OTT's ``epsilon`` (cost |x - y|^2) are 2 eps, GeomLoss's ``blur`` (p = 2) is
-        sqrt(eps).
+        Strength of the regularisation, in length^2, for the cost |x - y|^2/2.  The default is h^2
+        for the dense and h^2/2 for the multiscale method, where h^2 is the product of the spacings
+        of the two grids: the largest over the axes (dense), or their geometric mean (multiscale).
+        The same eps is 2 eps as POT's ``reg`` and OTT's ``epsilon`` (their cost is |x - y|^2), and
+        sqrt(eps) as GeomLoss's ``blur`` (p = 2).
     tol : float, optional
-        L1 error of the plan's marginals; default 1e-9 (dense; 1e-5 in float32), 1e-4 (multiscale).
+        L1 error of the plan's marginals at which to stop.  The default is 1e-9 for the dense method
+        (1e-5 in float32), and 1e-4 for the multiscale method.
     max_iterations : int, optional
-        Iterations allowed on the finest grid at the eps asked for; default 10 000 sweeps, 1000
-        multiscale cycles.
+        How many iterations are allowed on the finest grid at the eps asked for.  The default is
+        10 000 sweeps of the dense method, or 1000 cycles of the multiscale method.
     initial : Transport, Flow or array_like of shape ``source.shape``, optional
-        u to start from, on the grids and at the eps asked for at once; of a flow its last.
+        A potential u to start from.  The dense method then begins on the finest grid, at the eps
+        asked for; of a flow its last potential is taken.
     method : {"dense", "multiscale"}
-        "dense": all pairs of cells through separable kernels, any eps down to about h^2/4.
-        "multiscale": only the pairs that carry mass, coarse to fine, for small eps (4 h^2 to
-        0.03 h^2), exact zeros and torn maps; the potential is then the hard (unregularised) one.
+        "dense" sums over all pairs of cells through separable kernels, and suits every eps down to
+        about h^2/4.  "multiscale" keeps the pairs that carry mass alone, from coarse to fine grids,
+        and suits small eps (4 h^2 to 0.03 h^2), exact zeros and torn maps; its potential is the
+        hard (unregularised) one.
     kernel : {"plain", "reflect"}
-        "reflect" sums the Gibbs kernel over the images of the box reflected at its faces: the map
-        then is first order in eps up to the faces, where the plain one is off by sqrt(eps).  Dense
-        only.
+        "reflect" sums the Gibbs kernel over the images of the box reflected at its faces.  The map
+        then is first order in eps up to the faces, where that of the plain kernel is off by
+        sqrt(eps).  Dense method only.
     map : {"barycentric", "debiased"}
-        What ``gradient`` is: E[y | x], or the gradient of the debiased potential
-        |x|^2/2 - (f - f_mu), f_mu that of mu to itself, second order in eps in the interior.  Dense
-        only.
+        What ``gradient`` is: the conditional mean E[y | x], or the gradient of the debiased
+        potential |x|^2/2 - (f - f_mu), where f_mu is the potential of mu to itself; this one is
+        second order in eps in the interior.  Dense method only.
     relaxation : float in (0, 2), optional
-        Over-relaxation factor; None finds it, 1 gives Sinkhorn's sweeps.  Dense only.
+        Factor of the over-relaxation.  None finds it on the way; 1 gives Sinkhorn's own sweeps.
+        Dense method only.
     scaling : bool
-        Begin on coarse grids and at large eps.  Dense only: the multiscale method always does.
+        Whether to begin on coarse grids and at large eps.  The multiscale method always does.
     dtype : {"float64", "float32"}
-        Precision of the kernel sums: with float32 their relative error is about 1e-6, the marginal
-        error cannot fall much below that, and f and g are right to about 1e-6 eps.  Dense only.
+        Precision of the kernel sums.  With float32 their relative error is about 1e-6; the marginal
+        error cannot fall much below that, and f and g are right to about 1e-6 eps.  Dense method
+        only.
     threads : int
-        Of matrix products (BLAS) and sums.  More pay on large grids and idle cores only.
+        Number of threads for matrix products (BLAS) and sums.  More than one pays on large grids
+        and idle cores only.
     progress : bool
-        Show a progress line on standard error.
+        Whether to show a progress line on standard error.
     callback : callable, optional
-        Receives an `Iteration` after each.
+        Function that receives an `Iteration` after each iteration.
 
     Returns
     -------
     EntropicTransport
-        ``status`` ENTROPIC, NARROW_KERNEL where sqrt(eps) is less than a cell along an axis (dense;
-        narrow kernels are what the multiscale method is for), MAX_ITERATIONS with
-        what there is.  ``stats``: see `EntropicTransport`.
+        Its ``status`` is ENTROPIC; or NARROW_KERNEL where sqrt(eps) is less than a cell along an
+        axis (dense method: narrow kernels are what the multiscale method is for); or MAX_ITERATIONS
+        where ``tol`` was not met.
 
     Raises
     ------
@@ -121,10 +131,10 @@ def sinkhorn(
 
     Notes
     -----
-    Potentials are in logarithms; kernel products that could underflow are replaced by sums in
-    windows, so that no eps is too small.  An iteration costs O(n^{d+1}), with small eps
-    O(n^d sqrt(eps)/h).  ``primal`` is evaluated on the plan as it is, whose target marginal misses
-    nu by ``marginal_error``.
+    Potentials are kept as logarithms, and kernel products that could underflow are replaced by sums
+    in windows, so that no eps is too small.  An iteration of the dense method on n^d cells costs
+    O(n^{d+1}) operations, or O(n^d sqrt(eps)/h) for small eps.  ``stats.primal`` is the value of
+    the plan as it is, whose target marginal misses nu by ``stats.marginal_error``.
 
     References
     ----------

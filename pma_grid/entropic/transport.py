@@ -64,16 +64,17 @@ class SparsePlan:
 class EntropicTransport(Transport):
     """A plan of entropic optimal transport, min E|x - y|^2/2 + eps KL(P | mu x nu).
 
-    `sinkhorn` returns it.  Everything a `Transport` has, with ``gradient`` and ``map`` the
-    barycentric projection E[y | x] of the plan and ``inverse`` that of the other direction,
-    E[x | y], which is the inverse of ``map`` up to O(eps).
+    `sinkhorn` returns it, and `solve` where the map is torn.  It has everything that a `Transport`
+    has: ``gradient`` and ``map`` are the barycentric projection E[y | x] of the plan, and
+    ``inverse`` is the projection in the other direction, E[x | y], which inverts ``map`` up to
+    O(eps).
 
     Attributes
     ----------
     eps : float
-        length^2.
+        Strength of the regularisation, length^2.
     kernel : str
-        "plain" or "reflect".
+        "plain" or "reflect"; see `sinkhorn`.
     potential : ndarray, shape ``source.shape``
         u = |x|^2/2 - f, length^2.
     source_potential, target_potential : ndarray
@@ -88,6 +89,7 @@ class EntropicTransport(Transport):
         Multiscale: the dual value of the hard potential, a lower bound of the W2^2 between the
         atoms at the cell centres, length^2.
     stats : TransportReport
+        How the plan was found, and how well it holds.
     """
 
     def __init__(

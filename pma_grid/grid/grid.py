@@ -25,15 +25,18 @@ MIN_CELL_ULPS = 8
 
 @dataclass(frozen=True, init=False)
 class Grid:
-    """A box of equal cells; values live at cell centres and mean cell averages.
+    """A box divided into equal cells, in one to three dimensions.
+
+    Arrays on a grid hold one value for each cell: the average over the cell of a density, the value
+    at its centre of a potential or a map.
 
     Parameters
     ----------
     shape : int or sequence of int
-        Number of cells along each axis, 1 to 3 axes, each >= 1.  An axis of one cell is constant.
+        Number of cells along each axis, each at least 1.  Nothing varies along an axis of one cell.
     lower, upper : float or sequence of float, optional
-        Corners of the box, in units of length; a single number holds for every axis.
-        Default: the unit box, ``lower = 0``, ``upper = 1``.
+        Lower and upper corner of the box, in units of length; a single number holds for every axis.
+        The default is the unit box, from 0 to 1.
 
     Attributes
     ----------
@@ -43,8 +46,9 @@ class Grid:
     Raises
     ------
     InvalidInputError
-        If the shape has no or more than 3 axes, an axis without cells or a length that is not an
-        integer; if a corner is not finite, ``upper <= lower``, or cells vanish in rounding.
+        The shape has no axis or more than three, or a number of cells that is not an integer >= 1;
+        or a corner is not finite, ``upper`` is not above ``lower``, or the cells are so thin that
+        rounding cannot tell them apart.
 
     Notes
     -----
@@ -112,7 +116,7 @@ class Grid:
 
     @cached_property
     def axes(self) -> tuple[Array, ...]:
-        """Cell centres along each axis; read-only arrays of shape (n,)."""
+        """Coordinates of the cell centres along each axis; read-only arrays of shape (n,)."""
         return tuple(
             _read_only(low + (np.arange(n, dtype=np.float64) + 0.5) * h)
             for low, n, h in zip(self.lower, self.shape, self.spacing, strict=True)
@@ -120,7 +124,7 @@ class Grid:
 
     @cached_property
     def faces(self) -> tuple[Array, ...]:
-        """Cell faces along each axis, ends included exactly; read-only arrays of shape (n + 1,)."""
+        """Coordinates of the cell faces along each axis, (n + 1,), ends exact; read-only arrays."""
         return tuple(
             _read_only(np.linspace(low, high, n + 1, dtype=np.float64))
             for low, high, n in zip(self.lower, self.upper, self.shape, strict=True)

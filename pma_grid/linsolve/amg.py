@@ -38,16 +38,19 @@ class Cycle:
 
 @dataclass(frozen=True)
 class AMG:
-    """pyamg hierarchy as the preconditioner.
+    """Algebraic multigrid: a V-cycle of pyamg preconditions the Krylov iteration.
+
+    The choice for strong anisotropy and strong drift, where `Multigrid` is slow.
 
     Parameters
     ----------
     method : {"ruge_stuben", "smoothed_aggregation"}
+        Which hierarchy of pyamg is built.
     symmetric : bool, optional
-        Build on the symmetric part of diag(row_scale) J (True), on J itself (False), or decide by
-        the drift (None).
+        Whether it is built on the symmetric part of the scaled matrix (True) or on the matrix
+        itself (False); None decides by the size of the drift.
     lag : bool
-        Keep the hierarchy over successive set-ups on one grid until it is stale.
+        Whether the hierarchy is kept for later matrices on the same grid, until it becomes slow.
 
     References
     ----------

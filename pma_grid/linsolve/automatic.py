@@ -64,11 +64,20 @@ class AutoHandle(Handle):
 
 @dataclass(frozen=True)
 class Auto:
-    """Direct in 1-D; else geometric multigrid, and AMG from the solve on in which it is slow.
+    """The default linear solver: `Direct` in 1-D, else `Multigrid`, and `AMG` where that is slow.
 
-    ``patience`` is the number of V-cycles a solve may take for each decimal digit asked for, before
-    AMG (Direct in 1-D) takes over for the rest of it and for the later ones on the same grid.
-    ``direct`` says whether 1-D grids are factorised at once: not where a hierarchy can be lagged.
+    Parameters
+    ----------
+    patience : int
+        Number of V-cycles that a solve may take for each decimal digit asked for.  After that the
+        second solver (`Direct` in 1-D) takes over, for the rest of this solve and for all later
+        ones on the same grid.
+    direct : bool
+        Whether 1-D grids are factorised at once.
+    first : linear solver
+        What a grid begins with.
+    second : AMG
+        What takes over in 2-D and 3-D.
     """
 
     patience: int = 12

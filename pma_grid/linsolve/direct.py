@@ -14,9 +14,12 @@ from pma_grid.runtime.arrays import Array
 
 @dataclass(frozen=True)
 class Direct:
-    """Sparse LU factorisation (SuperLU) as preconditioner: one iteration, costly in 2-D and 3-D.
+    """Sparse LU factorisation (SuperLU): exact, and costly on large grids in 2-D and 3-D.
 
-    The multiplier takes the place of one unknown: column 0 of J becomes the gauge field.
+    Notes
+    -----
+    The matrix has constants as its null space.  The multiplier of the mass takes the place of one
+    unknown: column 0 of the matrix becomes the gauge field.
     """
 
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:

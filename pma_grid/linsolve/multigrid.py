@@ -139,11 +139,20 @@ class VCycle:
 
 @dataclass(frozen=True)
 class Multigrid:
-    """Geometric multigrid, V-cycle with ``sweeps`` Gauss-Seidel sweeps before and after.
+    """Geometric multigrid: the fast preconditioner where anisotropy is moderate.
 
-    Any shape is coarsened (odd and prime sizes included); weakly coupled axes are left alone.
-    Set-up costs about half a cycle; a cycle about ten passes of a nine-point stencil.  ``lag``
-    keeps the hierarchy over successive set-ups on one grid until it is stale.
+    Parameters
+    ----------
+    sweeps : int
+        Number of Gauss-Seidel sweeps of a V-cycle before and after each coarse grid.
+    lag : bool
+        Whether the hierarchy is kept for later matrices on the same grid, until it becomes slow.
+
+    Notes
+    -----
+    Grids of any shape are coarsened, odd and prime sizes included; axes with little diffusion are
+    left alone.  The set-up costs about half a cycle, and a cycle about ten passes of a nine-point
+    stencil.
     """
 
     sweeps: int = 1

@@ -45,31 +45,32 @@ class Density:
     Parameters
     ----------
     values : array_like, 1 to 3 axes
-        Cell averages up to a factor: bool, integer or real, finite, >= 0, not all zero.  They are
-        copied, never modified.
+        Averages of the density over the cells, up to a common factor: bool, integer or real
+        numbers, finite, >= 0, not all zero.  The array is copied and never modified.
     grid : Grid, optional
-        Where the cells lie; default: the unit box of the shape of ``values``.
+        Where the cells lie.  The default is the unit box, with the shape of ``values``.
     floor : float in (0, 1), optional
-        Working floor of the solver, relative to the mean density.  None: strictly positive values
-        are left alone, values with exact zeros get the solver's default floor.
+        Solvers that need a positive density raise smaller values to this one, relative to the mean
+        density, in a copy of theirs.  With None they leave strictly positive values alone, and
+        raise those with exact zeros to a default.
 
     Attributes
     ----------
     values : ndarray, shape ``grid.shape``
-        Float64, contiguous, read-only, unit 1/length^d; ``values.sum() * grid.cell_volume`` is 1.
-        The floor is not applied here: the data are yours.
+        The normalised density, in 1/length^d: ``values.sum() * grid.cell_volume`` is 1.  Float64,
+        contiguous, read-only.  The floor is not applied here: the data are yours.
     grid : Grid
     mass : float
-        Total mass of the input, before normalising.
+        Total mass of the input, before it was normalised.
     floor : float or None
 
     Raises
     ------
     InvalidDensityError
-        If the values are NaN, infinite, negative, complex, objects, text, masked or empty, have no
-        mass or a mass that overflows, have 0 or more than 3 axes or not the shape of the grid.
+        The values are NaN, infinite, negative, complex, objects, text, masked or empty; or they
+        have no mass or one that overflows, no axis or more than three, or not the grid's shape.
     InvalidInputError
-        If ``floor`` or ``grid`` is not valid.
+        ``floor`` or ``grid`` is not valid.
 
     Examples
     --------
@@ -142,10 +143,11 @@ class Density:
             ``function(*coordinates)`` with d arrays of the shape of the grid; the result is
             broadcast to that shape.
         grid : Grid
+            Where the density is wanted.
         quadrature : int
-            Points along each axis, >= 1; 1 is the value at the centre (second order), q points
-            are exact for polynomials of degree 2 q - 1.
-        floor
+            Number q >= 1 of Gauss points along each axis of a cell.  q points are exact for
+            polynomials of degree 2 q - 1; one is the value at the centre, to second order.
+        floor : float in (0, 1), optional
             As for `Density`.
 
         Raises
@@ -213,13 +215,15 @@ class Density:
         Parameters
         ----------
         path : str or path
-        grid, floor
-            As for `Density`; by default the picture fills the unit box.
+        grid : Grid, optional
+            Where the pixels lie; by default the picture fills the unit box.
+        floor : float in (0, 1), optional
+            As for `Density`.
         invert : bool
             Dark is dense: the values are subtracted from the largest one that the pixel type
             holds (for float pictures: from the largest one present).
         channel : int, optional
-            Colour channel to take; None is the luminance.
+            Colour channel to take, counted from 0; None takes the luminance.
         max_pixels : int
             Larger pictures are refused before they are decoded.
 
@@ -249,12 +253,13 @@ class Density:
         return self.grid.shape
 
     def working(self, default_floor: float) -> tuple[Array, FloorReport]:
-        """A copy that a solver may take logarithms of and write to.
+        """A positive copy, for solvers that take logarithms of it or write to it.
 
         Parameters
         ----------
         default_floor : float in (0, 1)
-            Floor relative to the mean density for data with exact zeros and no floor of their own.
+            Floor, relative to the mean density, for data with exact zeros and no floor of their
+            own.
 
         Returns
         -------

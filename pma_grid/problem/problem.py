@@ -14,16 +14,16 @@ from pma_grid.runtime.errors import InvalidInputError
 
 @dataclass(frozen=True, init=False, eq=False)
 class Problem:
-    """Transport of ``source`` to ``target`` at the cost |x - y|^2.
+    """The problem of moving the mass of ``source`` to ``target`` at the cost |x - y|^2.
 
     Parameters
     ----------
     source, target : Density or array_like
-        The densities on the x side and on the y side.  Plain arrays live on the unit box.  The
-        grids may differ in shape and in box; the number of axes must agree.
+        The density that mass is moved from, and the one that it is moved to.  Plain arrays live on
+        the unit box.  The grids may differ in shape and in box; the number of axes must agree.
     target_domain : Polygon, Ellipse or ConvexSet, optional
-        A convex set Y in the box of the target that holds the target's mass and that the map is to
-        fill; default: the whole box.  One and two dimensions.
+        A convex set in the target's box that holds all of the target's mass, and that the map is to
+        fill.  The default is the whole box.  For one and two dimensions.
 
     Attributes
     ----------
@@ -33,17 +33,17 @@ class Problem:
     Raises
     ------
     InvalidDensityError
-        If an array is not a density; the message says which of the two.
+        An array is not a density; the message says which of the two.
     InvalidInputError
-        If the numbers of axes differ, ``target_domain`` is no domain or reaches beyond the box, or
+        The numbers of axes differ; or ``target_domain`` is no domain or reaches beyond the box; or
         mass of the target lies in cells that do not meet it.
 
     Notes
     -----
-    With a domain, the target's values count in cells that lie in it, as averages over these cells;
-    in cells that its boundary cuts the density is continued from there.  A zero outside is thus no
-    jump of the density.  Values for cut cells are best averages over the whole cell, as
-    `Polygon.averages` gives them: W2 is computed with them.
+    With a domain, the equation uses the target's values in the cells that lie inside it, and
+    continues them into the cells that its boundary cuts, so that zeros outside are no jump of the
+    density.  W2 is computed with the values as given: let those of cut cells be averages over the
+    whole cell, as `Polygon.averages` makes them.
 
     Examples
     --------

@@ -21,19 +21,21 @@ DEFAULT_CELLS = {1: 512, 2: 128, 3: 32}
 
 
 class Samples:
-    """Points of an unknown law, and the grid that it is learned on.
+    """Data points drawn from an unknown law, and the grid on which that law is to be learned.
 
     Parameters
     ----------
     points : array_like, shape (n, d) or (n,)
-        At least 10 different, finite points in 1 to 3 dimensions, not all the same along an axis;
-        copied.
+        One point a row, in 1 to 3 dimensions.  At least 10 of them must differ, all be finite, and
+        no coordinate be the same for all.  The array is copied.
     grid : Grid, optional
-        The box and its cells; else ``shape`` and ``box``.
+        The box and its cells.  Without it they follow from ``shape`` and ``box``.
     shape : int or sequence of int, optional
-        Cells an axis; default 512, 128 x 128, 32 x 32 x 32.
+        Number of cells along each axis.  The default is 512 in one dimension, 128 x 128 in two and
+        32 x 32 x 32 in three.
     box : sequence of (lower, upper), optional
-        One pair an axis; default the range of the points, widened by 15 % at each end.
+        One pair for each axis.  The default is the range of the points, widened by 15 % at each
+        end.
     name : str
         What error messages call the points.
 
@@ -43,13 +45,13 @@ class Samples:
         Read-only.
     grid : Grid
     duplicates : int
-        Points equal to an earlier one: rounded data have some, they are kept.
+        Number of points equal to an earlier one.  Rounded data have some; they are kept.
 
     Raises
     ------
     InvalidInputError
-        Points that are not numbers, not finite, too few, nearly all the same, of more than three
-        coordinates, constant along an axis, or outside the box; the message names the first.
+        The points are not numbers, not finite, too few, nearly all the same, constant along an
+        axis, of more than three coordinates, or outside the box; the message names the first.
 
     Examples
     --------
@@ -112,7 +114,7 @@ class Samples:
         return np.asarray(counts / self.n)
 
     def split(self, held_out: float, seed: int) -> tuple[Samples, Samples]:
-        """Two parts at random, the second with a share ``held_out`` of the points; same grid."""
+        """Two random parts on the same grid; the second has a share ``held_out`` of the points."""
         check_inside(held_out, 0, 1, "held_out", "a share of the samples, 0.2 for a fifth")
         order = check_seed(seed).permutation(self.n)
         count = min(max(1, round(held_out * self.n)), self.n - 1)

@@ -18,11 +18,11 @@ class InvalidInputError(PMAError, ValueError):
 
 
 class InvalidDensityError(InvalidInputError):
-    """Values that are not a density: NaN, negative, without mass, complex, of the wrong shape."""
+    """Values are not a density: NaN, negative, without mass, complex, or of the wrong shape."""
 
 
 class ConvergenceError(PMAError):
-    """A solver stopped with nothing it can stand by.
+    """A solver stopped without a result that it can stand by; what it has comes with the error.
 
     Parameters
     ----------
@@ -56,11 +56,11 @@ class ConvergenceError(PMAError):
 
 
 class LostConvexityError(ConvergenceError):
-    """An explicit step left the convex potentials; ``result`` is the flow up to the step before."""
+    """An explicit step made a potential that is not convex; ``result`` is the flow before it."""
 
 
 class EvolutionInterrupted(KeyboardInterrupt):
-    """Ctrl-C during a flow; ``result`` is the flow up to the last finished step."""
+    """Ctrl-C was pressed during a flow; ``result`` is the flow up to its last finished step."""
 
     def __init__(self, result: Any) -> None:
         super().__init__("interrupted")

@@ -26,19 +26,19 @@ MOST_HALVINGS = 10
 
 
 class Polygon(ConvexDomain):
-    """A convex polygon.
+    """A convex polygon, for `Problem` as the domain that the map is to fill.
 
     Parameters
     ----------
     vertices : array_like, shape (m, 2), m >= 3
-        In the order of the boundary, either way round.  Repeated and collinear vertices are
-        dropped.
+        The vertices in their order along the boundary, either way round.  Repeated vertices and
+        those between collinear neighbours are dropped.
 
     Raises
     ------
     InvalidInputError
-        Fewer than three points, values that are not finite, no interior, or vertices that are not
-        those of a convex polygon in order: they are not replaced by their hull silently.
+        There are fewer than three vertices, or they are not finite, enclose no area, or are not
+        those of a convex polygon in order.  They are never replaced by their convex hull silently.
 
     Examples
     --------
@@ -55,7 +55,7 @@ class Polygon(ConvexDomain):
         self._vertices = convex_ring(checked_points(vertices, 2, "vertices"))
 
     def support(self, directions: ArrayLike) -> Array:
-        """Largest <d, vertex>."""
+        """h(d) = max over the vertices of <d, vertex>, (m, 2) to (m,)."""
         return np.asarray(
             (checked_points(directions, 2, "directions") @ self._vertices.T).max(axis=1)
         )
@@ -71,20 +71,22 @@ class Polygon(ConvexDomain):
 
 
 class Ellipse(ConvexDomain):
-    """The image {centre + A z: |z| <= 1} of the unit ball: an ellipse; an interval in 1-D.
+    """An ellipse {centre + A z: |z| <= 1}, for `Problem` as a domain; an interval in 1-D.
 
     Parameters
     ----------
     centre : float or array_like, shape (d,), d = 1 or 2
+        The centre of the ellipse, or the midpoint of the interval.
     axes : float or array_like, shape (d,), optional
-        Half axes along the coordinates, > 0; one number for a disc.
+        Half the axes along the coordinates, each > 0; one number makes a disc.
     matrix : array_like, shape (d, d), optional
-        A, invertible, instead of ``axes``.
+        The invertible matrix A, instead of ``axes``, for an ellipse in any position.
 
     Raises
     ------
     InvalidInputError
-        Neither or both of ``axes`` and ``matrix``, values that are not finite, no interior.
+        Both of ``axes`` and ``matrix`` are given, or neither; or values are not finite, or the
+        ellipse has no interior.
 
     Examples
     --------
@@ -129,7 +131,7 @@ class Ellipse(ConvexDomain):
             )
 
     def support(self, directions: ArrayLike) -> Array:
-        """<d, centre> + |A' d|."""
+        """h(d) = <d, centre> + |A^T d|, (m, d) to (m,)."""
         d = checked_points(directions, self.dim, "directions")
         h: Array = d @ self.centre + np.linalg.norm(d @ self.matrix, axis=1)
         return h
@@ -157,23 +159,24 @@ class Ellipse(ConvexDomain):
 
 
 class ConvexSet(ConvexDomain):
-    """A convex set in the plane, given by its support function.
+    """A convex set in the plane given by its support function, for `Problem` as a domain.
 
     Parameters
     ----------
     support_function : callable
-        ``h(directions)`` with an (m, 2) array; returns (m,): max over the set of <d, y>.
+        ``h(directions)`` takes an (m, 2) array of directions d, of any length, and returns an array
+        (m,): for each, the maximum of <d, y> over the points y of the set.
 
     Raises
     ------
     InvalidInputError
-        The values are not finite, not homogeneous (h(2 d) = 2 h(d)), or no convex set has them.
+        The values are not finite, not homogeneous (h(2 d) = 2 h(d)), or those of no convex set.
 
     Notes
     -----
-    Kept as the polygon of its points in 2048 directions and more where it is flat, by differences
-    of the support function: those of a polygon are its corners, and smooth sets lose a share of
-    some 1e-6 of their area.
+    The set is kept as the polygon of its extreme points in 2048 directions, and in more where the
+    polygon would miss a part of it.  These points are found from differences of the support
+    function: of a polygon they are its corners; a smooth set loses some 1e-6 of its area.
 
     Examples
     --------
@@ -235,7 +238,7 @@ class ConvexSet(ConvexDomain):
         return np.asarray(ring)
 
     def support(self, directions: ArrayLike) -> Array:
-        """The support function as given, checked."""
+        """The support function as given, (m, 2) to (m,), its values checked."""
         d = checked_points(directions, 2, "directions")
         h = np.asarray(self._function(d), float)
         if h.shape != (len(d),) or not np.isfinite(h).all():

@@ -71,14 +71,7 @@ class GCR:
     ) -> LinearResult:
         """Solve to ``rtol``; ``progress`` continues a solve begun with another preconditioner."""
         if stencil.clamped is not None:
-            start = np.zeros(rhs.size) if progress is None else progress.x
-            x, multiplier, count, relative = solve_gmres(
-                stencil, rhs, precondition, start, rtol=rtol, max_iterations=max_iterations
-            )
-            done = count + (0 if progress is None else progress.iterations)
-            return LinearResult(
-                x, multiplier, done, relative, relative <= GMRES_RESIDUAL_RATIO * rtol
-            )
+            return _by_gmres(stencil, rhs, precondition, rtol, max_iterations, progress)
         gauge, residual = stencil.gauge, self._residual
         weights = np.empty(0) if stencil.equilibration is None else stencil.equilibration
         if progress is None:
@@ -94,8 +87,8 @@ class GCR:
             first = self._norm(kernels.dot, residual, residual) / relative
         norms = [math.inf, math.inf]
         shares = [0.0, 0.0]
-        target, limit = rtol, done + max_iterations
-        while relative > target and done < limit and first > 0:
+        limit = done + max_iterations
+        while relative > rtol and done < limit and first > 0:
             q, z = self._q[0], self._z[0]
             precondition(residual if weights.size == 0 else self._unweighted(weights, q), z)
             stencil.apply(z, q)
@@ -120,7 +113,7 @@ class GCR:
             self._z = [self._z[2], self._z[0], self._z[1]]
             done += 1
             relative = left / first
-        return LinearResult(x, float(multiplier), done, relative, relative <= target)
+        return LinearResult(x, float(multiplier), done, relative, relative <= rtol)
 
     def _norm(self, kernel: Callable[..., None], *arguments: object) -> float:
         """Root of the first sum of a kernel."""
@@ -130,6 +123,23 @@ class GCR:
         """The residual itself, in ``out``."""
         self._sums.each(lambda c: np.divide(self._residual[c], weights[c], out=out[c]))
         return out
+
+
+def _by_gmres(
+    stencil: Stencil,
+    rhs: Array,
+    precondition: Preconditioner,
+    rtol: float,
+    max_iterations: int,
+    progress: LinearResult | None,
+) -> LinearResult:
+    """`GCR.solve` for a stencil with clamped weights."""
+    start = np.zeros(rhs.size) if progress is None else progress.x
+    x, multiplier, count, relative = solve_gmres(
+        stencil, rhs, precondition, start, rtol=rtol, max_iterations=max_iterations
+    )
+    done = count + (0 if progress is None else progress.iterations)
+    return LinearResult(x, multiplier, done, relative, relative <= GMRES_RESIDUAL_RATIO * rtol)
 
 
 class Handle:

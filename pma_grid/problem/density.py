@@ -12,30 +12,12 @@ from numpy.typing import ArrayLike
 
 from pma_grid.grid.averaging import averaged, exponential_averages, function_averages
 from pma_grid.grid.grid import Grid
+from pma_grid.problem.raising import FloorReport, raised
 from pma_grid.problem.readers import MAX_PIXELS, read_image
 from pma_grid.problem.validation import checked_floor, checked_total, checked_values
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_count, check_seed
 from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
-
-
-@dataclass(frozen=True)
-class FloorReport:
-    """What raising a density to its working floor changed.
-
-    Attributes
-    ----------
-    relative : float
-        The floor over the mean density; 0 if nothing was raised.
-    cells : int
-        How many cells were raised.
-    mass_added : float
-        Fraction of the mass moved: half the L1 distance between the density and its copy.
-    """
-
-    relative: float
-    cells: int
-    mass_added: float
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -277,14 +259,7 @@ class Density:
         if floor is None:
             # Positive tails, however thin, are data; only a zero has no logarithm.
             floor = 0.0 if self.values.min() > 0 else checked_floor(default_floor) or 0.0
-        threshold = floor / self.grid.volume
-        cells = int(np.count_nonzero(self.values < threshold))
-        if cells == 0:
-            return self.values.copy(), FloorReport(0.0, 0, 0.0)
-        raised = np.maximum(self.values, threshold)
-        raised /= raised.sum() * self.grid.cell_volume
-        moved = 0.5 * float(np.abs(raised - self.values).sum()) * self.grid.cell_volume
-        return raised, FloorReport(floor, cells, moved)
+        return raised(self.values, floor, self.grid)
 
     def resampled(self, grid: Grid) -> Density:
         """The same piecewise-constant density averaged over the cells of another grid.

@@ -19,7 +19,8 @@ from pma_grid.cases.convergence.rows import (
     rising,
 )
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.flow.sinkhorn import Kernel, iterate_sinkhorn
+from pma_grid.entropic.solving import Kernel
+from pma_grid.flow.sinkhorn import iterate_sinkhorn
 from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem

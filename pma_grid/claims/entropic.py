@@ -7,13 +7,11 @@ import numpy as np
 from pma_grid.cases import gaussian_pair, gaussians, manufactured
 from pma_grid.cases.convergence import fixed_point_bias
 from pma_grid.cases.oracles import GaussianPair
-from pma_grid.claims.problems import bumps, order
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.problems import bumps, conjugate_integral, halved, order, spacings
+from pma_grid.claims.result import Curve, Findings, slope_line
 from pma_grid.claims.small_eps import KERNELS
 from pma_grid.flow import theory
 from pma_grid.flow.sinkhorn import iterate_sinkhorn, sinkhorn_flow
-from pma_grid.flow.state import State
-from pma_grid.runtime.arrays import Array
 
 # Counts as rounding: of identities relative to what was paid, and of divergences to their start.
 ROUNDING = 1e-9
@@ -31,25 +29,22 @@ def gaussian_iterates(findings: Findings, quick: bool) -> None:
     sizes = {1: (64, 128, 256), 2: (48, 64) if quick else (48, 64, 96, 128)}
     for dim, counts in sizes.items():
         errors = np.array([_gaussian_errors(dim, n) for n in counts]).T
-        h = [1.0 / n for n in counts]
+        h = spacings(counts)
         for name, predicted, slack, values in (
             ("the closed form", 2.0, 0.15, errors[0]),
             ("the closed form widened by h^2/12", 4.0, 0.4, errors[1]),
         ):
             findings.near(f"{dim}-D: order in h of the distance to {name}", predicted,
-                          order(h, list(values)), slack)  # fmt: skip
+                          order(h, values), slack)  # fmt: skip
         findings.below(f"{dim}-D: distance to the widened closed form, finest grid", 1e-5,
                        errors[1][-1])  # fmt: skip
-        x = np.array(h)
         curves = (
-            Curve("closed form", x, errors[0]),
-            Curve("slope 2", x, 1.5 * errors[0][-1] * (x / x[-1]) ** 2, "predicted"),
-            Curve("closed form, widened by h²/12", x, errors[1]),
-            Curve("slope 4", x, 1.5 * errors[1][-1] * (x / x[-1]) ** 4, "predicted"),
+            Curve("closed form", h, errors[0]),
+            slope_line(h, errors[0], 2.0),
+            Curve("closed form, widened by h²/12", h, errors[1]),
+            slope_line(h, errors[1], 4.0),
         )
-        findings.panels.append(
-            Panel(f"Gaussians, {dim}-D", "spacing / box", "error of u in L2(mu)", curves)
-        )
+        findings.panel(f"Gaussians, {dim}-D", "spacing / box", "error of u in L2(mu)", curves)
 
 
 def _gaussian_errors(dim: int, n: int) -> tuple[float, float]:
@@ -77,8 +72,7 @@ def bias(findings: Findings, quick: bool) -> None:
     """u^eps = ubar - (eps/2) f + constant + O(eps^2), with the reflecting kernel inside the box."""
     runs = [(1, 256, 0.005), (2, 64 if quick else 128, 0.01)]
     for dim, n, first in runs:
-        eps = tuple(first / 2**k for k in range(4))
-        study = fixed_point_bias(manufactured(dim), eps, n=n)
+        study = fixed_point_bias(manufactured(dim), halved(first, 4), n=n)
         name = study.case
         findings.near(f"{name}: factor of eps f in u^eps - ubar, eps to 0", -0.5, study.limit,
                       0.01)  # fmt: skip
@@ -86,15 +80,11 @@ def bias(findings: Findings, quick: bool) -> None:
                       study.slope("interior"), 0.2)  # fmt: skip
         curves = (
             Curve("u^eps - ubar", study.eps, study.errors("error")),
-            _line(study.eps, study.errors("error"), 1.0),
+            slope_line(study.eps, study.errors("error"), 1.0),
             Curve("+ eps f/2, inside", study.eps, study.errors("interior")),
-            _line(study.eps, study.errors("interior"), 2.0),
+            slope_line(study.eps, study.errors("interior"), 2.0),
         )
-        findings.panels.append(Panel(name, "eps", "half oscillation", curves))
-
-
-def _line(x: Array, y: Array, slope: float) -> Curve:
-    return Curve(f"slope {slope:g}", x, 1.5 * y[-1] * (x / x[-1]) ** slope, "predicted")
+        findings.panel(name, "eps", "half oscillation", curves)
 
 
 def mirror(findings: Findings, quick: bool) -> None:
@@ -105,7 +95,7 @@ def mirror(findings: Findings, quick: bool) -> None:
         for kernel in KERNELS:
             flow = sinkhorn_flow(
                 bumps(dim, n), 0.02, steps=12, kernel=kernel,
-                record=(*theory.SERIES, _conjugate_integral),
+                record=(*theory.SERIES, conjugate_integral),
             )  # fmt: skip
             where = f"{dim}-D, {kernel} kernel"
             evi, regret = theory.evi_residual(flow), theory.regret_residual(flow)
@@ -114,7 +104,7 @@ def mirror(findings: Findings, quick: bool) -> None:
                            np.abs(regret).max())  # fmt: skip
             # v falls by eps KL(rho_k|mu) less the divergence: the half that needs the conjugate
             paid = flow.step_sizes * flow["kl"][:-1]
-            fall = np.diff(flow["_conjugate_integral"]) + paid - flow["forward_divergence"][1:]
+            fall = np.diff(flow["conjugate_integral"]) + paid - flow["forward_divergence"][1:]
             findings.below(f"{where}: defect of the fall of int v dnu / (eps KL_0)", ROUNDING,
                            float(np.abs(fall).max() / paid[0]))  # fmt: skip
             rise = float(np.diff(flow["kl"]).max()) / float(flow["kl"][0])
@@ -123,11 +113,4 @@ def mirror(findings: Findings, quick: bool) -> None:
             label = f"{dim}-D, {kernel}"
             curves.append(Curve(label, steps, np.maximum(np.abs(evi), 1e-18)))
     curves.append(Curve("counted as rounding", steps, np.full(steps.size, ROUNDING), "floor"))
-    findings.panels.append(
-        Panel("Sinkhorn's sweeps", "sweep", "EVI defect / (eps S)", tuple(curves), xscale="linear")
-    )
-
-
-def _conjugate_integral(state: State) -> float:
-    """Int v dnu, v the soft conjugate."""
-    return state.operator.conjugate_integral(state.phi, state.offset)
+    findings.panel("Sinkhorn's sweeps", "sweep", "EVI defect / (eps S)", curves, xscale="linear")

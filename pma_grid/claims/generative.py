@@ -11,7 +11,7 @@ from scipy.special import gammaln, logsumexp
 
 from pma_grid.cases import DataSet, circles, gaussian_mixture, two_moons
 from pma_grid.claims.problems import order
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.result import Curve, Findings
 from pma_grid.flow import schedules
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule
@@ -97,9 +97,7 @@ def evidence(findings: Findings, quick: bool) -> None:
     _orders(findings)
     span = np.array([min(c.x[0] for c in curves), max(c.x[-1] for c in curves)])
     curves.append(Curve("asked for", span, np.full(2, 1e-6), "floor"))
-    findings.panels.append(
-        Panel("bounds of log Z close in", "time [length²]", "gap [nats]", tuple(curves))
-    )
+    findings.panel("bounds of log Z close in", "time [length²]", "gap [nats]", curves)
 
 
 def _orders(findings: Findings) -> None:
@@ -145,9 +143,7 @@ def bias(findings: Findings, quick: bool) -> None:
         x = np.array(counts, float)
         law = errors[0] * (x / x[0]) ** (-(4 - case.dim) / 8)
         curves = (Curve("learned", x, np.array(errors)), Curve("predicted", x, law, "predicted"))
-        findings.panels.append(
-            Panel(f"direction's rms error, {case.dim}-D", "samples", "error [nats]", curves)
-        )
+        findings.panel(f"direction's rms error, {case.dim}-D", "samples", "error [nats]", curves)
 
 
 def regret(findings: Findings, quick: bool) -> None:
@@ -169,9 +165,7 @@ def regret(findings: Findings, quick: bool) -> None:
     curves.append(Curve("floor", found.elapsed[[0, -1]], floor, "floor"))
     flow = learned(case, size, count, schedules.constant(0.02), steps=15, explicit=True)
     _no_regret(findings, "explicit", flow, learned_regret(flow))
-    findings.panels.append(
-        Panel("learned steps towards the truth", "sum of steps", "average S", tuple(curves))
-    )
+    findings.panel("learned steps towards the truth", "sum of steps", "average S", curves)
 
 
 def _no_regret(findings: Findings, name: str, flow: Flow, found: LearnedRegret) -> None:
@@ -227,9 +221,7 @@ def _distribution(findings: Findings, new: Array, drawn: Sampler) -> None:
         Curve("draws", x, share),
         Curve("law", law.grid.faces[0][1:], below, "predicted"),
     )
-    findings.panels.append(
-        Panel("distribution of draws, 1-D", "x", "share below", curves, "linear", "linear")
-    )
+    findings.panel("distribution of draws, 1-D", "x", "share below", curves, "linear", "linear")
 
 
 def _alike(findings: Findings, what: str, x: Array, y: Array) -> None:

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from pma_grid.cases.oracles import LaguerreScheme
-from pma_grid.claims.problems import SHARP, bumps, order, sharp
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.problems import SHARP, bumps, conjugate_integral, order, sharp, spacings
+from pma_grid.claims.result import Curve, Findings, slope_line
 from pma_grid.flow import observables, theory
 from pma_grid.flow.evolution import evolve, iterate
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import constant
-from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, Explicit, ImplicitEuler, Scheme
 from pma_grid.flow.stepping.explicit import stability_limit
 from pma_grid.problem.problem import Problem
@@ -60,8 +59,8 @@ def evi(findings: Findings, quick: bool) -> None:
         runs.append(("explicit", Explicit(), _explicit_step(dim, sizes)))
         for name, scheme, eta in runs:
             defects = [_defect(bumps(dim, n), scheme, eta) for n in sizes]
-            h = np.array([1.0 / n for n in sizes])
-            slope = order(list(h), defects)
+            h = spacings(sizes)
+            slope = order(h, defects)
             # 3-D: the explicit step's defect is too small for an order on grids that fit here
             if dim < 3 or isinstance(scheme, ImplicitEuler):
                 findings.near(f"{dim}-D, {name}: order of the EVI's defect", 2.0, slope, 0.2)
@@ -69,9 +68,8 @@ def evi(findings: Findings, quick: bool) -> None:
             at = defects[sizes.index(n)]
             findings.below(f"{dim}-D, {name}: defect / (eta S) on {n} cells", 1e-3, at)
             curves.append(Curve(name, h, np.array(defects)))
-        line = 1.5 * curves[0].y[-1] * (curves[0].x / curves[0].x[-1]) ** 2
-        curves.append(Curve("slope 2", curves[0].x, line, "predicted"))
-        findings.panels.append(Panel(f"{dim}-D", "spacing", "EVI defect / (eta S)", tuple(curves)))
+        curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+        findings.panel(f"{dim}-D", "spacing", "EVI defect / (eta S)", curves)
 
 
 def dissipation(findings: Findings, quick: bool) -> None:
@@ -85,19 +83,12 @@ def dissipation(findings: Findings, quick: bool) -> None:
                 record=("kl", "dissipation"), initial=_warm(problem),
             )  # fmt: skip
             worst.append(float(np.abs(theory.dissipation_residual(flow)).max()))
-        h = np.array([1.0 / n for n in sizes])
-        slope = order(list(h), worst)
+        h, measured = spacings(sizes), np.array(worst)
+        slope = order(h, worst)
         findings.near(f"{dim}-D: order of dKL/dt + I", 2.0, slope, 0.3)
         findings.below(f"{dim}-D: (dKL/dt + I) / I on the finest grid", 1e-2, worst[-1])
-        curves = (
-            Curve("largest over the flow", h, np.array(worst)),
-            Curve("slope 2", h, 1.5 * worst[-1] * (h / h[-1]) ** 2, "predicted"),
-        )
-        findings.panels.append(Panel(f"{dim}-D", "spacing", "|dKL/dt + I| / I", curves))
-
-
-def _conjugate_integral(state: State) -> float:
-    return state.operator.conjugate_integral(state.phi, state.offset)
+        curves = (Curve("largest over the flow", h, measured), slope_line(h, measured, 2.0))
+        findings.panel(f"{dim}-D", "spacing", "|dKL/dt + I| / I", curves)
 
 
 def semidual_split(findings: Findings, quick: bool) -> None:
@@ -113,23 +104,19 @@ def semidual_split(findings: Findings, quick: bool) -> None:
             first, second = iterate(
                 problem, schedule=constant(eta), steps=1, scheme=sharp(), initial=_warm(problem)
             )
-            change = _conjugate_integral(second) - _conjugate_integral(first)
+            change = conjugate_integral(second) - conjugate_integral(first)
             # the gauge of u rises by alpha a unit of time, that of u* falls by it
             paid = (
                 eta * (observables.kl(second) + second.mass_constant) + second.backward_divergence
             )
             defects.append(abs(change + paid) / paid)
-        h = np.array([1.0 / n for n in sizes])
-        slope = order(list(h), defects)
+        h = spacings(sizes)
+        slope = order(h, defects)
         findings.near(f"{dim}-D: order of the defect of int u* dnu", 2.0, slope, 0.35)
         findings.below(f"{dim}-D: that defect on the finest grid, relative", 1e-2, defects[-1])
         curves.append(Curve(f"{dim}-D", h, np.array(defects)))
-    h0 = curves[0].x
-    line = 1.5 * curves[0].y[-1] * (h0 / h0[-1]) ** 2
-    curves.append(Curve("slope 2", h0, line, "predicted"))
-    findings.panels.append(
-        Panel("int u* dnu over a step", "spacing", "relative defect", tuple(curves))
-    )
+    curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+    findings.panel("int u* dnu over a step", "spacing", "relative defect", curves)
 
 
 def laguerre(findings: Findings, quick: bool) -> None:
@@ -151,12 +138,7 @@ def laguerre(findings: Findings, quick: bool) -> None:
         state = list(iterate(problem, schedule=constant(WARM_TIME), steps=1, scheme=sharp()))[-1]
         exact = scheme.pullback(state.potential)
         gaps.append(float(np.abs(exact - state.masses).sum()))
-    h = np.array([1.0 / n for n in sizes])
-    findings.near("order of |rho - Laguerre masses|_1", 2.0, order(list(h), gaps), 0.25)
-    curves = (
-        Curve("monotone scheme", h, np.array(gaps)),
-        Curve("slope 2", h, 1.5 * gaps[-1] * (h / h[-1]) ** 2, "predicted"),
-    )
-    findings.panels.append(
-        Panel("pullback against Laguerre cells", "spacing", "L1 distance", curves)
-    )
+    h, distances = spacings(sizes), np.array(gaps)
+    findings.near("order of |rho - Laguerre masses|_1", 2.0, order(h, distances), 0.25)
+    curves = (Curve("monotone scheme", h, distances), slope_line(h, distances, 2.0))
+    findings.panel("pullback against Laguerre cells", "spacing", "L1 distance", curves)

@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from pma_grid.claims.problems import bumps, sharp
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.result import Curve, Findings
 from pma_grid.flow.evolution import iterate
 from pma_grid.flow.schedules import constant
 from pma_grid.flow.state import State
@@ -74,9 +74,7 @@ def stability(findings: Findings, quick: bool) -> None:
                     for share, norms in runs.items()
                 ]
                 curves.append(Curve("growth of 1.02 a step", x, line, "predicted"))
-    findings.panels.append(
-        Panel("explicit steps, 1-D", "step", "residual", tuple(curves), xscale="linear")
-    )
+    findings.panel("explicit steps, 1-D", "step", "residual", curves, xscale="linear")
 
 
 def _growth(norms: Array) -> tuple[Array, Array, float]:
@@ -115,15 +113,13 @@ def convexity(findings: Findings, quick: bool) -> None:
         curves.append(Curve(f"{dim}-D", np.array(shares)[places], np.array(verdicts)[places]))
     edge = np.array((0.5, 1.0, 1.0, 2.0))
     curves.append(Curve("eta_max", edge, np.array((0.0, 0.0, 1.0, 1.0)), "predicted"))
-    findings.panels.append(
-        Panel(
-            "explicit step",
-            "step size / eta_max",
-            "convexity lost",
-            tuple(curves),
-            xscale="linear",
-            yscale="linear",
-        )
+    findings.panel(
+        "explicit step",
+        "step size / eta_max",
+        "convexity lost",
+        curves,
+        xscale="linear",
+        yscale="linear",
     )
 
 

@@ -85,9 +85,7 @@ def implicit_steps(findings: Findings, quick: bool) -> None:
         findings.below(f"{dim}-D: half the change of log nu over a cell", 1.0, variation(problem))
     floor = np.full(len(etas), ROUNDING)
     curves.append(Curve("counted as rounding", np.array(etas), floor, "floor"))
-    findings.panels.append(
-        Panel("implicit Euler, 2-D", "step size", "largest step backwards", tuple(curves))
-    )
+    findings.panel("implicit Euler, 2-D", "step size", "largest step backwards", curves)
     _wild(findings, 24 if quick else 48)
 
 
@@ -105,9 +103,7 @@ def _wild(findings: Findings, n: int) -> None:
     curves = [Curve(text, index, np.maximum(flow[name], 1e-24)) for name, text in names.items()]
     bound = theory.last_iterate_bound(flow)
     curves.append(Curve("bound of KL(rho|mu), D0 / W", index[1:], bound, "predicted"))
-    findings.panels.append(
-        Panel("random step sizes, 2-D", "step", "divergence", tuple(curves), xscale="linear")
-    )
+    findings.panel("random step sizes, 2-D", "step", "divergence", curves, xscale="linear")
 
 
 def second_order_steps(findings: Findings, quick: bool) -> None:
@@ -127,9 +123,7 @@ def second_order_steps(findings: Findings, quick: bool) -> None:
             Curve(f"{dim}-D", flow.times[1:], flow["kl"][1:]),
             Curve(f"{dim}-D: D0 / t", flow.times[1:], theory.last_iterate_bound(flow), "predicted"),
         ]
-    findings.panels.append(
-        Panel("adaptive TR-BDF2", "time", "KL(rho|mu)", tuple(curves), xscale="linear")
-    )
+    findings.panel("adaptive TR-BDF2", "time", "KL(rho|mu)", curves, xscale="linear")
 
 
 def nonexpansive(findings: Findings, quick: bool) -> None:
@@ -153,9 +147,7 @@ def nonexpansive(findings: Findings, quick: bool) -> None:
             Curve(f"{dim}-D", index, gaps),
             Curve(f"{dim}-D: bound", index, np.full_like(gaps, gaps[0]), "predicted"),
         ]
-    findings.panels.append(
-        Panel("two initial potentials", "step", "sup |u - v|", tuple(curves), xscale="linear")
-    )
+    findings.panel("two initial potentials", "step", "sup |u - v|", curves, xscale="linear")
 
 
 def _states(problem: Problem, start: np.ndarray) -> list[State]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pma_grid.cases import manufactured
+from pma_grid.flow.state import State
 from pma_grid.flow.stepping import ImplicitEuler
 from pma_grid.flow.stepping.stage import default_linear_solver
 from pma_grid.grid.grid import Grid
@@ -92,6 +95,21 @@ def _gentle_target_2d(x: Array, y: Array) -> Array:
     return np.asarray(np.exp(-1.2 * a * a - 0.8 * b * b + 0.6 * a * b))
 
 
-def order(h: list[float], errors: list[float]) -> float:
+def conjugate_integral(state: State) -> float:
+    """Int u* dnu, of the soft conjugate in Sinkhorn's flow."""
+    return state.operator.conjugate_integral(state.phi, state.offset)
+
+
+def halved(first: float, count: int) -> tuple[float, ...]:
+    """So many numbers, each half of the one before."""
+    return tuple(first / 2**k for k in range(count))
+
+
+def spacings(sizes: Sequence[int]) -> Array:
+    """Spacings of grids of so many cells an axis on the unit box."""
+    return np.array([1.0 / n for n in sizes])
+
+
+def order(h: ArrayLike, errors: ArrayLike) -> float:
     """Least-squares slope of log error over log h."""
     return float(np.polyfit(np.log(h), np.log(np.abs(errors)), 1)[0])

@@ -8,7 +8,7 @@ import numpy as np
 
 from pma_grid.cases import gaussian_pair
 from pma_grid.claims.problems import bumps, settled, sharp
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.result import Curve, Findings
 from pma_grid.flow import schedules, theory
 from pma_grid.flow.evolution import evolve
 from pma_grid.flow.flow import Flow
@@ -61,13 +61,11 @@ def gaussian_schedules(findings: Findings, quick: bool) -> None:
                 label = f"master bound, {name}"
                 curves.append(Curve(label, regret.elapsed, regret.bound, "predicted"))
             _closed_bounds(findings, f"{dim}-D", name, flow, regret)
-        findings.panels.append(
-            Panel(
-                f"explicit mirror steps, {dim}-D Gaussians",
-                "sum of steps",
-                "average S",
-                tuple(curves),
-            )
+        findings.panel(
+            f"explicit mirror steps, {dim}-D Gaussians",
+            "sum of steps",
+            "average S",
+            curves,
         )
 
 
@@ -121,9 +119,7 @@ def regret_on_grids(findings: Findings, quick: bool) -> None:
         edge = np.geomspace(1e-3, max(float(c.x[-1]) for c in curves), 40)
         d0 = float(flow["bregman"][0])
         curves.append(Curve("D0 / W", edge, d0 / edge, "predicted"))
-        findings.panels.append(
-            Panel(f"implicit steps, {dim}-D", "sum of steps W", "average S", tuple(curves))
-        )
+        findings.panel(f"implicit steps, {dim}-D", "sum of steps W", "average S", curves)
 
 
 def _averages(
@@ -165,17 +161,15 @@ def phases(findings: Findings, quick: bool) -> None:
     findings.below("largest of KL(rho_K|mu) / (D0 / W)", 1.0, float(last.max()))
     both = regret.last / theory.last_iterate_bound(flow)
     findings.below("largest of S_K / (D0 / W), small steps", 1.0, float(both.max()))
-    findings.panels.append(
-        Panel(
-            "average and last iterate",
-            "sum of steps W",
-            "S",
-            (
-                Curve("average", regret.elapsed, regret.average),
-                Curve("last iterate", regret.elapsed, np.maximum(regret.last, 1e-16)),
-                Curve("D0 / W", regret.elapsed, regret.bound, "predicted"),
-            ),
-        )
+    findings.panel(
+        "average and last iterate",
+        "sum of steps W",
+        "S",
+        (
+            Curve("average", regret.elapsed, regret.average),
+            Curve("last iterate", regret.elapsed, np.maximum(regret.last, 1e-16)),
+            Curve("D0 / W", regret.elapsed, regret.bound, "predicted"),
+        ),
     )
 
 
@@ -210,6 +204,4 @@ def last_iterate(findings: Findings, quick: bool) -> None:
                     Curve(f"D0 / W, eta = {eta:g}", flow.times[1:], bound, "predicted"),
                 ]
         findings.below(f"{dim}-D: largest of KL(rho_K|mu) W / D0", 1.0, worst)
-    findings.panels.append(
-        Panel("last iterate, 2-D", "sum of steps W", "KL(rho|mu)", tuple(curves))
-    )
+    findings.panel("last iterate, 2-D", "sum of steps W", "KL(rho|mu)", curves)

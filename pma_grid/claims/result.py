@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -32,10 +33,11 @@ class Check:
     @property
     def holds(self) -> bool:
         """The verdict; what is not finite never holds."""
-        return math.isfinite(self.measured) and self.low <= self.measured <= self.high
+        return math.isfinite(self.measured) and bool(self.low <= self.measured <= self.high)
 
 
 Role = Literal["measured", "predicted", "floor"]
+Scale = Literal["linear", "log"]
 
 
 @dataclass(frozen=True)
@@ -56,8 +58,8 @@ class Panel:
     xlabel: str
     ylabel: str
     curves: tuple[Curve, ...]
-    xscale: Literal["linear", "log"] = "log"
-    yscale: Literal["linear", "log"] = "log"
+    xscale: Scale = "log"
+    yscale: Scale = "log"
 
 
 @dataclass(frozen=True)
@@ -114,3 +116,15 @@ class Findings:
     def above(self, quantity: str, bound: float, measured: float, *, slack: float = 0.0) -> None:
         """``measured`` at least ``bound``, up to ``slack``."""
         self.checks.append(Check(quantity, bound, float(measured), low=bound - slack))
+
+    def panel(
+        self, title: str, xlabel: str, ylabel: str, curves: Iterable[Curve],
+        xscale: Scale = "log", yscale: Scale = "log",
+    ) -> None:  # fmt: skip
+        """Add one axes to the figure."""
+        self.panels.append(Panel(title, xlabel, ylabel, tuple(curves), xscale, yscale))
+
+
+def slope_line(x: Array, y: Array, slope: float) -> Curve:
+    """A line of that slope a little above the last point of a log-log curve."""
+    return Curve(f"slope {slope:g}", x, 1.5 * y[-1] * (x / x[-1]) ** slope, "predicted")

@@ -9,8 +9,8 @@ import numpy as np
 from pma_grid.cases import gaussian_mixtures, manufactured
 from pma_grid.cases.convergence import SmallEps, reference, small_eps
 from pma_grid.cases.convergence.references import FINER
-from pma_grid.claims.problems import bumps, gentle
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.problems import bumps, gentle, halved
+from pma_grid.claims.result import Curve, Findings, slope_line
 from pma_grid.entropic.solving import Kernel
 from pma_grid.problem.problem import Problem
 
@@ -46,17 +46,12 @@ def _studies(
     return {k: small_eps(problem, eps, times, kernel=k, against=against) for k in kernels}
 
 
-def _halved(first: float, count: int) -> tuple[float, ...]:
-    return tuple(first / 2**k for k in range(count))
-
-
 def _slope_line(study: SmallEps, name: str, slope: float, time: float) -> Curve:
     """A line of that slope, a little above the last error."""
     eps = np.array(study.eps)
     errors = study.errors(name, time)
     good = np.isfinite(errors)
-    line = 1.5 * errors[-1] * (eps[good] / eps[-1]) ** slope
-    return Curve(f"slope {slope:g}", eps[good], line, "predicted")
+    return slope_line(eps[good], errors[good], slope)
 
 
 def _curve(label: str, study: SmallEps, name: str, time: float) -> Curve:
@@ -68,8 +63,8 @@ def _curve(label: str, study: SmallEps, name: str, time: float) -> Curve:
 def limit(findings: Findings, quick: bool) -> None:
     """Sup error of u, its constant included, on bumps (1-D) and Gaussian mixtures (2-D)."""
     runs = [
-        ("bumps", 256, _halved(0.005, 4), 32),
-        ("mixtures", 48, _halved(0.01, 4), 6) if quick else ("mixtures", 80, _halved(0.005, 4), 12),
+        ("bumps", 256, halved(0.005, 4), 32),
+        ("mixtures", 48, halved(0.01, 4), 6) if quick else ("mixtures", 80, halved(0.005, 4), 12),
     ]
     for name, n, eps, steps in runs:
         studies = _studies(name, n, eps, MOVING, steps)
@@ -89,9 +84,7 @@ def limit(findings: Findings, quick: bool) -> None:
             study.floor / least,
         )  # fmt: skip
         curves.append(_slope_line(study, "u_max", 1.0, MOVING[1]))
-        findings.panels.append(
-            Panel(f"{name}, t = {MOVING[1]:g}", "eps", "sup error of u", tuple(curves))
-        )
+        findings.panel(f"{name}, t = {MOVING[1]:g}", "eps", "sup error of u", curves)
 
 
 def map_error(findings: Findings, quick: bool) -> None:
@@ -99,9 +92,9 @@ def map_error(findings: Findings, quick: bool) -> None:
 
     The cell next to a face lies h/2 from it, so that the plain kernel's slope needs h << sqrt(eps).
     """
-    runs = [("bumps", 384 if quick else 512, _halved(0.00125, 4), _halved(0.00125, 4), 16)]
+    runs = [("bumps", 384 if quick else 512, halved(0.00125, 4), halved(0.00125, 4), 16)]
     if not quick:
-        runs.append(("mixtures", 96, _halved(0.005, 4), _halved(0.02, 4), 10))
+        runs.append(("mixtures", 96, halved(0.005, 4), halved(0.02, 4), 10))
     times = (0.04, 0.08)
     for name, n, small, large, steps in runs:
         problem, finer = _pair(name, n)
@@ -129,9 +122,7 @@ def map_error(findings: Findings, quick: bool) -> None:
             _curve("plain, inside", studies["plain"], "map_interior", times[0]),
             _slope_line(studies["reflect"], "map_max", 1.0, times[0]),
         ]
-        findings.panels.append(
-            Panel(f"{name}, t = {times[0]:g}", "eps", "sup error of the map", tuple(curves))
-        )
+        findings.panel(f"{name}, t = {times[0]:g}", "eps", "sup error of the map", curves)
 
 
 def richardson(findings: Findings, quick: bool) -> None:
@@ -142,10 +133,10 @@ def richardson(findings: Findings, quick: bool) -> None:
     inside, faces = "richardson_interior", "richardson_max"
     fine, wide, steps_wide = (256, 64, 8) if quick else (384, 96, 12)
     runs = [
-        ("gentle", 256, _halved(0.01, 5), 32, 2.0, inside, "inside"),
-        ("gentle 2-D", wide, _halved(0.02, 5), steps_wide, 2.0, inside, "inside"),
-        ("cosines", fine, _halved(0.01, 5), 32, 2.0, faces, "up to faces without slope"),
-        ("gentle", 256, _halved(0.01, 5), 32, 1.5, faces, "up to faces with slopes"),
+        ("gentle", 256, halved(0.01, 5), 32, 2.0, inside, "inside"),
+        ("gentle 2-D", wide, halved(0.02, 5), steps_wide, 2.0, inside, "inside"),
+        ("cosines", fine, halved(0.01, 5), 32, 2.0, faces, "up to faces without slope"),
+        ("gentle", 256, halved(0.01, 5), 32, 1.5, faces, "up to faces with slopes"),
     ]
     times = (0.04, 0.08) if quick else (0.04, 0.08, 0.16)
     for name, n, eps, steps, predicted, column, where in runs:
@@ -163,7 +154,7 @@ def richardson(findings: Findings, quick: bool) -> None:
             _curve("extrapolated", study, column, times[0]),
             _slope_line(study, column, predicted, times[0]),
         )
-        findings.panels.append(Panel(f"{name}, {where}", "eps", "error of u", curves))
+        findings.panel(f"{name}, {where}", "eps", "error of u", curves)
 
 
 def saturation(findings: Findings, quick: bool) -> None:
@@ -172,9 +163,9 @@ def saturation(findings: Findings, quick: bool) -> None:
     With C t eps it would grow 16-fold from the middle to the end, with eps log(1/eps) by 1.12 from
     the last eps but one to the last.
     """
-    runs = [("bumps", 256, _halved(0.005, 3), 16)]
+    runs = [("bumps", 256, halved(0.005, 3), 16)]
     if not quick:
-        runs.append(("mixtures", 64, _halved(0.005, 3), 10))
+        runs.append(("mixtures", 64, halved(0.005, 3), 10))
     for name, n, eps, steps in runs:
         curves = []
         for kernel, study in _studies(name, n, eps, LONG, steps).items():
@@ -193,6 +184,4 @@ def saturation(findings: Findings, quick: bool) -> None:
             late = np.array(LONG[LONG.index(MIDDLE) :])
             curves.append(Curve(f"{kernel}: no growth", late, np.full(late.size, middle),
                                 "predicted"))  # fmt: skip
-        findings.panels.append(
-            Panel(name, "t", "sup |u^eps - u_t| / eps", tuple(curves), yscale="linear")
-        )
+        findings.panel(name, "t", "sup |u^eps - u_t| / eps", curves, yscale="linear")

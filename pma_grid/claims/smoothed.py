@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.claims.problems import bumps, order
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.problems import bumps, order, spacings
+from pma_grid.claims.result import Curve, Findings
 from pma_grid.flow import observables, schedules, theory
 from pma_grid.flow.evolution import evolve, iterate
 from pma_grid.flow.flow import Flow
@@ -37,7 +37,7 @@ def smoothed_steps(findings: Findings, quick: bool) -> None:
             plain.append(stability_limit(state))
             residual = theory.evi_residual(_flow(dim, n, schedules.constant(STEP), 20))
             defects.append(float(np.abs(residual).max()))
-        h = np.array([1.0 / n for n in counts])
+        h = spacings(counts)
         findings.near(
             f"{dim}-D: stability limit on the finest grid / on the one before", 1.0,
             limits[-1] / limits[-2], 0.02,
@@ -46,14 +46,14 @@ def smoothed_steps(findings: Findings, quick: bool) -> None:
             f"{dim}-D: the same without smoothing", (h[-1] / h[-2]) ** 2, plain[-1] / plain[-2],
             0.1 * (h[-1] / h[-2]) ** 2,
         )  # fmt: skip
-        slope = order(list(h), defects)
+        slope = order(h, defects)
         findings.near(f"{dim}-D: order of the EVI's defect", 2.0, slope, 0.25)
         curves = (
             Curve("smoothed", h, np.array(limits)),
             Curve("plain", h, np.array(plain)),
             Curve("h^2", h, plain[-1] * (h / h[-1]) ** 2, "predicted"),
         )
-        findings.panels.append(Panel(f"{dim}-D", "spacing", "stability limit", curves))
+        findings.panel(f"{dim}-D", "spacing", "stability limit", curves)
     _schedules(findings, 128 if quick else 256, 60 if quick else 300)
 
 
@@ -77,6 +77,4 @@ def _schedules(findings: Findings, n: int, steps: int) -> None:
             Curve(name, regret.elapsed, regret.average),
             Curve("master bound", regret.elapsed, regret.bound, "predicted"),
         ]
-    findings.panels.append(
-        Panel("smoothed explicit steps, 1-D", "sum of steps W", "average S", tuple(curves))
-    )
+    findings.panel("smoothed explicit steps, 1-D", "sum of steps W", "average S", curves)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from pma_grid.cases import FlowCase, gaussians, manufactured_flow, poisson_kernel
-from pma_grid.claims.problems import SHARP, bumps, order, settled, sharp
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.problems import SHARP, bumps, order, settled, sharp, spacings
+from pma_grid.claims.result import Curve, Findings, slope_line
 from pma_grid.flow.evolution import evolve, iterate
 from pma_grid.flow.observables import Observable
 from pma_grid.flow.parabolic_operator import ParabolicOperator
@@ -52,11 +52,6 @@ def _errors(case: FlowCase, state: State) -> tuple[float, float]:
     return 0.5 * float(np.ptp(potential)), float(gradient.max())
 
 
-def _reference_line(x: Array, y: Array, slope: float) -> Array:
-    """A line of that slope through the last point of a log-log curve, a little above."""
-    return np.asarray(1.5 * y[-1] * (x / x[-1]) ** slope)
-
-
 def order_in_time(findings: Findings, quick: bool) -> None:
     """Errors against the same grid's flow with tiny steps: the grid's own error cancels."""
     cases = [(poisson_kernel(1), 48), (manufactured_flow(2), 20), (manufactured_flow(3), 8)]
@@ -77,13 +72,8 @@ def order_in_time(findings: Findings, quick: bool) -> None:
             )
             x, y = np.array(steps), np.array(errors)
             label = f"{scheme.name}: {order(steps, errors):.2f}"
-            curves += [
-                Curve(label, x, y),
-                Curve(f"slope {expected:.0f}", x, _reference_line(x, y, expected), "predicted"),
-            ]
-        findings.panels.append(
-            Panel(case.name, "step size", "error of u at the end", tuple(curves))
-        )
+            curves += [Curve(label, x, y), slope_line(x, y, expected)]
+        findings.panel(case.name, "step size", "error of u at the end", curves)
 
 
 def order_in_space(findings: Findings, quick: bool) -> None:
@@ -98,17 +88,14 @@ def order_in_space(findings: Findings, quick: bool) -> None:
     curves = []
     for case, sizes in cases:
         errors = [_errors(case, _last(case, n, TRBDF2(), n // 2)) for n in sizes]
-        h = [1.0 / n for n in sizes]
+        h = spacings(sizes)
         # 8 cells an axis are too few for the order of the map
         for k, name in enumerate(("u", "grad u") if sizes[0] > 8 else ("u",)):
             slope = order(h, [e[k] for e in errors])
             findings.near(f"{case.name}: order in space of {name}", 2.0, slope, 0.25)
-        curves.append(Curve(case.name, np.array(h), np.array([e[1] for e in errors])))
-    h0 = curves[0].x
-    curves.append(Curve("slope 2", h0, _reference_line(h0, curves[0].y, 2.0), "predicted"))
-    findings.panels.append(
-        Panel("exact solutions", "spacing", "largest error of grad u", tuple(curves))
-    )
+        curves.append(Curve(case.name, h, np.array([e[1] for e in errors])))
+    curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+    findings.panel("exact solutions", "spacing", "largest error of grad u", curves)
 
 
 def gaussian_flow(findings: Findings, quick: bool) -> None:
@@ -120,15 +107,12 @@ def gaussian_flow(findings: Findings, quick: bool) -> None:
     for dim in (1, 2) if quick else (1, 2, 3):
         case = gaussians(dim)
         errors = [_errors(case, _last(case, n, TRBDF2(), n // 2))[1] for n in sizes[dim]]
-        h = [1.0 / n for n in sizes[dim]]
+        h = spacings(sizes[dim])
         findings.above(f"{case.name}: order of grad u, at least", 1.5, order(h, errors))
         findings.below(f"{case.name}: error of grad u on the finest grid", bounds[dim], errors[-1])
-        curves.append(Curve(case.name, np.array(h), np.array(errors)))
-    h0 = curves[0].x
-    curves.append(Curve("slope 2", h0, _reference_line(h0, curves[0].y, 2.0), "predicted"))
-    findings.panels.append(
-        Panel("Gaussian to Gaussian", "spacing", "error of grad u within 2 sigma", tuple(curves))
-    )
+        curves.append(Curve(case.name, h, np.array(errors)))
+    curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+    findings.panel("Gaussian to Gaussian", "spacing", "error of grad u within 2 sigma", curves)
 
 
 def self_duality(findings: Findings, quick: bool) -> None:
@@ -147,14 +131,11 @@ def self_duality(findings: Findings, quick: bool) -> None:
             psi, _ = operator.conjugate(*split(problem, primal.potential))
             other, _ = split(problem.swapped(), dual.potential)
             gaps.append(0.5 * float(np.ptp(psi - other)))
-        h = [1.0 / n for n in sizes]
+        h = spacings(sizes)
         findings.near(f"{dim}-D: order of (u_t)* - psi_t", 2.0, order(h, gaps), 0.35)
-        curves.append(Curve(f"{dim}-D", np.array(h), np.array(gaps)))
-    h0 = curves[0].x
-    curves.append(Curve("slope 2", h0, _reference_line(h0, curves[0].y, 2.0), "predicted"))
-    findings.panels.append(
-        Panel("conjugate flow", "spacing", "half oscillation of (u_t)* - psi_t", tuple(curves))
-    )
+        curves.append(Curve(f"{dim}-D", h, np.array(gaps)))
+    curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+    findings.panel("conjugate flow", "spacing", "half oscillation of (u_t)* - psi_t", curves)
 
 
 def agreement(findings: Findings, quick: bool) -> None:
@@ -188,7 +169,7 @@ def agreement(findings: Findings, quick: bool) -> None:
         gap = 0.5 * float(np.ptp(flow.transport.phi - settled(problem, 1e-11).phi))
         findings.below("1-D, explicit steps: distance to solve", 1e-8, gap)
     curves.append(Curve("counted as none", longest, np.full(2, CLOSE[2]), "floor"))
-    findings.panels.append(Panel("2-D", "time", "distance to solve", tuple(curves)))
+    findings.panel("2-D", "time", "distance to solve", curves)
 
 
 def _distance(exact: Array) -> Observable:

@@ -53,7 +53,7 @@ def spectral_gap(findings: Findings, quick: bool) -> None:
     line = curves[0].y[-1] * np.exp(2 * (curves[0].x[-1] - curves[0].x))
     curves.append(Curve("the predicted rate", curves[0].x, line, "predicted"))
     label = "time x lambda, mapped through the stability function"
-    findings.panels.append(Panel("decay", label, "KL(rho|mu)", tuple(curves), xscale="linear"))
+    findings.panel("decay", label, "KL(rho|mu)", curves, xscale="linear")
 
 
 def _asymmetric(problem: Problem) -> tuple[Problem, Array]:
@@ -90,7 +90,7 @@ def gaussian_rates(findings: Findings, quick: bool) -> None:
         Curve("PMA", x, np.array(ours)), Curve("1/s", x, 1 / x, "predicted"),
         Curve("Langevin", x, np.array(langevin)), Curve("1/s^2", x, 1 / x**2, "predicted"),
     )  # fmt: skip
-    findings.panels.append(Panel("N(0, s^2) to N(0, 1)", "s", "spectral gap", curves))
+    findings.panel("N(0, s^2) to N(0, 1)", "s", "spectral gap", curves)
 
 
 def _density(grid: Grid, width: float) -> Density:
@@ -157,19 +157,17 @@ def multimodal(findings: Findings, quick: bool) -> None:
         findings.above("2-D, s = 1.5: gain over Langevin", 4.0,
                        gap / theory.langevin_gap(problem.source))  # fmt: skip
     x = np.array(separations)
-    findings.panels.append(
-        Panel(
-            "two modes at -s and s",
-            "s / sigma",
-            "spectral gap",
-            (
-                Curve("PMA", x / 0.6, np.array(ours)),
-                Curve("PMA, by quantiles", x / 0.6, np.array(quantiles), "predicted"),
-                Curve("Langevin", x / 0.6, np.array(langevin)),
-                Curve("Langevin, by resistances", x / 0.6, np.array(resistances), "predicted"),
-            ),
-            xscale="linear",
-        )
+    findings.panel(
+        "two modes at -s and s",
+        "s / sigma",
+        "spectral gap",
+        (
+            Curve("PMA", x / 0.6, np.array(ours)),
+            Curve("PMA, by quantiles", x / 0.6, np.array(quantiles), "predicted"),
+            Curve("Langevin", x / 0.6, np.array(langevin)),
+            Curve("Langevin, by resistances", x / 0.6, np.array(resistances), "predicted"),
+        ),
+        xscale="linear",
     )
 
 

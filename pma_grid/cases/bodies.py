@@ -10,7 +10,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.runtime.arrays import Array
 
 # Lines through a cell along each axis but the last: chords of a cut cell are exact.
-LINES = {1: 1, 2: 32, 3: 12}
+LINES_A_CELL = {1: 1, 2: 32, 3: 12}
 
 
 def ellipsoid(
@@ -37,7 +37,7 @@ def ellipsoid(
         In [0, 1]; the chord of every line along the last axis is exact, so 1-D is exact.
     """
     inverse = np.linalg.inv(shape)
-    dim, lines = grid.dim, LINES[grid.dim]
+    dim, lines = grid.dim, LINES_A_CELL[grid.dim]
     faces = grid.faces[-1]
     total = np.zeros(grid.shape)
     for offsets in itertools.product((np.arange(lines) + 0.5) / lines - 0.5, repeat=dim - 1):

@@ -21,9 +21,9 @@ from pma_grid.runtime.checks import check_count, check_seed
 from pma_grid.runtime.errors import InvalidInputError
 
 # Cells an axis for the mass in the box and that of the modes.
-FINE = {1: 1 << 14, 2: 384, 3: 96}
+QUADRATURE_CELLS = {1: 1 << 14, 2: 384, 3: 96}
 # Nodes on a half circle, much closer than the noise about it is wide.
-NODES = 64
+ARC_NODES = 64
 
 Draw = Callable[[np.random.Generator, Integers], Array]
 
@@ -82,14 +82,14 @@ class DataSet:
     @cached_property
     def mode_masses(self) -> Array:
         """Masses of the regions that `mode_of` tells apart, (modes,), by quadrature."""
-        grid = self.grid(FINE[self.dim])
+        grid = self.grid(QUADRATURE_CELLS[self.dim])
         points = grid.points
         masses = np.exp(self.log_density(*points.T)) * grid.cell_volume
         return np.asarray(np.bincount(self.mode_of(points), masses, self.modes), float)
 
     def entropy(self, n: int | None = None) -> float:
         """-int mu log mu, nats, by the midpoint rule on n cells an axis."""
-        grid = self.grid(FINE[self.dim] if n is None else n)
+        grid = self.grid(QUADRATURE_CELLS[self.dim] if n is None else n)
         logs = self.log_density(*grid.coordinates())
         inside = np.isfinite(logs)
         return -float((np.exp(logs[inside]) * logs[inside]).sum()) * grid.cell_volume
@@ -100,7 +100,7 @@ class DataSet:
     @cached_property
     def _log_mass(self) -> float:
         """log of the mass in the box."""
-        grid = self.grid(FINE[self.dim])
+        grid = self.grid(QUADRATURE_CELLS[self.dim])
         return float(logsumexp(self._raw(*grid.coordinates())) + math.log(grid.cell_volume))
 
 
@@ -141,7 +141,7 @@ def two_moons() -> DataSet:
     """Two interlocking half circles of radius 2, with normal noise of 0.2 about them."""
     noise = 0.2
     centres, signs = np.array([[-1.0, -0.5], [1.0, 0.5]]), np.array([1.0, -1.0])
-    nodes, weights = np.polynomial.legendre.leggauss(NODES)
+    nodes, weights = np.polynomial.legendre.leggauss(ARC_NODES)
     angles = 0.5 * math.pi * (nodes + 1)
 
     def arc(label: int, angle: Array) -> Array:

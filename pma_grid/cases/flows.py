@@ -29,7 +29,7 @@ from pma_grid.runtime.arrays import Array, Mask
 from pma_grid.runtime.checks import check_positive
 
 # Standard deviations from the mean within which Gaussians cut to a box are compared.
-TRUSTED = 2.0
+TRUSTED_DEVIATIONS = 2.0
 
 
 @dataclass(frozen=True)
@@ -198,7 +198,7 @@ def gaussians(dim: int = 1, radius: float = 6.0) -> FlowCase:
 
     def where(grid: Grid) -> Mask:
         return np.asarray(
-            _square(grid.coordinates(), pair.source_mean, pair.source_cov) < TRUSTED**2
+            _square(grid.coordinates(), pair.source_mean, pair.source_cov) < TRUSTED_DEVIATIONS**2
         )
 
     mu = _gaussian(pair.source_mean, pair.source_cov)

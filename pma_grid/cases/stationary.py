@@ -83,8 +83,8 @@ def _mean_square(mu: Field, gradient: Field, dim: int, points: int) -> float:
 
 
 # Amplitudes of the manufactured potential; the benchmark problems P2 (2-D) and P5 (3-D).
-_AMPLITUDE = {1: 2 / 3, 2: 2 / 3, 3: 0.5}
-_POINTS = {1: 60, 2: 50, 3: 40}
+_AMPLITUDES = {1: 2 / 3, 2: 2 / 3, 3: 0.5}
+_GAUSS_POINTS = {1: 60, 2: 50, 3: 40}
 
 
 def cosine_product(x: tuple[Array, ...], sines: tuple[int, ...] = ()) -> Array:
@@ -120,7 +120,7 @@ def manufactured(dim: int = 2) -> Case:
     nu is `cosine_density` and mu = nu(grad u) det D2u.
     """
     check_dim(dim)
-    a = _AMPLITUDE[dim]
+    a = _AMPLITUDES[dim]
 
     def potential(*x: Array) -> Array:
         values: Array = 0.5 * sum(v * v for v in x) + a / np.pi**2 * cosine_product(x)
@@ -141,7 +141,7 @@ def manufactured(dim: int = 2) -> Case:
         lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
         potential,
         gradient,
-        _mean_square(mu, gradient, dim, _POINTS[dim]),
+        _mean_square(mu, gradient, dim, _GAUSS_POINTS[dim]),
     )
 
 

@@ -13,10 +13,10 @@ from pma_grid.claims.small_eps import KERNELS
 from pma_grid.flow import theory
 from pma_grid.flow.sinkhorn import iterate_sinkhorn, sinkhorn_flow
 
-# Counts as rounding: of identities relative to what was paid, and of divergences to their start.
-ROUNDING = 1e-9
+# Defects of identities, relative to what was paid, that count as rounding.
+IDENTITY_ROUNDING = 1e-9
 # Of the Gaussian runs: box in standard deviations, eps and sweeps.
-RADIUS, EPS, SWEEPS = 8.0, 0.2, 10
+BOX_DEVIATIONS, EPS, SWEEPS = 8.0, 0.2, 10
 
 
 def gaussian_iterates(findings: Findings, quick: bool) -> None:
@@ -49,7 +49,7 @@ def gaussian_iterates(findings: Findings, quick: bool) -> None:
 
 def _gaussian_errors(dim: int, n: int) -> tuple[float, float]:
     """Largest L2(mu) distances over the sweeps to the closed form, as it is and widened."""
-    case, pair = gaussians(dim, RADIUS), gaussian_pair(dim)
+    case, pair = gaussians(dim, BOX_DEVIATIONS), gaussian_pair(dim)
     problem = case.problem((n,) * dim)
     grid = problem.source.grid
     x = grid.coordinates()
@@ -99,18 +99,22 @@ def mirror(findings: Findings, quick: bool) -> None:
             )  # fmt: skip
             where = f"{dim}-D, {kernel} kernel"
             evi, regret = theory.evi_residual(flow), theory.regret_residual(flow)
-            findings.below(f"{where}: defect of the EVI / (eps S)", ROUNDING, np.abs(evi).max())
-            findings.below(f"{where}: defect of sum eps S = D_0 - D_K + sum D", ROUNDING,
+            findings.below(
+                f"{where}: defect of the EVI / (eps S)", IDENTITY_ROUNDING, np.abs(evi).max()
+            )
+            findings.below(f"{where}: defect of sum eps S = D_0 - D_K + sum D", IDENTITY_ROUNDING,
                            np.abs(regret).max())  # fmt: skip
             # v falls by eps KL(rho_k|mu) less the divergence: the half that needs the conjugate
             paid = flow.step_sizes * flow["kl"][:-1]
             fall = np.diff(flow["conjugate_integral"]) + paid - flow["forward_divergence"][1:]
-            findings.below(f"{where}: defect of the fall of int v dnu / (eps KL_0)", ROUNDING,
+            findings.below(f"{where}: defect of the fall of int v dnu / (eps KL_0)", IDENTITY_ROUNDING,
                            float(np.abs(fall).max() / paid[0]))  # fmt: skip
             rise = float(np.diff(flow["kl"]).max()) / float(flow["kl"][0])
             findings.below(f"{where}: rise of KL(rho_k|mu) over its start", 1e-12, rise)
             steps = np.arange(1.0, len(flow) + 1)
             label = f"{dim}-D, {kernel}"
             curves.append(Curve(label, steps, np.maximum(np.abs(evi), 1e-18)))
-    curves.append(Curve("counted as rounding", steps, np.full(steps.size, ROUNDING), "floor"))
+    curves.append(
+        Curve("counted as rounding", steps, np.full(steps.size, IDENTITY_ROUNDING), "floor")
+    )
     findings.panel("Sinkhorn's sweeps", "sweep", "EVI defect / (eps S)", curves, xscale="linear")

@@ -27,9 +27,10 @@ from pma_grid.sampling import quality
 from pma_grid.sampling.sampler import Sampler
 from pma_grid.stationary.solving import solve
 
+# Of all points that are drawn.
 SEED = 20504
 # Points of an energy distance: its threshold is found from a matrix of all distances.
-POINTS = 1200
+ENERGY_POINTS = 1200
 
 
 def correlated(x: Array, y: Array) -> Array:
@@ -197,11 +198,11 @@ def sampler(findings: Findings, quick: bool) -> None:
         law = case.density(case.grid(size))
         base = np.ones(law.shape)
         drawn = Sampler(solve(Problem(law, base)))
-        new, truth = drawn.sample(POINTS, seed=SEED), case.sample(POINTS, SEED + 1)
+        new, truth = drawn.sample(ENERGY_POINTS, seed=SEED), case.sample(ENERGY_POINTS, SEED + 1)
         _alike(findings, f"{case.name}: base to data", new, truth)
-        back = drawn.encode(case.sample(POINTS, SEED + 2))
+        back = drawn.encode(case.sample(ENERGY_POINTS, SEED + 2))
         _alike(findings, f"{case.name}: data to base", back,
-               drawn.base.sample(POINTS, SEED + 3))  # fmt: skip
+               drawn.base.sample(ENERGY_POINTS, SEED + 3))  # fmt: skip
         if case.dim == 1:
             _distribution(findings, new, drawn)
         likelihood = quality.log_likelihood(drawn.log_density, case.sample(20000, SEED + 4))

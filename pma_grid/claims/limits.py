@@ -18,11 +18,14 @@ from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import LostConvexityError
 
-STEPS = 1000
-NOISE = 1e-6
-# Distance of the step that loses convexity to eta_max, relative to it; in 3-D it is up to so long.
-CLOSE = 0.01
-FEW_DIRECTIONS = 1.25
+# Explicit steps near the stability limit: 1.01 of it then grow the fastest mode 1.02^1000-fold.
+MOST_STEPS = 1000
+# Curvature of the noise that they start from, of the convexity of the solution.
+NOISE_CURVATURE = 1e-6
+# Distance of the step that loses convexity to eta_max, relative to it; in 3-D, where the scheme looks
+# along few directions, it is up to so many times as long.
+LIMIT_SHARE = 0.01
+FEW_DIRECTIONS_SHARE = 1.25
 
 
 def _near_equilibrium(problem: Problem) -> State:
@@ -30,7 +33,7 @@ def _near_equilibrium(problem: Problem) -> State:
     *_, state = iterate(problem, schedule=constant(10.0), steps=6, scheme=sharp())
     rng = np.random.default_rng(31847)
     spacing = 1.0 / state.phi.shape[0]
-    noise = NOISE * spacing**2 * rng.uniform(-1, 1, state.phi.shape)
+    noise = NOISE_CURVATURE * spacing**2 * rng.uniform(-1, 1, state.phi.shape)
     *_, state = iterate(problem, schedule=constant(1.0), steps=0, initial=state.potential + noise)
     return state
 
@@ -40,7 +43,7 @@ def _run(state: State, share: float) -> Array:
     eta = share * stability_limit(state)
     norms = []
     states = iterate(
-        state.operator.problem, schedule=constant(eta), steps=STEPS, scheme=Explicit(),
+        state.operator.problem, schedule=constant(eta), steps=MOST_STEPS, scheme=Explicit(),
         initial=state.potential,
     )  # fmt: skip
     with contextlib.suppress(LostConvexityError):
@@ -106,8 +109,8 @@ def convexity(findings: Findings, quick: bool) -> None:
             verdicts.append(float(_loses(state, middle * limit)))
             kept, lost = (kept, middle) if verdicts[-1] else (middle, lost)
         name = f"{dim}-D: step that loses convexity / eta_max"
-        findings.above(f"{name}, at least", 1 - CLOSE, lost if not verdicts[0] else 0.0)
-        above = 1 + CLOSE if dim < 3 else FEW_DIRECTIONS
+        findings.above(f"{name}, at least", 1 - LIMIT_SHARE, lost if not verdicts[0] else 0.0)
+        above = 1 + LIMIT_SHARE if dim < 3 else FEW_DIRECTIONS_SHARE
         findings.below(f"{name}, at most", above, lost if verdicts[1] else math.inf)
         places = np.argsort(shares)
         curves.append(Curve(f"{dim}-D", np.array(shares)[places], np.array(verdicts)[places]))

@@ -23,14 +23,14 @@ from pma_grid.runtime.errors import Status
 FALLING = ("kl", "reverse_kl", "tv", "chi2", "max_h")
 RISING = ("min_h",)
 # Rises smaller than this, relative to the size of the series at the start, are rounding.
-ROUNDING = 1e-10
+RISE_ROUNDING = 1e-10
 # In 3-D the superbases that a walk finds are local optima: h may depend on the way within this
 # share of the mass constant, the size of its discretisation error.
-WALK = 1e-3
-# Of the bump between two flows.
-WIDTH = 0.06
-# Of the Hessian bounds, which Gaussians attain.
-SLACK = 0.01
+WALK_SHARE = 1e-3
+# Width of the bump between two flows, in sides of the box.
+BUMP_WIDTH = 0.06
+# Slack of the Hessian bounds, which Gaussians attain.
+EIGENVALUE_SLACK = 0.01
 
 
 def _worst_turn(flow: Flow) -> float:
@@ -70,20 +70,20 @@ def implicit_steps(findings: Findings, quick: bool) -> None:
     for dim, n in sizes.items():
         problem = bumps(dim, n)
         for name, solver in solvers.items():
-            worst, allowed = [], ROUNDING
+            worst, allowed = [], RISE_ROUNDING
             for eta in etas:
                 flow = evolve(problem, schedule=constant(eta), steps=6, scheme=sharp(solver),
                               record=CHEAP)  # fmt: skip
                 worst.append(_worst_turn(flow))
             if dim == 3:
-                allowed = WALK * abs(float(flow["mass_constant"][-1]))
+                allowed = WALK_SHARE * abs(float(flow["mass_constant"][-1]))
             findings.below(
                 f"{dim}-D, {name}: rise of KL, TV, chi2, max h, fall of min h", allowed, max(worst)
             )
             if dim == 2:
                 curves.append(Curve(name, np.array(etas), np.maximum(worst, 1e-17)))
         findings.below(f"{dim}-D: half the change of log nu over a cell", 1.0, variation(problem))
-    floor = np.full(len(etas), ROUNDING)
+    floor = np.full(len(etas), RISE_ROUNDING)
     curves.append(Curve("counted as rounding", np.array(etas), floor, "floor"))
     findings.panel("implicit Euler, 2-D", "step size", "largest step backwards", curves)
     _wild(findings, 24 if quick else 48)
@@ -97,7 +97,7 @@ def _wild(findings: Findings, n: int) -> None:
         bumps(2, n), schedule=lambda k, t, r: float(steps[k]), steps=len(steps), scheme=sharp(),
         record=(*CHEAP, "bregman"),
     )  # fmt: skip
-    findings.below("2-D, random step sizes: the same", ROUNDING, _worst_turn(flow))
+    findings.below("2-D, random step sizes: the same", RISE_ROUNDING, _worst_turn(flow))
     index = np.arange(len(flow.times), dtype=float)
     names = {"kl": "KL(rho|mu)", "reverse_kl": "KL(mu|rho)", "chi2": "chi2", "tv": "TV"}
     curves = [Curve(text, index, np.maximum(flow[name], 1e-24)) for name, text in names.items()]
@@ -136,7 +136,9 @@ def nonexpansive(findings: Findings, quick: bool) -> None:
         problem = bumps(dim, n)
         x = problem.source.grid.coordinates()
         lower = 0.5 * (x**2).sum(axis=0)
-        upper = lower + 0.5 * WIDTH**2 * np.exp(-0.5 * ((x - 0.4) ** 2).sum(axis=0) / WIDTH**2)
+        upper = lower + 0.5 * BUMP_WIDTH**2 * np.exp(
+            -0.5 * ((x - 0.4) ** 2).sum(axis=0) / BUMP_WIDTH**2
+        )
         runs = [[state.potential for state in _states(problem, start)] for start in (lower, upper)]
         gaps = np.array([np.abs(v - u).max() for u, v in zip(*runs, strict=True)])
         lowest = min(float((v - u).min()) for u, v in zip(*runs, strict=True))
@@ -171,8 +173,8 @@ def hessian(findings: Findings, quick: bool) -> None:
         )
         times, low, high = _extremes(dim, sizes[dim], side)
         name = f"{dim}-D Gaussians, {'D2u' if side == 'source' else 'D2u*'}"
-        findings.above(f"{name}: smallest eigenvalue", lower, low.min(), slack=SLACK)
-        findings.below(f"{name}: largest eigenvalue", upper, high.max(), slack=SLACK)
+        findings.above(f"{name}: smallest eigenvalue", lower, low.min(), slack=EIGENVALUE_SLACK)
+        findings.below(f"{name}: largest eigenvalue", upper, high.max(), slack=EIGENVALUE_SLACK)
         if dim == 1:
             limit, last = (lower, low[-1]) if side == "source" else (upper, high[-1])
             findings.near(f"{name}: the bound is attained, ratio", 1.0, last / limit, 0.02)

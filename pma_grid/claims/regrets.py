@@ -17,7 +17,7 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.transport.transport import Transport
 
 # Some bounds are sharp: an identity once D_K has vanished.
-ROUNDING = 1e-12
+BOUND_ROUNDING = 1e-12
 # The bounds of the other schedules lie on that of constant steps.
 BOUNDS_DRAWN = ("constant", "polyak", "self_bounding")
 
@@ -53,7 +53,7 @@ def gaussian_schedules(findings: Findings, quick: bool) -> None:
             findings.below(f"{dim}-D, {name}: EVI to rounding", 1e-9, float(defect.max()))
             findings.below(
                 f"{dim}-D, {name}: avg S / master bound",
-                1.0 + ROUNDING,
+                1.0 + BOUND_ROUNDING,
                 float(regret.tightness.max()),
             )
             curves.append(Curve(name, regret.elapsed, np.maximum(regret.average, 1e-18)))
@@ -128,11 +128,13 @@ def _averages(
     """Convexity of KL for the average density, of J for the average potential."""
     both = sum(theory.mixture_divergences(flow))
     findings.below(
-        f"{where}: S of the average iterate / avg S", 1.0 + ROUNDING, both / regret.average[-1]
+        f"{where}: S of the average iterate / avg S",
+        1.0 + BOUND_ROUNDING,
+        both / regret.average[-1],
     )
     average = float((flow.step_sizes * flow["bregman"][1:]).sum() / flow.step_sizes.sum())
     findings.below(
-        f"{where}: D of the average potential / avg D", 1.0 + ROUNDING,
+        f"{where}: D of the average potential / avg D", 1.0 + BOUND_ROUNDING,
         theory.average_divergence(flow, exact) / average,
     )  # fmt: skip
 

@@ -16,12 +16,12 @@ from pma_grid.problem.problem import Problem
 
 KERNELS: tuple[Kernel, ...] = ("plain", "reflect")
 # While the flow still moves: KL(rho|mu) is down to 5 %, 3 % and 1 % of its start.
-MOVING = (0.02, 0.04, 0.08)
+MOVING_TIMES = (0.02, 0.04, 0.08)
 # The flow's own error may be this share of the smallest error that is measured against it.
-SHARE = {"limit": 0.1, "richardson": 0.25}
+FLOOR_SHARE = {"limit": 0.1, "richardson": 0.25}
 # From the first of these times on nothing may grow; the flow has ended long before the last.
-LONG = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56)
-MIDDLE = 0.16
+LONG_TIMES = (0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56)
+MIDDLE_TIME = 0.16
 
 
 def _pair(name: str, n: int) -> tuple[Problem, Problem]:
@@ -67,24 +67,24 @@ def limit(findings: Findings, quick: bool) -> None:
         ("mixtures", 48, halved(0.01, 4), 6) if quick else ("mixtures", 80, halved(0.005, 4), 12),
     ]
     for name, n, eps, steps in runs:
-        studies = _studies(name, n, eps, MOVING, steps)
+        studies = _studies(name, n, eps, MOVING_TIMES, steps)
         curves = []
         for kernel, study in studies.items():
-            for time in MOVING:
+            for time in MOVING_TIMES:
                 findings.near(
                     f"{name}, {kernel} kernel, t = {time:g}: slope of sup |u^eps - u_t|", 1.0,
                     study.slope("u_max", time), 0.1,
                 )  # fmt: skip
-            curves.append(_curve(f"{kernel} kernel", study, "u_max", MOVING[1]))
+            curves.append(_curve(f"{kernel} kernel", study, "u_max", MOVING_TIMES[1]))
         study = studies["reflect"]
         findings.below(f"{name}: h / sqrt(smallest eps)", 1.0, study.resolution)
-        least = min(float(study.errors("u_max", t)[-1]) for t in MOVING)
+        least = min(float(study.errors("u_max", t)[-1]) for t in MOVING_TIMES)
         findings.below(
-            f"{name}: the flow's own error over the smallest measured", SHARE["limit"],
+            f"{name}: the flow's own error over the smallest measured", FLOOR_SHARE["limit"],
             study.floor / least,
         )  # fmt: skip
-        curves.append(_slope_line(study, "u_max", 1.0, MOVING[1]))
-        findings.panel(f"{name}, t = {MOVING[1]:g}", "eps", "sup error of u", curves)
+        curves.append(_slope_line(study, "u_max", 1.0, MOVING_TIMES[1]))
+        findings.panel(f"{name}, t = {MOVING_TIMES[1]:g}", "eps", "sup error of u", curves)
 
 
 def map_error(findings: Findings, quick: bool) -> None:
@@ -148,7 +148,7 @@ def richardson(findings: Findings, quick: bool) -> None:
         least = min(float(study.errors(column, t)[-1]) for t in times)
         floor = study.floor_interior if column == inside else study.floor
         findings.below(f"{name}, {where}: the flow's own error over the smallest measured",
-                       SHARE["richardson"], floor / least)  # fmt: skip
+                       FLOOR_SHARE["richardson"], floor / least)  # fmt: skip
         curves = (
             _curve("Sinkhorn", study, column.replace("richardson", "u"), times[0]),
             _curve("extrapolated", study, column, times[0]),
@@ -168,20 +168,20 @@ def saturation(findings: Findings, quick: bool) -> None:
         runs.append(("mixtures", 64, halved(0.005, 3), 10))
     for name, n, eps, steps in runs:
         curves = []
-        for kernel, study in _studies(name, n, eps, LONG, steps).items():
+        for kernel, study in _studies(name, n, eps, LONG_TIMES, steps).items():
             ratios = study.ratios("u_max")
-            middle, growth = ratios[-1, LONG.index(MIDDLE)], np.max(ratios, axis=1)
+            middle, growth = ratios[-1, LONG_TIMES.index(MIDDLE_TIME)], np.max(ratios, axis=1)
             findings.below(
-                f"{name}, {kernel} kernel: error/eps at t = {LONG[-1]:g} over t = {MIDDLE:g}",
+                f"{name}, {kernel} kernel: error/eps at t = {LONG_TIMES[-1]:g} over t = {MIDDLE_TIME:g}",
                 1.0, ratios[-1, -1] / middle, slack=0.05,
             )  # fmt: skip
             findings.near(f"{name}, {kernel} kernel: largest error/eps, last over previous eps",
                           1.0, growth[-1] / growth[-2], 0.05)  # fmt: skip
             curves += [
-                Curve(f"{kernel}, eps = {value:.3g}", np.array(LONG), ratios[k])
+                Curve(f"{kernel}, eps = {value:.3g}", np.array(LONG_TIMES), ratios[k])
                 for k, value in enumerate(eps) if k in (0, len(eps) - 1)
             ]  # fmt: skip
-            late = np.array(LONG[LONG.index(MIDDLE) :])
+            late = np.array(LONG_TIMES[LONG_TIMES.index(MIDDLE_TIME) :])
             curves.append(Curve(f"{kernel}: no growth", late, np.full(late.size, middle),
                                 "predicted"))  # fmt: skip
         findings.panel(name, "t", "sup |u^eps - u_t| / eps", curves, yscale="linear")

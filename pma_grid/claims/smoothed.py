@@ -14,15 +14,16 @@ from pma_grid.flow.stepping import Explicit
 from pma_grid.flow.stepping.explicit import stability_limit
 
 # Length of the smoothing, a tenth of the box, and a step that it makes stable.
-LENGTH = 0.1
-STEP = 2e-3
-ROUNDING = 1e-12
+SMOOTHING_LENGTH = 0.1
+STEP_SIZE = 2e-3
+# Some bounds are sharp up to rounding.
+BOUND_ROUNDING = 1e-12
 
 
 def _flow(dim: int, n: int, schedule: Schedule, steps: int) -> Flow:
     return evolve(
-        bumps(dim, n), schedule=schedule, scheme=Explicit(smoothing=LENGTH), steps=steps,
-        record=(*theory.SERIES, observables.smoothed_kl(LENGTH)),
+        bumps(dim, n), schedule=schedule, scheme=Explicit(smoothing=SMOOTHING_LENGTH), steps=steps,
+        record=(*theory.SERIES, observables.smoothed_kl(SMOOTHING_LENGTH)),
     )  # fmt: skip
 
 
@@ -32,10 +33,10 @@ def smoothed_steps(findings: Findings, quick: bool) -> None:
     for dim, counts in sizes.items():
         limits, plain, defects = [], [], []
         for n in counts:
-            state = next(iterate(bumps(dim, n), schedule=schedules.constant(STEP)))
-            limits.append(stability_limit(state, LENGTH))
+            state = next(iterate(bumps(dim, n), schedule=schedules.constant(STEP_SIZE)))
+            limits.append(stability_limit(state, SMOOTHING_LENGTH))
             plain.append(stability_limit(state))
-            residual = theory.evi_residual(_flow(dim, n, schedules.constant(STEP), 20))
+            residual = theory.evi_residual(_flow(dim, n, schedules.constant(STEP_SIZE), 20))
             defects.append(float(np.abs(residual).max()))
         h = spacings(counts)
         findings.near(
@@ -60,16 +61,16 @@ def smoothed_steps(findings: Findings, quick: bool) -> None:
 def _schedules(findings: Findings, n: int, steps: int) -> None:
     """Schedules on a grid whose stability limit does not cap them."""
     runs = {
-        "constant": schedules.constant(STEP),
-        "inverse_sqrt": schedules.inverse_sqrt(2 * STEP),
-        "inverse": schedules.inverse(2 * STEP),
+        "constant": schedules.constant(STEP_SIZE),
+        "inverse_sqrt": schedules.inverse_sqrt(2 * STEP_SIZE),
+        "inverse": schedules.inverse(2 * STEP_SIZE),
     }
     curves = []
     for name, schedule in runs.items():
         flow = _flow(1, n, schedule, steps)
         regret = theory.regret(flow)
         tightness = float(regret.tightness.max())
-        findings.below(f"1-D, {name}: avg S / master bound", 1.0 + ROUNDING, tightness)
+        findings.below(f"1-D, {name}: avg S / master bound", 1.0 + BOUND_ROUNDING, tightness)
         left = float(flow["bregman"][-1])
         kept = regret.average[-1] / (regret.bound[-1] - left / regret.elapsed[-1])
         findings.near(f"1-D, {name}: avg S / the bound less D_K / W", 1.0, float(kept), 1e-3)

@@ -25,7 +25,7 @@ from pma_grid.runtime.arrays import Array
 
 # Distance of two potentials that counts as none, length^2.  In 3-D the superbases that a walk finds
 # are local optima: solutions reached on different ways differ by a part of their grid's error.
-CLOSE = {1: 1e-9, 2: 1e-9, 3: 1e-6}
+SAME_POTENTIAL = {1: 1e-9, 2: 1e-9, 3: 1e-6}
 
 
 def _last(case: FlowCase, n: int, scheme: Scheme, steps: int) -> State:
@@ -156,7 +156,7 @@ def agreement(findings: Findings, quick: bool) -> None:
                 problem, schedule=schedule, scheme=scheme, steps=500, tol=1e-11, record=(distance,)
             )
             gaps = flow["distance"]
-            findings.below(f"{dim}-D, {name}: distance to solve", CLOSE[dim], gaps[-1])
+            findings.below(f"{dim}-D, {name}: distance to solve", SAME_POTENTIAL[dim], gaps[-1])
             if dim == 2:
                 curves.append(Curve(name, flow.times[1:], np.maximum(gaps[1:], 1e-18)))
                 longest = np.array([curves[0].x[0], max(c.x[-1] for c in curves)])
@@ -168,7 +168,7 @@ def agreement(findings: Findings, quick: bool) -> None:
         )  # fmt: skip
         gap = 0.5 * float(np.ptp(flow.transport.phi - settled(problem, 1e-11).phi))
         findings.below("1-D, explicit steps: distance to solve", 1e-8, gap)
-    curves.append(Curve("counted as none", longest, np.full(2, CLOSE[2]), "floor"))
+    curves.append(Curve("counted as none", longest, np.full(2, SAME_POTENTIAL[2]), "floor"))
     findings.panel("2-D", "time", "distance to solve", curves)
 
 

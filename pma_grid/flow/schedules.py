@@ -43,9 +43,11 @@ from pma_grid.runtime.errors import InvalidInputError
 
 Schedule = Callable[[int, float, float], float]
 
-# Bounds on the change of an adaptive step, and the share of the predicted step that is taken.
-SHRINK, GROW, SAFETY = 0.2, 4.0, 0.9
-RETRIES = 6
+# Smallest and largest factor between two adaptive steps, and the share of the predicted step that is
+# taken: the usual values of embedded methods.
+SMALLEST_CHANGE, LARGEST_CHANGE, SHARE_OF_PREDICTED = 0.2, 4.0, 0.9
+# Shorter adaptive steps that are tried before one is taken as it is.
+MOST_RETRIES = 6
 
 
 @runtime_checkable
@@ -214,7 +216,7 @@ class Adaptive:
     def review(self, state: Any, trial: Any) -> float | None:
         """Retry where the estimated error exceeds tol eta, a few times."""
         # what is left then is no error in time: on rough data the operator itself is uncertain
-        enough = trial.step.attempts > RETRIES
+        enough = trial.step.attempts > MOST_RETRIES
         if enough or trial.step.error <= self.tol * trial.step.size:
             return None
         return float(trial.step.size) * min(0.5, self._factor(trial, trial.step))
@@ -223,8 +225,13 @@ class Adaptive:
         """Change of the step: the error per unit step goes like eta^order."""
         error = step.error / (self.tol * step.size)
         if error <= 0:
-            return GROW
-        return float(min(GROW, max(SHRINK, SAFETY * error ** (-1.0 / state.order))))
+            return LARGEST_CHANGE
+        return float(
+            min(
+                LARGEST_CHANGE,
+                max(SMALLEST_CHANGE, SHARE_OF_PREDICTED * error ** (-1.0 / state.order)),
+            )
+        )
 
 
 def adaptive(tol: float, first: float = 1e-4, largest: float = 1e3) -> Adaptive:

@@ -35,9 +35,11 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import is_number
 from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
 
-NODES, WEIGHTS = np.polynomial.legendre.leggauss(24)
+# Gauss-Legendre rule of a panel in time, for the constant of the potential: full precision, as panels
+# keep their distance from the singularities.
+PANEL_NODES, PANEL_WEIGHTS = np.polynomial.legendre.leggauss(24)
 # Decay times of the slowest mode after which nothing is left of it in double precision.
-GONE = 25.0
+DECAY_TIMES_TO_NOTHING = 25.0
 
 
 class _Reduced(NamedTuple):
@@ -369,13 +371,13 @@ class GaussianPair:
     def _gauge(self, t: float, begin: _Reduced) -> float:
         """int_0^t h(m) ds by Gauss-Legendre; panels double away from singularities at s < 0."""
         lam, values = self._modes[0], np.linalg.eigvalsh(begin.C)
-        end = min(t, GONE / lam[0])
+        end = min(t, DECAY_TIMES_TO_NOTHING / lam[0])
         width = min(1 / values[-1], values[0] / lam[-1] ** 2, 1 / lam[-1])
         total, left = 0.0, 0.0
         while left < end:
             right = min(end, max(width, 2 * left))
             half = 0.5 * (right - left)
-            h = self._solution(left + half * (NODES + 1), begin)[2]
-            total += half * float(WEIGHTS @ h)
+            h = self._solution(left + half * (PANEL_NODES + 1), begin)[2]
+            total += half * float(PANEL_WEIGHTS @ h)
             left = right
         return total

@@ -31,14 +31,17 @@ from pma_grid.cases.oracles.mirror_steps import (
 )
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.linsolve.line_search import backtrack
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, LostConvexityError
 
-MAX_NEWTON = 100
-MAX_HALVINGS = 40
-# Newton stops where its residual no longer falls; so much of it may be rounding of the potential.
-ROUNDING = 1e-15
+# Newton steps of an implicit step, and the smallest fraction of one that is tried.
+MOST_NEWTON_STEPS = 100
+SMALLEST_FRACTION = 0.5**39
+# Newton stops where its residual no longer falls; so much of it, relative to the largest value of
+# the potential, may be rounding.
+POTENTIAL_ROUNDING = 1e-15
 
 
 class LaguerreScheme:
@@ -176,7 +179,7 @@ class LaguerreScheme:
             v, residual = self._solve(potential, start, eta)
             # a unit in the last place of v moves h by so much
             steepest = 4 * self._weights(v).max() / self.pullback(v).min()
-            if residual <= ROUNDING * float(np.abs(v).max()) * (1 + eta * steepest):
+            if residual <= POTENTIAL_ROUNDING * float(np.abs(v).max()) * (1 + eta * steepest):
                 return v
         raise ConvergenceError(
             f"an implicit step of size {eta:.3e} stalled at a residual of {residual:.1e}; take a "
@@ -334,7 +337,7 @@ class LaguerreScheme:
         v, h = start, self.log_ratio(start)
         residual = u + eta * h - v
         best = float(np.abs(residual).max())
-        for _ in range(MAX_NEWTON):
+        for _ in range(MOST_NEWTON_STEPS):
             found = self._search(u, v, self._newton(v, h, residual, eta), eta, best)
             if found is None:
                 break
@@ -356,14 +359,16 @@ class LaguerreScheme:
         self, u: Array, v: Array, direction: Array, eta: float, best: float
     ) -> tuple[Array, Array, Array, float] | None:
         """The first shortened step whose residual u + eta h - v is smaller, or None."""
-        for k in range(MAX_HALVINGS):
-            trial = v + 0.5**k * direction
+
+        def trial(fraction: float) -> tuple[Array, Array, Array, float]:
+            new = v + fraction * direction
             try:
-                h = self.log_ratio(trial)
+                h = self.log_ratio(new)
             except LostConvexityError:
-                continue
-            residual = u - trial + eta * h
-            size = float(np.abs(residual).max())
-            if size < best:
-                return trial, h, residual, size
-        return None
+                return new, new, new, math.inf
+            residual = u - new + eta * h
+            return new, h, residual, float(np.abs(residual).max())
+
+        smaller = math.nextafter(best, -math.inf)
+        found = backtrack(trial, lambda at: at[3], lambda _: smaller, smallest=SMALLEST_FRACTION)
+        return None if found is None else found[1]

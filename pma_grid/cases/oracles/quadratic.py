@@ -12,7 +12,7 @@ from pma_grid.runtime.checks import is_number
 from pma_grid.runtime.errors import InvalidInputError
 
 # Asymmetry of a matrix, relative to its largest entry, that counts as rounding.
-ASYMMETRY = 1e-12
+LARGEST_ASYMMETRY = 1e-12
 
 
 @dataclass(frozen=True, init=False, eq=False)
@@ -97,7 +97,7 @@ def symmetric(value: ArrayLike, name: str, dim: int) -> Array:
             f"{name} has shape {array.shape} or values that are not finite; it must be a finite "
             f"matrix of shape {(dim, dim)}"
         )
-    if np.abs(array - array.T).max() > ASYMMETRY * np.abs(array).max():
+    if np.abs(array - array.T).max() > LARGEST_ASYMMETRY * np.abs(array).max():
         raise InvalidInputError(f"{name} is not symmetric; pass (M + M.T) / 2")
     return np.asarray(0.5 * (array + array.T))
 

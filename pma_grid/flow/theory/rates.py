@@ -17,10 +17,11 @@ from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
 
 # Smallest values of a series that a fit believes in: below, rounding takes over.
-FLOOR = 1e-24
-# Matrices up to this size are handed to a dense solver; Arnoldi's method is faster from there on.
-DENSE = 50
-SEED = 61027
+SMALLEST_FITTED = 1e-24
+# Matrices of up to so many cells are handed to a dense solver; Arnoldi's method is faster from there on.
+DENSE_CELLS = 50
+# Of the vector that Arnoldi's method starts from.
+START_SEED = 61027
 
 
 def spectrum(transport: Transport, count: int = 1) -> Array:
@@ -90,12 +91,12 @@ def _smallest(matrix: sparse.spmatrix, count: int) -> Array:
         raise InvalidInputError(
             f"count is {count!r}; a grid of {n} cells has 1 to {n - 1} nonzero eigenvalues"
         )
-    if n <= DENSE or count + 3 >= n:
+    if n <= DENSE_CELLS or count + 3 >= n:
         values = np.linalg.eigvals(matrix.toarray())
     else:
         # a shift below the spectrum: the matrix itself is singular
         shift = -1e-3 * float(np.abs(matrix.diagonal()).min())
-        start = np.random.default_rng(SEED).normal(size=n)
+        start = np.random.default_rng(START_SEED).normal(size=n)
         values = linalg.eigs(
             matrix.tocsc(), count + 1, sigma=shift, v0=start, return_eigenvectors=False
         )
@@ -165,7 +166,7 @@ def fitted_rate(flow: Flow, name: str = "kl", *, span: tuple[float, float] | Non
         Fewer than three values to fit to.
     """
     values, times = flow[name], flow.times
-    good = values > max(FLOOR, 1e-17 * float(np.abs(values).max()))
+    good = values > max(SMALLEST_FITTED, 1e-17 * float(np.abs(values).max()))
     if span is None:
         last = float(times[good].max()) if good.any() else 0.0
         span = (0.5 * (float(times[0]) + last), last)

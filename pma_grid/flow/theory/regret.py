@@ -21,7 +21,7 @@ from pma_grid.transport.transport import Transport
 
 # The bound phase of a run: the divergence left is above this share of the first one.  Later the
 # flow has converged, sum eta S is constant, and every "rate" is only that of 1 / W_K.
-BOUND_PHASE = 0.1
+BOUND_PHASE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,7 @@ def regret(flow: Flow) -> Regret:
         average=cumulative / elapsed,
         last=s[1:],
         bound=master_bound(flow),
-        bound_phase=d[1:] > BOUND_PHASE * d[0],
+        bound_phase=d[1:] > BOUND_PHASE_SHARE * d[0],
     )
 
 

@@ -14,7 +14,7 @@ from pma_grid.flow import theory
 from pma_grid.flow.sinkhorn import iterate_sinkhorn, sinkhorn_flow
 
 # Defects of identities, relative to what was paid, that count as rounding.
-IDENTITY_ROUNDING = 1e-9
+LARGEST_DEFECT = 1e-9
 # Of the Gaussian runs: box in standard deviations, eps and sweeps.
 BOX_DEVIATIONS, EPS, SWEEPS = 8.0, 0.2, 10
 
@@ -100,21 +100,19 @@ def mirror(findings: Findings, quick: bool) -> None:
             where = f"{dim}-D, {kernel} kernel"
             evi, regret = theory.evi_residual(flow), theory.regret_residual(flow)
             findings.below(
-                f"{where}: defect of the EVI / (eps S)", IDENTITY_ROUNDING, np.abs(evi).max()
+                f"{where}: defect of the EVI / (eps S)", LARGEST_DEFECT, np.abs(evi).max()
             )
-            findings.below(f"{where}: defect of sum eps S = D_0 - D_K + sum D", IDENTITY_ROUNDING,
+            findings.below(f"{where}: defect of sum eps S = D_0 - D_K + sum D", LARGEST_DEFECT,
                            np.abs(regret).max())  # fmt: skip
             # v falls by eps KL(rho_k|mu) less the divergence: the half that needs the conjugate
             paid = flow.step_sizes * flow["kl"][:-1]
             fall = np.diff(flow["conjugate_integral"]) + paid - flow["forward_divergence"][1:]
-            findings.below(f"{where}: defect of the fall of int v dnu / (eps KL_0)", IDENTITY_ROUNDING,
+            findings.below(f"{where}: defect of the fall of int v dnu / (eps KL_0)", LARGEST_DEFECT,
                            float(np.abs(fall).max() / paid[0]))  # fmt: skip
             rise = float(np.diff(flow["kl"]).max()) / float(flow["kl"][0])
             findings.below(f"{where}: rise of KL(rho_k|mu) over its start", 1e-12, rise)
             steps = np.arange(1.0, len(flow) + 1)
             label = f"{dim}-D, {kernel}"
             curves.append(Curve(label, steps, np.maximum(np.abs(evi), 1e-18)))
-    curves.append(
-        Curve("counted as rounding", steps, np.full(steps.size, IDENTITY_ROUNDING), "floor")
-    )
+    curves.append(Curve("counted as rounding", steps, np.full(steps.size, LARGEST_DEFECT), "floor"))
     findings.panel("Sinkhorn's sweeps", "sweep", "EVI defect / (eps S)", curves, xscale="linear")

@@ -22,8 +22,8 @@ from pma_grid.runtime.errors import LostConvexityError
 MOST_STEPS = 1000
 # Curvature of the noise that they start from, of the convexity of the solution.
 NOISE_CURVATURE = 1e-6
-# Distance of the step that loses convexity to eta_max, relative to it; in 3-D, where the scheme looks
-# along few directions, it is up to so many times as long.
+# Distance of the step that loses convexity to eta_max, relative to it; in 3-D, where the scheme
+# looks along few directions, it is up to so many times as long.
 LIMIT_SHARE = 0.01
 FEW_DIRECTIONS_SHARE = 1.25
 

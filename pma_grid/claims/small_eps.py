@@ -172,8 +172,8 @@ def saturation(findings: Findings, quick: bool) -> None:
             ratios = study.ratios("u_max")
             middle, growth = ratios[-1, LONG_TIMES.index(MIDDLE_TIME)], np.max(ratios, axis=1)
             findings.below(
-                f"{name}, {kernel} kernel: error/eps at t = {LONG_TIMES[-1]:g} over t = {MIDDLE_TIME:g}",
-                1.0, ratios[-1, -1] / middle, slack=0.05,
+                f"{name}, {kernel} kernel: error/eps at t = {LONG_TIMES[-1]:g} over "
+                f"t = {MIDDLE_TIME:g}", 1.0, ratios[-1, -1] / middle, slack=0.05,
             )  # fmt: skip
             findings.near(f"{name}, {kernel} kernel: largest error/eps, last over previous eps",
                           1.0, growth[-1] / growth[-2], 0.05)  # fmt: skip

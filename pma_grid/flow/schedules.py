@@ -43,8 +43,8 @@ from pma_grid.runtime.errors import InvalidInputError
 
 Schedule = Callable[[int, float, float], float]
 
-# Smallest and largest factor between two adaptive steps, and the share of the predicted step that is
-# taken: the usual values of embedded methods.
+# Smallest and largest factor between two adaptive steps, and the share of the predicted step that
+# is taken: the usual values of embedded methods.
 SMALLEST_CHANGE, LARGEST_CHANGE, SHARE_OF_PREDICTED = 0.2, 4.0, 0.9
 # Shorter adaptive steps that are tried before one is taken as it is.
 MOST_RETRIES = 6

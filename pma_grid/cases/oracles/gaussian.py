@@ -35,8 +35,8 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import is_number
 from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
 
-# Gauss-Legendre rule of a panel in time, for the constant of the potential: full precision, as panels
-# keep their distance from the singularities.
+# Gauss-Legendre rule of a panel in time, for the constant of the potential: full precision, as
+# panels keep their distance from the singularities.
 PANEL_NODES, PANEL_WEIGHTS = np.polynomial.legendre.leggauss(24)
 # Decay times of the slowest mode after which nothing is left of it in double precision.
 DECAY_TIMES_TO_NOTHING = 25.0

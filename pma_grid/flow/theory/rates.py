@@ -18,7 +18,8 @@ from pma_grid.transport.transport import Transport
 
 # Smallest values of a series that a fit believes in: below, rounding takes over.
 SMALLEST_FITTED = 1e-24
-# Matrices of up to so many cells are handed to a dense solver; Arnoldi's method is faster from there on.
+# Matrices of up to so many cells are handed to a dense solver; from there on Arnoldi's method is
+# faster.
 DENSE_CELLS = 50
 # Of the vector that Arnoldi's method starts from.
 START_SEED = 61027

@@ -14,6 +14,7 @@ from pma_grid.grid.sums import BlockSums
 from pma_grid.kernels.equation import DIMENSION
 from pma_grid.kernels.grid import lattice as lattice_kernels
 from pma_grid.kernels.grid.vectors import squares
+from pma_grid.kernels.records import Balance, Linearisation, Spline, Superbases
 from pma_grid.linsolve import Stencil
 from pma_grid.runtime.arrays import Array, Integers
 
@@ -87,12 +88,14 @@ class Evaluation:
 
     def _expand(self) -> None:
         """Lattice vectors and offsets of the superbases."""
-        stencil, strides = self.stencil, self.lattice.strides
-        self.lattice.share(
-            lambda s: self._kernels.expand(
-                self.superbase[s.cells], strides, stencil.vectors[s.cells], stencil.offsets[s.cells]
-            )
-        )
+        strides = self.lattice.strides
+        self.lattice.share(lambda s: self._kernels.expand(self._superbases(s), strides))
+
+    def _superbases(self, share: Share) -> Superbases:
+        """The superbases of a share of the cells, for kernels."""
+        c, stencil = share.cells, self.stencil
+        reach = self.lattice.halo
+        return Superbases(self.superbase[c], stencil.vectors[c], stencil.offsets[c], reach)
 
     def evaluate(self, phi: Array, alpha: float, renew: Renewal = Renewal.BASES) -> float:
         """Fill ``residual`` and ``stencil`` at (phi, alpha); returns the rms residual.
@@ -119,16 +122,15 @@ class Evaluation:
 
     def _shift_form(self) -> None:
         """Residual and linearisation from the target evaluated last."""
-        lat, frame, stencil = self.lattice, self.frame, self.stencil
-        log_source = self.equation.log_source
+        equation, lat, stencil = self.equation, self.lattice, self.stencil
 
         def task(share: Share) -> int:
             c = share.cells
+            balance = Balance(equation.log_source[c], self.log_target[c], self._shift)
+            linear = Linearisation(stencil.weights[c], stencil.drift[c], stencil.gauge[c])
             faces = self._kernels.shift_form(
-                self.padded, lat.row_start[share.rows], lat.n_last, lat.strides, lat.halo,
-                frame.metric, log_source[c], self.log_target[c], self._shift, frame.per_cell,
-                self.superbase[c], stencil.vectors[c], stencil.offsets[c], stencil.weights[c],
-                stencil.drift[c], stencil.gauge[c], self.residual[c],
+                self.padded, lat.layout(share), equation.scales, balance, self._superbases(share),
+                linear, self.residual[c],
             )  # fmt: skip
             return int(faces)
 
@@ -136,15 +138,15 @@ class Evaluation:
 
     def _evaluate_target(self, phi: Array) -> None:
         """log nu at the gradient, and its derivative into the drift buffer."""
-        lat, frame, stencil = self.lattice, self.frame, self.stencil
+        equation, lat, stencil = self.equation, self.lattice, self.stencil
+        spline = Spline(equation.target.coefficients, SPLINE_HALO)
         lat.extend(phi, self.padded)
 
         def task(share: Share) -> None:
             rows, c = lat.row_start[share.rows], share.cells
             self._kernels.target_at_gradient(
-                self.padded, rows, lat.n_last, lat.strides, lat.shape_array, share.first_row,
-                frame.affine, frame.slope, self.equation.target.coefficients, SPLINE_HALO,
-                self.log_target[c], stencil.drift[c],
+                self.padded, lat.layout(share), equation.scales, spline, self.log_target[c],
+                stencil.drift[c],
             )  # fmt: skip
             if stencil.viscosity is not None:
                 lattice_kernels.add_viscosity(
@@ -189,9 +191,8 @@ class Evaluation:
         lat, stencil = self.lattice, self.stencil
         lat.share(
             lambda s: self._kernels.log_det(
-                self.padded, lat.row_start[s.rows], lat.n_last, lat.strides, lat.halo,
-                self.frame.metric, self.superbase[s.cells], stencil.vectors[s.cells],
-                stencil.offsets[s.cells], stencil.weights[s.cells], out[s.cells],
+                self.padded, lat.layout(s), self.frame.metric, self._superbases(s),
+                stencil.weights[s.cells], out[s.cells],
             )
         )  # fmt: skip
 

@@ -10,8 +10,9 @@ from pma_grid.equation.footprint import BLEND_FROM, BLEND_TO
 from pma_grid.equation.monge_ampere import MongeAmpere
 from pma_grid.grid.lattice import Share
 from pma_grid.grid.splines import SPLINE_HALO
-from pma_grid.kernels.equation import images_2d as kernels
+from pma_grid.kernels.equation import ADD_CHANGE, AVERAGE
 from pma_grid.kernels.equation.variation import VARIES
+from pma_grid.kernels.records import Blend, ImageMeans, Spline, Variation
 from pma_grid.linsolve import Stencil
 from pma_grid.runtime.arrays import Array, Integers
 
@@ -70,7 +71,7 @@ class Images:
         renew: Renewal,
     ) -> None:
         """Blend means over images into log nu and its derivative, the drift of the stencil."""
-        frame, lat, footprint = self.equation.frame, self.equation.lattice, self.footprint
+        equation, lat, footprint = self.equation, self.equation.lattice, self.footprint
         if renew:
             self.active = self._wanted(padded)
         stencil.clamped = None
@@ -81,16 +82,17 @@ class Images:
         stencil.clamped = self.clamped
         if renew is Renewal.BASES:
             self.superbase[:] = superbase
-        densities, variation = footprint.densities, footprint.variation
+        spline = Spline(footprint.densities, SPLINE_HALO)
+        blend = Blend(footprint.variation, BLEND_FROM, BLEND_TO)
 
         def task(share: Share) -> None:
             c = share.cells
-            kernels.AVERAGE[lat.dim](
-                padded, lat.row_start[share.rows], lat.n_last, lat.strides, share.first_row,
-                frame.metric, frame.affine, frame.slope, frame.per_cell, self.superbase[c],
-                densities, SPLINE_HALO, variation, BLEND_FROM, BLEND_TO,
-                renew > 0, self.shift[c], self.counts[c], self.blend[c],
-                log_target[c], stencil.drift[c], self.change[c],
+            means = ImageMeans(
+                self.superbase[c], self.shift[c], self.counts[c], self.blend[c], self.change[c]
+            )
+            AVERAGE[lat.dim](
+                padded, lat.layout(share), equation.scales, spline, blend, means, renew > 0,
+                log_target[c], stencil.drift[c],
             )  # fmt: skip
 
         lat.share(task)
@@ -107,14 +109,11 @@ class Images:
 
     def _varies(self, padded: Array, near: Array, far: Array) -> bool:
         """Whether log nu may change by `WANTED_FROM` over any image, from bounds near by."""
-        frame, lat = self.equation.frame, self.equation.lattice
+        lat, scales = self.equation.lattice, self.equation.scales
+        bounds = Variation(near, far, self.footprint.steepest)
         varies = lat.share(
-            lambda s: VARIES[lat.dim](
-                padded, lat.row_start[s.rows], lat.n_last, lat.strides, lat.shape_array,
-                s.first_row, frame.metric, frame.affine, frame.slope, frame.per_cell, near, far,
-                self.footprint.steepest, WANTED_FROM,
-            )
-        )  # fmt: skip
+            lambda s: VARIES[lat.dim](padded, lat.layout(s), scales, bounds, WANTED_FROM)
+        )
         return any(varies)
 
     def add_change(self, superbase: Integers, stencil: Stencil) -> None:
@@ -123,7 +122,7 @@ class Images:
             return
         lat = self.equation.lattice
         lat.share(
-            lambda s: kernels.ADD_CHANGE[lat.dim](
+            lambda s: ADD_CHANGE[lat.dim](
                 self.change[s.cells], superbase[s.cells], stencil.gauge[s.cells],
                 SMALLEST_WEIGHT_SHARE, stencil.weights[s.cells], self.clamped[s.cells],
             )

@@ -22,6 +22,7 @@ from pma_grid.equation.ghosts import lattice_between
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.lattice import Lattice
 from pma_grid.grid.splines import LogSpline, cell_means, histospline, log_centre_values
+from pma_grid.kernels.records import Scales
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import Frame
@@ -123,6 +124,12 @@ class MongeAmpere:
         if density.min() >= THIN_DENSITY * mean:
             return np.empty(0)
         return np.asarray(np.sqrt(2 * density / (density + mean)))
+
+    @cached_property
+    def scales(self) -> Scales:
+        """Units of the frame, for kernels."""
+        frame = self.frame
+        return Scales(frame.metric, frame.affine, frame.slope, frame.per_cell)
 
     def log_source_means(self) -> Array:
         """log mu averaged over cells as nu is over their images, (N,): the two are compared."""

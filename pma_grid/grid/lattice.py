@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pma_grid.kernels.grid import lattice as kernels
+from pma_grid.kernels.records import Layout
 from pma_grid.runtime.arrays import Floats, Integers
 from pma_grid.runtime.workers import SERIAL, Workers
 
@@ -69,6 +70,11 @@ class Lattice:
         self._shares = [
             Share(slice(a, b), slice(a * self.n_last, b * self.n_last)) for a, b in cuts
         ]
+
+    def layout(self, share: Share | None = None) -> Layout:
+        """Where the cells of a share, or all, lie in padded fields, for kernels."""
+        rows, first = (slice(None), 0) if share is None else (share.rows, share.first_row)
+        return Layout(self.row_start[rows], self.n_last, self.strides, self.shape_array, first)
 
     def share(self, task: Callable[[Share], Result]) -> list[Result]:
         """Run ``task`` on shares of the rows, one a thread; what it returns, in order.

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from pma_grid.grid.lattice import Lattice
 from pma_grid.kernels.equation import DIMENSION
 from pma_grid.kernels.grid import lattice as kernels
+from pma_grid.kernels.records import Balance, Linearisation, Scales, Superbases
 
 FEW = settings(max_examples=40, derandomize=True, deadline=None, database=None)
 SHAPES = {1: (7,), 2: (6, 7), 3: (4, 5, 4)}
@@ -23,11 +24,10 @@ def _log_det(lattice: Lattice, padded: np.ndarray, metric: np.ndarray, bases: np
     count = {1: 1, 2: 3, 3: 6}[dim]
     vectors = np.empty((lattice.size, count, dim), np.int8)
     offsets = np.empty((lattice.size, count), np.int32)
-    DIMENSION[dim].expand(bases, lattice.strides, vectors, offsets)
-    DIMENSION[dim].log_det(
-        padded, lattice.row_start, lattice.n_last, lattice.strides, lattice.halo, metric, bases,
-        vectors, offsets, np.empty((lattice.size, count)), out,
-    )  # fmt: skip
+    walk = Superbases(bases, vectors, offsets, lattice.halo)
+    DIMENSION[dim].expand(walk, lattice.strides)
+    weights = np.empty((lattice.size, count))
+    DIMENSION[dim].log_det(padded, lattice.layout(), metric, walk, weights, out)
     return out, bases
 
 
@@ -118,12 +118,13 @@ def test_linearisation_of_the_shift_form_is_elliptic(dim: int, seed: int, shift:
     weights, eta, residual = np.empty((n, count)), np.empty(n), np.empty(n)
     superbase = _start(lattice)
     module = DIMENSION[dim]
-    module.expand(superbase, lattice.strides, vectors, offsets)
-    drift = np.zeros((n, dim))
+    bases = Superbases(superbase, vectors, offsets, lattice.halo)
+    module.expand(bases, lattice.strides)
+    drift, ones = np.zeros((n, dim)), np.ones(dim)
     module.shift_form(
-        padded, lattice.row_start, lattice.n_last, lattice.strides, lattice.halo, metric,
-        np.zeros(n), np.zeros(n), shift, np.ones(dim), superbase, vectors, offsets, weights,
-        drift, eta, residual,
+        padded, lattice.layout(), Scales(metric, ones, ones, ones),
+        Balance(np.zeros(n), np.zeros(n), shift), bases, Linearisation(weights, drift, eta),
+        residual,
     )  # fmt: skip
     assert np.isfinite(residual).all()
     assert weights.min() >= 0 and weights.max(axis=1).min() > 0

@@ -1,4 +1,4 @@
-"""One-dimensional means over images, exact: the conservative scheme; `footprint` has the formulas.
+"""One-dimensional means over images, exact: the conservative scheme; `images_2d` has the formulas.
 
 The image of a cell is the interval [g - a/2, g + a/2], a = M / (h H), whose ends are the gradients
 at the faces of the cell.  With F' = nu the product of mean and M is F(right) - F(left) up to a
@@ -15,10 +15,10 @@ import math
 
 from numba import njit
 
-from pma_grid.kernels.equation.sampling import cell, quadratic
+from pma_grid.kernels.equation.image_quadrature import cell, quadratic
 
 # Length in target cells that shorter intervals are taken for: their mean is the point value.
-SHORTEST = 1e-3
+SHORTEST_CELLS = 1e-3
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -39,11 +39,12 @@ def _integral(densities, i, s, t):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def mean_1d(densities, halo, left, right):
+def mean_1d(spline, left, right):
     """Mean of the density over [left, right], and its values at both ends.
 
     Beyond the box it goes on as it ends, as that of a clamped coordinate.
     """
+    densities, halo = spline
     n = densities.shape[0] - 2 * halo
     i, s = cell(left, n)
     k, t = cell(right, n)
@@ -57,25 +58,22 @@ def mean_1d(densities, halo, left, right):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def average_1d(
-    padded, row_start, n_last, strides, first_row, metric, affine, slope, per_cell, superbase,
-    densities, halo, variation, low, high, refresh, shift, counts, blend, value, drift, change,
-):
-    """The log of the mean of nu over the images instead of log nu(g); see `footprint.average_2d`.
+def average_1d(padded, layout, scales, spline, blend, images, refresh, value, drift):
+    """The log of the mean of nu over the images instead of log nu(g); see `images_2d.average_2d`.
 
-    Nothing is sampled, blended or frozen: ``counts`` and ``blend`` stay as they are.  ``change``
-    (N, 1) receives the derivative with respect to log M.
+    Nothing is sampled, blended or frozen.  The change of ``images`` is that by log M.
     """
-    p = row_start[0]
-    for c in range(n_last):
+    p = layout.row_start[0]
+    affine, slope = scales.affine[0], scales.slope[0]
+    for c in range(layout.n_last):
         q = p + c
-        g = affine[0] * (c + 0.5) - 0.5 + slope[0] * (padded[q + 1] - padded[q - 1])
-        a = per_cell[0] * (metric[0] + padded[q + 1] + padded[q - 1] - 2 * padded[q])
-        half = 0.5 * max(a, SHORTEST)
-        mean, first, last = mean_1d(densities, halo, g - half, g + half)
-        value[c] = math.log(mean) - shift[c]
+        g = affine * (c + 0.5) - 0.5 + slope * (padded[q + 1] - padded[q - 1])
+        a = scales.per_cell[0] * (scales.metric[0] + padded[q + 1] + padded[q - 1] - 2 * padded[q])
+        half = 0.5 * max(a, SHORTEST_CELLS)
+        mean, first, last = mean_1d(spline, g - half, g + half)
+        value[c] = math.log(mean) - images.shift[c]
         drift[c, 0] = (last - first) / (2.0 * half * mean)
-        change[c, 0] = 0.5 * (first + last) / mean - 1.0 if a > SHORTEST else 0.0
+        images.change[c, 0] = 0.5 * (first + last) / mean - 1.0 if a > SHORTEST_CELLS else 0.0
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

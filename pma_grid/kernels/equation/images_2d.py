@@ -21,9 +21,7 @@ import math
 
 from numba import njit
 
-from pma_grid.kernels.equation.images_1d import add_change_1d, average_1d
-from pma_grid.kernels.equation.images_3d import add_change_3d, average_3d
-from pma_grid.kernels.equation.sampling import (
+from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES,
     cell,
     node,
@@ -31,54 +29,35 @@ from pma_grid.kernels.equation.sampling import (
     samples,
     share_of,
 )
+from pma_grid.kernels.equation.superbase_2d import hessian, load, weights_of
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def average_2d(
-    padded,
-    row_start,
-    n_last,
-    strides,
-    first_row,
-    metric,
-    affine,
-    slope,
-    per_cell,
-    superbase,
-    densities,
-    halo,
-    variation,
-    low,
-    high,
-    refresh,
-    shift,
-    counts,
-    blend,
-    value,
-    drift,
-    change,
-):
+def average_2d(padded, layout, scales, spline, blend, images, refresh, value, drift):
     """Blend log nu(g) with the log of the mean of nu over the image of the cell.
 
-    ``shift`` is what the log of mu gains by its mean over the cell, ``densities`` are padded spline
-    coefficients, ``variation`` is what log nu changes by over a target cell.  ``value`` (N,) and
-    ``drift`` (N, d), the derivative per target cell, come in as those of the point value;
-    ``change`` (N, d(d+1)/2) receives the derivative with respect to M, upper triangle by rows.
-    ``counts`` (N, d) and ``blend`` (N,) are renewed if ``refresh``, else used.
+    ``spline`` is that of nu.  ``value`` (N,) and ``drift`` (N, d), the derivative per target cell,
+    come in as those of the point value.  Samples and blends of ``images`` are renewed if
+    ``refresh``, else used.
     """
+    row_start, n_last, affine, slope = layout.row_start, layout.n_last, scales.affine, scales.slope
+    metric, per_cell = scales.metric, scales.per_cell
+    densities, halo = spline
+    superbase, shift, counts, shares, change = images
+    variation, low, high = blend
     n0, n1 = densities.shape[0] - 2 * halo, densities.shape[1] - 2 * halo
-    s0 = strides[0]
+    s0 = layout.strides[0]
     for row in range(row_start.size):
-        base = affine[0] * (first_row + row + 0.5) - 0.5
+        base = affine[0] * (layout.first_row + row + 0.5) - 0.5
         for j in range(n_last):
             p = row_start[row] + j
             c = row * n_last + j
             change[c, 0] = change[c, 1] = change[c, 2] = 0.0
-            if not refresh and blend[c] == 0.0:
+            if not refresh and shares[c] == 0.0:
                 continue
             g0 = base + slope[0] * (padded[p + s0] - padded[p - s0])
             g1 = affine[1] * (j + 0.5) - 0.5 + slope[1] * (padded[p + 1] - padded[p - 1])
-            m00, m01, m11 = _hessian_2d(padded, p, s0, metric, superbase[c])
+            m00, m01, m11 = _hessian_2d(padded, p, s0, metric, load(superbase, c))
             a00, a01 = m00 * per_cell[0], m01 * per_cell[0]
             a10, a11 = m01 * per_cell[1], m11 * per_cell[1]
             if refresh:
@@ -86,7 +65,7 @@ def average_2d(
                 extent = max(e0, e1)
                 i0, i1 = cell(g0, n0)[0], cell(g1, n1)[0]
                 over = variation[i0, i1] * max(1.0, extent)
-                blend[c] = 0.0
+                shares[c] = 0.0
                 counts[c, 0], counts[c, 1] = samples(e0, MOST_SAMPLES), samples(e1, MOST_SAMPLES)
                 # a larger image may reach beyond what ``variation`` has seen
                 if over < low and extent <= 2.0:
@@ -125,8 +104,8 @@ def average_2d(
                     c11 += z1 * y
             if refresh:
                 change_of_log = abs(f0 * a00 + f1 * a10) + abs(f0 * a01 + f1 * a11)
-                blend[c] = share_of(max(change_of_log / f, math.log(top / bottom)), low, high)
-            share = blend[c]
+                shares[c] = share_of(max(change_of_log / f, math.log(top / bottom)), low, high)
+            share = shares[c]
             value[c] += share * (math.log(f / (k0 * k1)) - shift[c] - value[c])
             drift[c, 0] += share * (f0 / f - drift[c, 0])
             drift[c, 1] += share * (f1 / f - drift[c, 1])
@@ -139,19 +118,17 @@ def average_2d(
 @njit(error_model="numpy", cache=True, nogil=True)
 def _hessian_2d(padded, p, stride, metric, base):
     """D2u in index units by the second differences of a superbase, made semi-definite."""
-    ex, ey, fx, fy = int(base[0, 0]), int(base[0, 1]), int(base[1, 0]), int(base[1, 1])
+    ex, ey, fx, fy = base
     gx, gy = ex + fx, ey + fy
     centre = 2 * padded[p]
+    # not those of `superbase_2d.second`: another order of the same sums
     o = ex * stride + ey
     ae = metric[0] * ex * ex + metric[1] * ey * ey + padded[p + o] + padded[p - o] - centre
     o = fx * stride + fy
     af = metric[0] * fx * fx + metric[1] * fy * fy + padded[p + o] + padded[p - o] - centre
     o = gx * stride + gy
     ag = metric[0] * gx * gx + metric[1] * gy * gy + padded[p + o] + padded[p - o] - centre
-    cross = 0.5 * (ag - ae - af)
-    m00 = fy * fy * ae - 2 * fy * ey * cross + ey * ey * af
-    m11 = fx * fx * ae - 2 * fx * ex * cross + ex * ex * af
-    m01 = -(fx * fy * ae - (fy * ex + fx * ey) * cross + ex * ey * af)
+    m00, m01, m11 = hessian(base, (ae, af, ag))
     # in the frame of the metric, where index units are isotropic
     r = metric[1] / metric[0]
     half, bend = 0.5 * (m00 * r - m11), m01 * math.sqrt(r)
@@ -163,21 +140,8 @@ def _hessian_2d(padded, p, stride, metric, base):
 def add_change_2d(change, superbase, eta, smallest, weights, clamped):
     """Add eta C to the stencil D = sum_k w_k e_k e_k^T; ``clamped``: to at least ``smallest`` w."""
     for c in range(change.shape[0]):
-        a, b, d = change[c, 0], change[c, 1], change[c, 2]
-        ex, ey = int(superbase[c, 0, 0]), int(superbase[c, 0, 1])
-        fx, fy = int(superbase[c, 1, 0]), int(superbase[c, 1, 1])
-        gx, gy = -ex - fx, -ey - fy
+        more = weights_of(load(superbase, c), change[c, 0], change[c, 1], change[c, 2])
         for k in range(3):
             w = weights[c, k]
-            if k == 0:
-                more = -(a * fy * gy - b * (fx * gy + fy * gx) + d * fx * gx)
-            elif k == 1:
-                more = -(a * ey * gy - b * (ex * gy + ey * gx) + d * ex * gx)
-            else:
-                more = -(a * fy * ey - b * (fx * ey + fy * ex) + d * fx * ex)
-            weights[c, k] = w + eta[c] * more
+            weights[c, k] = w + eta[c] * more[k]
             clamped[c, k] = max(weights[c, k], smallest * w)
-
-
-AVERAGE = {1: average_1d, 2: average_2d, 3: average_3d}
-ADD_CHANGE = {1: add_change_1d, 2: add_change_2d, 3: add_change_3d}

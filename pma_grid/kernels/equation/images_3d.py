@@ -1,7 +1,7 @@
-"""Three-dimensional means over images of cells; `footprint` has formulas and contract.
+"""Three-dimensional means over images of cells; `images_2d` has formulas and contract.
 
 Second differences along the six vectors of a superbase v0..v3 are the Hessian in the basis dual to
-v1, v2, v3 (see `_3d`), so that M = sum_ij G_ij v_i v_j^T over i, j = 1..3.
+v1, v2, v3 (see `monge_ampere_3d`), so that M = sum_ij G_ij v_i v_j^T over i, j = 1..3.
 """
 
 import math
@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pma_grid.kernels.equation.sampling import (
+from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES_3D,
     cell,
     node,
@@ -17,24 +17,32 @@ from pma_grid.kernels.equation.sampling import (
     samples,
     share_of,
 )
-from pma_grid.kernels.equation.superbase import FIRST, SECOND, cross, differences, load
+from pma_grid.kernels.equation.superbase_3d import (
+    FIRST,
+    SECOND,
+    cross,
+    differences,
+    gram,
+    load,
+    product,
+)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _line(densities, i, m, l, w0, w1, w2, d0, d1, d2):
+def _line(densities, i, m, l, w):
     """A combination of three neighbours along the last axis, and its derivative."""
     a, b, c = densities[i, m, l - 1], densities[i, m, l], densities[i, m, l + 1]
-    return w0 * a + w1 * b + w2 * c, d0 * a + d1 * b + d2 * c
+    return w[0] * a + w[1] * b + w[2] * c, w[3] * a + w[4] * b + w[5] * c
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _plane(densities, i, m, l, t, r):
     """The spline of one plane at the offsets t, r from a cell, and its derivatives along both."""
     v0, v1, v2, b0, b1, b2 = quadratic(t)
-    w0, w1, w2, d0, d1, d2 = quadratic(r)
-    f0, g0 = _line(densities, i, m - 1, l, w0, w1, w2, d0, d1, d2)
-    f1, g1 = _line(densities, i, m, l, w0, w1, w2, d0, d1, d2)
-    f2, g2 = _line(densities, i, m + 1, l, w0, w1, w2, d0, d1, d2)
+    w = quadratic(r)
+    f0, g0 = _line(densities, i, m - 1, l, w)
+    f1, g1 = _line(densities, i, m, l, w)
+    f2, g2 = _line(densities, i, m + 1, l, w)
     return (
         v0 * f0 + v1 * f1 + v2 * f2,
         b0 * f0 + b1 * f1 + b2 * f2,
@@ -43,11 +51,12 @@ def _plane(densities, i, m, l, t, r):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _spline(densities, halo, shape, y0, y1, y2):
+def _value(spline, y0, y1, y2):
     """The quadratic B-spline at a point in cell units, clamped to the box, and its gradient."""
-    i, s = cell(y0, shape[0])
-    m, t = cell(y1, shape[1])
-    l, r = cell(y2, shape[2])
+    densities, halo = spline
+    i, s = cell(y0, densities.shape[0] - 2 * halo)
+    m, t = cell(y1, densities.shape[1] - 2 * halo)
+    l, r = cell(y2, densities.shape[2] - 2 * halo)
     i, m, l = i + halo, m + halo, l + halo
     u0, u1, u2, d0, d1, d2 = quadratic(s)
     f0, g0, h0 = _plane(densities, i - 1, m, l, t, r)
@@ -62,11 +71,13 @@ def _spline(densities, halo, shape, y0, y1, y2):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _mean(densities, halo, shape, g, a, k0, k1, k2, slopes, moments):
-    """Sum of the spline over k0 x k1 x k2 samples of g + a [-1/2, 1/2]^3, lowest and highest.
+def _mean(spline, g, a, counts, slopes, moments):
+    """Sum of the spline over samples of g + a [-1/2, 1/2]^3, the lowest and the highest.
 
-    ``slopes`` (3,) and ``moments`` (3, 3) receive the sums of d_i nu and of d_i nu xi_k.
+    ``counts`` are the samples along each side; ``slopes`` (3,) and ``moments`` (3, 3) receive the
+    sums of d_i nu and of d_i nu xi_k.
     """
+    k0, k1, k2 = counts
     slopes[:] = 0.0
     moments[:] = 0.0
     total, bottom, top = 0.0, math.inf, 0.0
@@ -80,8 +91,8 @@ def _mean(densities, halo, shape, g, a, k0, k1, k2, slopes, moments):
             f0 = f1 = f2 = z0 = z1 = z2 = 0.0
             for l in range(k2):
                 z = node(l, k2)
-                f, d0, d1, d2 = _spline(
-                    densities, halo, shape, b0 + a[0, 2] * z, b1 + a[1, 2] * z, b2 + a[2, 2] * z
+                f, d0, d1, d2 = _value(
+                    spline, b0 + a[0, 2] * z, b1 + a[1, 2] * z, b2 + a[2, 2] * z
                 )
                 total += f
                 bottom, top = min(bottom, f), max(top, f)
@@ -112,13 +123,11 @@ def hessian_3d(v, d, metric, hessian):
 
     ``v`` (4, 3) is the superbase; the smallest eigenvalue in units of the metric is raised to 0.
     """
-    g01 = 0.5 * (d[0] + d[1] - d[3])
-    g02 = 0.5 * (d[0] + d[2] - d[4])
-    g12 = 0.5 * (d[1] + d[2] - d[5])
+    g00, g01, g02, g11, g12, g22 = gram(d)
     for k in range(3):
-        t1 = d[0] * v[1, k] + g01 * v[2, k] + g02 * v[3, k]
-        t2 = g01 * v[1, k] + d[1] * v[2, k] + g12 * v[3, k]
-        t3 = g02 * v[1, k] + g12 * v[2, k] + d[2] * v[3, k]
+        t1 = g00 * v[1, k] + g01 * v[2, k] + g02 * v[3, k]
+        t2 = g01 * v[1, k] + g11 * v[2, k] + g12 * v[3, k]
+        t3 = g02 * v[1, k] + g12 * v[2, k] + g22 * v[3, k]
         for i in range(3):
             hessian[i, k] = v[1, i] * t1 + v[2, i] * t2 + v[3, i] * t3
     raised = max(0.0, -_lowest_eigenvalue(hessian, metric))
@@ -145,46 +154,26 @@ def _lowest_eigenvalue(m, metric):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def average_3d(
-    padded,
-    row_start,
-    n_last,
-    strides,
-    first_row,
-    metric,
-    affine,
-    slope,
-    per_cell,
-    superbase,
-    densities,
-    halo,
-    variation,
-    low,
-    high,
-    refresh,
-    shift,
-    counts,
-    blend,
-    value,
-    drift,
-    change,
-):
-    """Blend log nu(g) with the log of the mean of nu over the image; see `footprint.average_2d`."""
+def average_3d(padded, layout, scales, spline, blend, images, refresh, value, drift):
+    """Blend log nu(g) with the log of the mean of nu over the image; see `images_2d.average_2d`."""
+    row_start, n_last, strides = layout.row_start, layout.n_last, layout.strides
+    metric, affine, slope, per_cell = scales
+    superbase, shift, counts, shares, change = images
+    variation, low, high = blend
     v, e = np.empty((4, 3), np.int64), np.empty((6, 3), np.int64)
     second, spare = np.empty(6), np.empty(6)
     hessian, a = np.empty((3, 3)), np.empty((3, 3))
     g, slopes, moments = np.empty(3), np.empty(3), np.empty((3, 3))
     shape = variation.shape
-    # rows of a plane, from the layout: rows of n_last + 2 halo, planes of rows + 2 halo
-    n1 = strides[0] // strides[1] - (strides[1] - n_last)
+    n1 = layout.shape[1]
     for row in range(row_start.size):
-        base0 = affine[0] * ((first_row + row) // n1 + 0.5) - 0.5
-        base1 = affine[1] * ((first_row + row) % n1 + 0.5) - 0.5
+        base0 = affine[0] * ((layout.first_row + row) // n1 + 0.5) - 0.5
+        base1 = affine[1] * ((layout.first_row + row) % n1 + 0.5) - 0.5
         for j in range(n_last):
             p = row_start[row] + j
             c = row * n_last + j
             change[c] = 0.0
-            if not refresh and blend[c] == 0.0:
+            if not refresh and shares[c] == 0.0:
                 continue
             load(superbase[c], v)
             cross(v, e)
@@ -205,19 +194,19 @@ def average_3d(
                 i0, i1 = cell(g[0], shape[0])[0], cell(g[1], shape[1])[0]
                 i2 = cell(g[2], shape[2])[0]
                 over = variation[i0, i1, i2] * max(1.0, extent)
-                blend[c] = 0.0
+                shares[c] = 0.0
                 # a larger image may reach beyond what ``variation`` has seen
                 if over < low and extent <= 2.0:
                     continue
             k0, k1, k2 = counts[c, 0], counts[c, 1], counts[c, 2]
-            f, bottom, top = _mean(densities, halo, shape, g, a, k0, k1, k2, slopes, moments)
+            f, bottom, top = _mean(spline, g, a, (k0, k1, k2), slopes, moments)
             if refresh:
                 change_of_log = 0.0
                 for k in range(3):
                     along = slopes[0] * a[0, k] + slopes[1] * a[1, k] + slopes[2] * a[2, k]
                     change_of_log += abs(along) / f
-                blend[c] = share_of(max(change_of_log, math.log(top / bottom)), low, high)
-            share = blend[c]
+                shares[c] = share_of(max(change_of_log, math.log(top / bottom)), low, high)
+            share = shares[c]
             value[c] += share * (math.log(f / (k0 * k1 * k2)) - shift[c] - value[c])
             for i in range(3):
                 drift[c, i] += share * (slopes[i] / f - drift[c, i])
@@ -232,16 +221,13 @@ def average_3d(
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def add_change_3d(change, superbase, eta, smallest, weights, clamped):
-    """Add eta C to the stencil: -v_i . C v_j to its weight w_ij; see `footprint.add_change_2d`."""
+    """Add eta C to the stencil: -v_i . C v_j to its weight w_ij; see `images_2d.add_change_2d`."""
     v = np.empty((4, 3), np.int64)
     for c in range(change.shape[0]):
         load(superbase[c], v)
         t = change[c]
         for m in range(6):
-            x, y = v[FIRST[m]], v[SECOND[m]]
-            more = x[0] * (t[0] * y[0] + t[1] * y[1] + t[2] * y[2])
-            more += x[1] * (t[1] * y[0] + t[3] * y[1] + t[4] * y[2])
-            more += x[2] * (t[2] * y[0] + t[4] * y[1] + t[5] * y[2])
+            more = product(v[FIRST[m]], t, v[SECOND[m]])
             w = weights[c, m]
             weights[c, m] = w - eta[c] * more
             clamped[c, m] = max(weights[c, m], smallest * w)

@@ -19,149 +19,93 @@ import math
 import numpy as np
 from numba import njit
 
-from pma_grid.kernels.equation.lanes import LANES, QUANTITIES_2D, roots_2d
+from pma_grid.kernels.equation import lanes_2d as lanes
+from pma_grid.kernels.equation.limits import LANES, MOST_FLIPS, log_right_side
+from pma_grid.kernels.equation.superbase_2d import (
+    face,
+    inverse_metric,
+    load,
+    root,
+    second,
+    store,
+)
 from pma_grid.kernels.grid.interpolation import spline_2d
 
-MAX_LOG = 600.0
-MAX_STEPS = 100
 # Weights this far below zero, relative to all of a cell, are rounding: no reason to walk on.
-TIE = 1e-12
+NEGATIVE_SHARE = 1e-12
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def expand(superbase, strides, vectors, offsets):
+def expand(bases, strides):
     """Lattice vectors (e, f, -e-f) and their offsets from the superbases (N, 2, 2)."""
-    for c in range(vectors.shape[0]):
-        for i in range(2):
-            vectors[c, 0, i] = superbase[c, 0, i]
-            vectors[c, 1, i] = superbase[c, 1, i]
-            vectors[c, 2, i] = -superbase[c, 0, i] - superbase[c, 1, i]
-        for k in range(3):
-            offsets[c, k] = vectors[c, k, 0] * strides[0] + vectors[c, k, 1] * strides[1]
+    superbase, vectors, offsets, _ = bases
+    for c in range(superbase.shape[0]):
+        store(load(superbase, c), c, strides[0], superbase, vectors, offsets)
 
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
-def target_at_gradient(
-    padded, row_start, n_last, strides, shape, first_row, affine, scale, coefficients, halo, value,
-    derivative,
-):
+def target_at_gradient(padded, layout, scales, spline, value, derivative):
     """Cubic spline of log nu at the centred gradient of u, and its derivative per target cell.
 
-    The gradient in target cell units is affine_i (x index + 1/2) - 1/2 + scale_i (phi+ - phi-).
-    Rows count from ``first_row``.  ``value`` (N,) and ``derivative`` (N, d) receive the results.
+    The gradient in target cell units is affine_i (x index + 1/2) - 1/2 + slope_i (phi+ - phi-).
+    ``value`` (N,) and ``derivative`` (N, d) receive the results.
     """
+    row_start, n_last, affine, slope = layout.row_start, layout.n_last, scales.affine, scales.slope
     y0 = np.empty(n_last)
     y1 = np.empty(n_last)
-    s0 = strides[0]
+    s0 = layout.strides[0]
     for row in range(row_start.size):
         p = row_start[row]
-        base = affine[0] * (first_row + row + 0.5) - 0.5
+        base = affine[0] * (layout.first_row + row + 0.5) - 0.5
         for j in range(n_last):
-            y0[j] = base + scale[0] * (padded[p + j + s0] - padded[p + j - s0])
-            y1[j] = affine[1] * (j + 0.5) - 0.5 + scale[1] * (padded[p + j + 1] - padded[p + j - 1])
-        spline_2d(coefficients, halo, y0, y1, row * n_last, value, derivative)
+            y0[j] = base + slope[0] * (padded[p + j + s0] - padded[p + j - s0])
+            y1[j] = affine[1] * (j + 0.5) - 0.5 + slope[1] * (padded[p + j + 1] - padded[p + j - 1])
+        spline_2d(spline.coefficients, spline.halo, y0, y1, row * n_last, value, derivative)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _keep(ex, ey, fx, fy, c, stride, superbase, vectors, offsets):
-    """Store the superbase e, f, -e-f of a cell, its vectors and their offsets."""
-    gx, gy = -ex - fx, -ey - fy
-    superbase[c, 0, 0], superbase[c, 0, 1] = ex, ey
-    superbase[c, 1, 0], superbase[c, 1, 1] = fx, fy
-    vectors[c, 0, 0], vectors[c, 0, 1] = ex, ey
-    vectors[c, 1, 0], vectors[c, 1, 1] = fx, fy
-    vectors[c, 2, 0], vectors[c, 2, 1] = gx, gy
-    offsets[c, 0] = ex * stride + ey
-    offsets[c, 1] = fx * stride + fy
-    offsets[c, 2] = gx * stride + gy
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _second(q, p, x, y, stride, m0, m1):
-    o = x * stride + y
-    return m0 * x * x + m1 * y * y + (q[p + o] + q[p - o] - 2 * q[p])
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01):
-    """Shift c, radius R and the weights (times b/2) of e, f, g for one superbase.
-
-    In the scaled frame M0^{-1/2} M M0^{-1/2} the trace part is m, the traceless part has norm
-    sqrt(n^2 + k^2), and det(M + c) = b2 gives c = R - m with R = sqrt(b2 + n^2 + k^2).
-    """
-    cross = 0.5 * (ag - ae - af)
-    m00 = (fy * fy * ae - 2 * fy * ey * cross + ey * ey * af) * i0
-    m11 = (fx * fx * ae - 2 * fx * ex * cross + ex * ex * af) * i1
-    k = -(fx * fy * ae - (fy * ex + fx * ey) * cross + ex * ey * af) * i01
-    n = 0.5 * (m00 - m11)
-    m = 0.5 * (m00 + m11)
-    radius = math.sqrt(b2 + n * n + k * k)
-    d00 = (1 - n / radius) * i0
-    d11 = (1 + n / radius) * i1
-    d01 = -k / radius * i01
-    gx = -ex - fx
-    gy = -ey - fy
-    le = -(d00 * fy * gy - d01 * (fx * gy + fy * gx) + d11 * fx * gx)
-    lf = -(d00 * ey * gy - d01 * (ex * gy + ey * gx) + d11 * ex * gx)
-    lg = -(d00 * fy * ey - d01 * (fx * ey + fy * ex) + d11 * fx * ex)
-    return radius - m, radius, le, lf, lg
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _face(ae, af, e2, f2, b2):
-    """Shift, radius and the two weights (times b) when only e and f carry weight."""
-    al = ae / e2
-    am = af / f2
-    det = b2 / (e2 * f2)
-    half = 0.5 * (al - am)
-    radius = math.sqrt(det + half * half)
-    share = 0.5 * (1 - half / radius)
-    return radius - 0.5 * (al + am), det / radius, 2 * share / e2, 2 * (1 - share) / f2
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def shift_form(
-    padded, row_start, n_last, strides, reach, metric, log_source, log_target, shift, per_cell,
-    superbase, vectors, offsets, weights, drift, eta, residual,
-):
+def shift_form(padded, layout, scales, balance, bases, linear, residual):
     """Residual r and linearisation of the shift form; superbases walk on from where they stand.
 
-    log B = log_source - log_target + shift.  ``drift`` enters as d log nu per target cell and
-    leaves as eta * drift * per_cell.  ``superbase``, ``vectors``, ``offsets`` are updated in place;
-    ``weights`` (N, 3), ``eta`` (N,) and ``residual`` (N,) receive the results.  Returns the number
-    of cells whose minimiser lies on a face.
+    The drift of ``linear`` enters as d log nu per target cell and leaves as eta * drift * per_cell;
+    its weights (N, 3), eta (N,) and ``residual`` (N,) receive the results, ``bases`` are updated in
+    place.  Returns the number of cells whose minimiser lies on a face.
     """
-    stride = strides[0]
-    m0, m1 = metric[0], metric[1]
-    i0, i1, i01 = 1 / m0, 1 / m1, 1 / math.sqrt(m0 * m1)
-    f = np.ones(QUANTITIES_2D * LANES)
+    row_start, n_last, stride = layout.row_start, layout.n_last, layout.strides[0]
+    log_source, log_target, shift = balance
+    weights, drift, eta = linear
+    superbase, vectors, offsets, reach = bases
+    per_cell = scales.per_cell
+    m0, m1 = scales.metric[0], scales.metric[1]
+    inverse = inverse_metric(m0, m1)
+    f = np.ones(lanes.SIZE)
     faces = 0
     for row in range(row_start.size):
         for first in range(0, n_last, LANES):
             count = min(LANES, n_last - first)
             start, c = row_start[row] + first, row * n_last + first
             for j in range(count):
-                log_b = log_source[c + j] - log_target[c + j] + shift
-                f[7 * LANES + j] = i01 * math.exp(0.5 * min(MAX_LOG, max(-MAX_LOG, log_b)))
+                log_b = log_right_side(log_source[c + j], log_target[c + j], shift)
+                f[lanes.RADIUS + j] = inverse[2] * math.exp(0.5 * log_b)
                 p = start + j
-                ex, ey = int(superbase[c + j, 0, 0]), int(superbase[c + j, 0, 1])
-                fx, fy = int(superbase[c + j, 1, 0]), int(superbase[c + j, 1, 1])
-                f[j] = _second(padded, p, ex, ey, stride, m0, m1)
-                f[LANES + j] = _second(padded, p, fx, fy, stride, m0, m1)
-                f[2 * LANES + j] = _second(padded, p, -ex - fx, -ey - fy, stride, m0, m1)
-                f[3 * LANES + j], f[4 * LANES + j] = ex, ey
-                f[5 * LANES + j], f[6 * LANES + j] = fx, fy
-            roots_2d(f, i0, i1, i01)
+                ex, ey, fx, fy = load(superbase, c + j)
+                f[lanes.ALONG_E + j] = second(padded, p, ex, ey, stride, m0, m1)
+                f[lanes.ALONG_F + j] = second(padded, p, fx, fy, stride, m0, m1)
+                f[lanes.ALONG_G + j] = second(padded, p, -ex - fx, -ey - fy, stride, m0, m1)
+                f[lanes.E_X + j], f[lanes.E_Y + j] = ex, ey
+                f[lanes.F_X + j], f[lanes.F_Y + j] = fx, fy
+            lanes.roots(f, inverse)
             for j in range(count):
-                u, v, w = f[10 * LANES + j], f[11 * LANES + j], f[12 * LANES + j]
-                if not min(u, min(v, w)) >= -TIE * (u + v + w):
-                    faces += _shift_of_cell(
-                        padded, start + j, stride, reach, m0, m1, f, j, c + j, superbase, vectors,
-                        offsets,
+                u, v, w = f[lanes.WEIGHT_E + j], f[lanes.WEIGHT_F + j], f[lanes.WEIGHT_G + j]
+                if not min(u, min(v, w)) >= -NEGATIVE_SHARE * (u + v + w):
+                    base, on_face = _shift_of_cell(
+                        padded, start + j, stride, (m0, m1), reach, load(superbase, c + j), f, j
                     )
-                residual[c + j], eta[c + j] = f[8 * LANES + j], f[9 * LANES + j]
+                    store(base, c + j, stride, superbase, vectors, offsets)
+                    faces += on_face
+                residual[c + j], eta[c + j] = f[lanes.RESIDUAL + j], f[lanes.ETA + j]
                 for k in range(3):
-                    w = f[(10 + k) * LANES + j]
+                    w = f[lanes.WEIGHT_E + k * LANES + j]
                     weights[c + j, k] = 0.0 if w < 0 else w
                 drift[c + j, 0] *= eta[c + j] * per_cell[0]
                 drift[c + j, 1] *= eta[c + j] * per_cell[1]
@@ -169,19 +113,20 @@ def shift_form(
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _shift_of_cell(
-    padded, p, stride, reach, m0, m1, f, j, c, superbase, vectors, offsets
-):
-    """The shift form of one cell into lane j of ``f``, walking on; whether it ended on a face."""
-    i0, i1, i01 = 1 / m0, 1 / m1, 1 / math.sqrt(m0 * m1)
-    ae, af, ag = f[j], f[LANES + j], f[2 * LANES + j]
-    ex, ey = int(superbase[c, 0, 0]), int(superbase[c, 0, 1])
-    fx, fy = int(superbase[c, 1, 0]), int(superbase[c, 1, 1])
+def _shift_of_cell(padded, p, stride, metric, reach, base, f, j):
+    """The shift form of one cell into lane j of ``f``: walks on from a superbase.
+
+    Returns where it ended, and whether that is a face.
+    """
+    m0, m1 = metric
+    inverse = inverse_metric(m0, m1)
+    ae, af, ag = f[lanes.ALONG_E + j], f[lanes.ALONG_F + j], f[lanes.ALONG_G + j]
+    ex, ey, fx, fy = base
     gx, gy = -ex - fx, -ey - fy
-    inv_b = 1 / f[7 * LANES + j]
-    b2 = f[7 * LANES + j] ** 2
-    s, radius, le, lf, lg = _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01)
-    for _ in range(MAX_STEPS):
+    inv_b = 1 / f[lanes.RADIUS + j]
+    b2 = f[lanes.RADIUS + j] ** 2
+    s, radius, le, lf, lg = root((ex, ey, fx, fy), (ae, af, ag), b2, inverse)
+    for _ in range(MOST_FLIPS):
         if le >= 0 and lf >= 0 and lg >= 0:
             break
         # make g the most negative: it is the vector to drop or to replace by f - e
@@ -192,54 +137,51 @@ def _shift_of_cell(
         nx, ny = fx - ex, fy - ey
         if abs(nx) > reach or abs(ny) > reach:
             break
-        an = _second(padded, p, nx, ny, stride, m0, m1)
-        t, r2, l0, l1, l2 = _root(ex, ey, -fx, -fy, ae, af, an, b2, i0, i1, i01)
+        an = second(padded, p, nx, ny, stride, m0, m1)
+        t, r2, l0, l1, l2 = root((ex, ey, -fx, -fy), (ae, af, an), b2, inverse)
         if l2 <= 0:
             break
         fx, fy, gx, gy, ag = -fx, -fy, nx, ny, an
         s, radius, le, lf, lg = t, r2, l0, l1, l2
-    _keep(ex, ey, fx, fy, c, stride, superbase, vectors, offsets)
     on_face = lg < 0
     if on_face:
         e2 = m0 * ex * ex + m1 * ey * ey
         f2 = m0 * fx * fx + m1 * fy * fy
-        s, t, le, lf = _face(ae, af, e2, f2, b2 * m0 * m1)
+        s, t, le, lf = face(ae, af, e2, f2, b2 * m0 * m1)
         lg = 0.0
-        f[9 * LANES + j] = t * inv_b
+        f[lanes.ETA + j] = t * inv_b
     else:
-        f[9 * LANES + j] = 1 / (inv_b * radius)
-    f[8 * LANES + j] = 2 * s * inv_b
-    f[10 * LANES + j] = le * inv_b
-    f[11 * LANES + j] = lf * inv_b
-    f[12 * LANES + j] = lg * inv_b
-    return on_face
+        f[lanes.ETA + j] = 1 / (inv_b * radius)
+    f[lanes.RESIDUAL + j] = 2 * s * inv_b
+    f[lanes.WEIGHT_E + j] = le * inv_b
+    f[lanes.WEIGHT_F + j] = lf * inv_b
+    f[lanes.WEIGHT_G + j] = lg * inv_b
+    return (ex, ey, fx, fy), on_face
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def log_det(
-    padded, row_start, n_last, strides, reach, metric, superbase, vectors, offsets, weights, out
-):
+def log_det(padded, layout, metric, bases, weights, out):
     """Monotone log det D2u in index units, NaN where u is not convex, and its derivative.
 
     With a_g the largest second difference: det M_h where a_g <= a_e + a_f (the superbase is
     obtuse for D = M_h^{-1}), else walk to (e, -f, f - e) while that lowers the value, else
-    log(a_e a_f).  ``superbase``, ``vectors``, ``offsets`` are updated in place; ``weights`` (N, 3)
-    receives the derivatives with respect to (a_e, a_f, a_g), all >= 0, and ``out`` (N,) the value.
+    log(a_e a_f).  ``bases`` are updated in place; ``weights`` (N, 3) receives the derivatives with
+    respect to (a_e, a_f, a_g), all >= 0, and ``out`` (N,) the value.
     """
-    stride = strides[0]
+    row_start, n_last, stride = layout.row_start, layout.n_last, layout.strides[0]
     m0, m1 = metric[0], metric[1]
+    superbase, vectors, offsets, reach = bases
     for row in range(row_start.size):
         for j in range(n_last):
             p = row_start[row] + j
             c = row * n_last + j
-            ex, ey = int(superbase[c, 0, 0]), int(superbase[c, 0, 1])
-            fx, fy = int(superbase[c, 1, 0]), int(superbase[c, 1, 1])
+            ex, ey, fx, fy = load(superbase, c)
             gx, gy = -ex - fx, -ey - fy
-            ae = _second(padded, p, ex, ey, stride, m0, m1)
-            af = _second(padded, p, fx, fy, stride, m0, m1)
-            ag = _second(padded, p, gx, gy, stride, m0, m1)
+            ae = second(padded, p, ex, ey, stride, m0, m1)
+            af = second(padded, p, fx, fy, stride, m0, m1)
+            ag = second(padded, p, gx, gy, stride, m0, m1)
             moved = False
-            for _ in range(MAX_STEPS):
+            for _ in range(MOST_FLIPS):
                 if ae > ag:
                     ex, gx, ey, gy, ae, ag = gx, ex, gy, ey, ag, ae
                     moved = True
@@ -249,13 +191,13 @@ def log_det(
                 nx, ny = fx - ex, fy - ey
                 if ag <= ae + af or abs(nx) > reach or abs(ny) > reach:
                     break
-                an = _second(padded, p, nx, ny, stride, m0, m1)
+                an = second(padded, p, nx, ny, stride, m0, m1)
                 if an >= ae + af:
                     break
                 fx, fy, gx, gy, ag = -fx, -fy, nx, ny, an
                 moved = True
             if moved:
-                _keep(ex, ey, fx, fy, c, stride, superbase, vectors, offsets)
+                store((ex, ey, fx, fy), c, stride, superbase, vectors, offsets)
             if ag > ae + af:
                 value = ae * af
                 pe, pf, pg = 2 * af, 2 * ae, 0.0
@@ -277,7 +219,7 @@ def decompose(tensor, reach, vectors, weights):
     for c in range(tensor.shape[0]):
         a, b, d = tensor[c, 0], tensor[c, 1], tensor[c, 2]
         v[0, 0], v[0, 1], v[1, 0], v[1, 1], v[2, 0], v[2, 1] = 1, 0, 0, 1, -1, -1
-        for _ in range(MAX_STEPS):
+        for _ in range(MOST_FLIPS):
             worst = 0
             for k in range(3):
                 # product of the two vectors other than k
@@ -305,38 +247,3 @@ def solve_tensor(tensor, right, out):
         inv = 1 / (a * d - b * b)
         out[c, 0] = (d * right[c, 0] - b * right[c, 1]) * inv
         out[c, 1] = (a * right[c, 1] - b * right[c, 0]) * inv
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def scan(
-    padded, row_start, n_last, strides, metric, bases, log_source, log_target, shift, best
-):
-    """Largest r over all superbases of ``bases`` (n, 2, 2), and with every face: ``best`` (N,).
-
-    log det M = min over D, so the true shift is the largest over all superbases; a walk that
-    stopped at a local optimum has a smaller one.
-    """
-    stride = strides[0]
-    m0, m1 = metric[0], metric[1]
-    i0, i1, i01 = 1 / m0, 1 / m1, 1 / math.sqrt(m0 * m1)
-    for row in range(row_start.size):
-        for j in range(n_last):
-            p = row_start[row] + j
-            c = row * n_last + j
-            log_b = log_source[c] - log_target[c] + shift
-            b2 = math.exp(min(MAX_LOG, max(-MAX_LOG, log_b))) * i01 * i01
-            inv_b = 1 / math.sqrt(b2)
-            top = -math.inf
-            for t in range(bases.shape[0]):
-                ex, ey, fx, fy = bases[t, 0, 0], bases[t, 0, 1], bases[t, 1, 0], bases[t, 1, 1]
-                ae = _second(padded, p, ex, ey, stride, m0, m1)
-                af = _second(padded, p, fx, fy, stride, m0, m1)
-                ag = _second(padded, p, -ex - fx, -ey - fy, stride, m0, m1)
-                s, _, le, lf, lg = _root(ex, ey, fx, fy, ae, af, ag, b2, i0, i1, i01)
-                if min(le, lf, lg) < 0:
-                    # every pair of vectors of a face is a face of this superbase too
-                    e2 = m0 * ex * ex + m1 * ey * ey
-                    f2 = m0 * fx * fx + m1 * fy * fy
-                    s = _face(ae, af, e2, f2, b2 * m0 * m1)[0]
-                top = max(top, 2 * s * inv_b)
-            best[c] = top

@@ -1,59 +1,42 @@
 """Whether a target varies so much over the image of any cell that its mean there matters.
 
-A bound that costs less than the means of `footprint`: the image's size by the Frobenius norm of
+A bound that costs less than the means of `images_2d`: the image's size by the Frobenius norm of
 A_ik = M_ik / (h_i H_i) with M the centred second differences, times the largest change of log nu
-over a target cell near by: ``near``, among the neighbours, for images of up to two cells, ``far``
-for those of up to six, ``steepest``, of all cells, for larger ones.  Empty arrays stand for the
-largest change everywhere.
+over a target cell near by: ``near`` for images of up to two cells, ``far`` for those of up to six,
+``steepest`` for larger ones.
 """
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 from numba import njit
 
-# Sizes of images in target cells up to which ``near`` and ``far`` speak for all they cover.
-NEAR, FAR = 2.0, 6.0
+from pma_grid.kernels.equation.image_quadrature import cell
+
+# Sizes of images in target cells up to which ``near`` and ``far`` speak for all they cover: bounds
+# among the neighbours of a cell and within three cells.
+NEAR_CELLS, FAR_CELLS = 2.0, 6.0
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _cell(position, n):
-    """The cell nearest to a coordinate in cell units, clamped to the box."""
-    return math.floor(min(max(position, 0.0), n - 1.0) + 0.5)
+def _matters(square, change, bounds, low):
+    """Whether log nu may change by ``low`` over an image of the given squared size."""
+    near, far = change
+    if square > FAR_CELLS * FAR_CELLS:
+        most = bounds.steepest
+    else:
+        most = near if square <= NEAR_CELLS * NEAR_CELLS else far
+    return most * most * max(1.0, square) >= low * low
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _matters(square, near, far, steepest, low):
-    """Whether the change over an image of the given squared size may exceed ``low``."""
-    change = near if square <= NEAR * NEAR else (far if square <= FAR * FAR else steepest)
-    return change * change * max(1.0, square) >= low * low
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def varies_2d(
-    padded,
-    row_start,
-    n_last,
-    strides,
-    shape,
-    first_row,
-    metric,
-    affine,
-    slope,
-    per_cell,
-    near,
-    far,
-    steepest,
-    low,
-):
-    """Whether the image of any cell may see log nu change by ``low``.
-
-    Rows count from ``first_row``.
-    """
-    s = strides[0]
+def varies_2d(padded, layout, scales, bounds, low):
+    """Whether the image of any cell may see log nu change by ``low``, by the bounds of a cell's."""
+    row_start, n_last, s = layout.row_start, layout.n_last, layout.strides[0]
+    metric, affine, slope, per_cell = scales
+    near, far, steepest = bounds
     for row in range(row_start.size):
-        base = affine[0] * (first_row + row + 0.5) - 0.5
+        base = affine[0] * (layout.first_row + row + 0.5) - 0.5
         for j in range(n_last):
             p = row_start[row] + j
             up, down, right, left = padded[p + s], padded[p - s], padded[p + 1], padded[p - 1]
@@ -65,44 +48,32 @@ def varies_2d(
             square = a * a + b * b + c * c + d * d
             n, f = steepest, steepest
             if near.size > 0:
-                i = _cell(base + slope[0] * (up - down), near.shape[0])
+                i = cell(base + slope[0] * (up - down), near.shape[0])[0]
                 g = affine[1] * (j + 0.5) - 0.5 + slope[1] * (right - left)
-                k = _cell(g, near.shape[1])
+                k = cell(g, near.shape[1])[0]
                 n, f = near[i, k], far[i, k]
-            if _matters(square, n, f, steepest, low):
+            if _matters(square, (n, f), bounds, low):
                 return True
     return False
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def varies_3d(
-    padded,
-    row_start,
-    n_last,
-    strides,
-    shape,
-    first_row,
-    metric,
-    affine,
-    slope,
-    per_cell,
-    near,
-    far,
-    steepest,
-    low,
-):
+def varies_3d(padded, layout, scales, bounds, low):
     """Three-dimensional twin of `varies_2d`; rows count through the first two axes."""
-    cell = np.empty(3, np.int64)
+    row_start, n_last, strides = layout.row_start, layout.n_last, layout.strides
+    metric, affine, slope, per_cell = scales
+    near, far, steepest = bounds
+    at = np.empty(3, np.int64)
     for row in range(row_start.size):
-        at = (first_row + row) // shape[1], (first_row + row) % shape[1], 0
+        plane, line = divmod(layout.first_row + row, layout.shape[1])
         for j in range(n_last):
             p = row_start[row] + j
             square = 0.0
             for i in range(3):
                 s = strides[i]
-                x = at[i] if i < 2 else j
+                x = plane if i == 0 else (line if i == 1 else j)
                 g = affine[i] * (x + 0.5) - 0.5 + slope[i] * (padded[p + s] - padded[p - s])
-                cell[i] = _cell(g, max(1, near.shape[i]))
+                at[i] = cell(g, max(1, near.shape[i]))[0]
                 m = metric[i] + padded[p + s] + padded[p - s] - 2 * padded[p]
                 square += (m * per_cell[i]) ** 2
                 for k in range(i):
@@ -112,8 +83,8 @@ def varies_3d(
                     square += m * m * (per_cell[i] ** 2 + per_cell[k] ** 2)
             n, f = steepest, steepest
             if near.size > 0:
-                n, f = near[cell[0], cell[1], cell[2]], far[cell[0], cell[1], cell[2]]
-            if _matters(square, n, f, steepest, low):
+                n, f = near[at[0], at[1], at[2]], far[at[0], at[1], at[2]]
+            if _matters(square, (n, f), bounds, low):
                 return True
     return False
 

@@ -1,4 +1,4 @@
-"""What the averages of `footprint` share: quadratic B-splines on a box, blends, sample counts."""
+"""Quadrature over images of cells: quadratic B-splines on a box, sample points, blends."""
 
 import math
 
@@ -7,10 +7,11 @@ from numba import njit
 # Most samples along each side of a parallelogram, and of a parallelepiped.
 MOST_SAMPLES = 64
 MOST_SAMPLES_3D = 16
-# What a piece may be longer than a target cell: maps near the identity stretch some cells a little.
-SLACK = 0.25
-# Points of the rule that is exact for cubics on [-1/2, 1/2].
-GAUSS = 0.5 / math.sqrt(3.0)
+# Target cells by which a piece may be longer than one: maps near the identity stretch some cells a
+# little.
+EXCESS_CELLS = 0.25
+# The points +-1/sqrt(12) of the Gauss rule that is exact for cubics on [-1/2, 1/2].
+GAUSS_POINT = 0.5 / math.sqrt(3.0)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -42,10 +43,10 @@ def share_of(oscillation, low, high):
 @njit(error_model="numpy", cache=True, nogil=True)
 def samples(length, most):
     """Samples along a side: two on each piece of about a target cell, at most ``most``."""
-    return min(most, 2 * max(1, math.ceil(length - SLACK)))
+    return min(most, 2 * max(1, math.ceil(length - EXCESS_CELLS)))
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def node(k, count):
     """Position in [-1/2, 1/2] of sample k: Gauss points of count / 2 equal pieces."""
-    return ((k // 2) + 0.5 + (GAUSS if k % 2 else -GAUSS)) * 2.0 / count - 0.5
+    return ((k // 2) + 0.5 + (GAUSS_POINT if k % 2 else -GAUSS_POINT)) * 2.0 / count - 0.5

@@ -1,6 +1,7 @@
 """Algebra of three-dimensional superbases: flips, roots of the shift form, faces of the cone.
 
-Pairs are ordered 01, 02, 03, 12, 13, 23 throughout; see `_3d` for the formulas.
+Pairs are ordered 01, 02, 03, 12, 13, 23 throughout, entries of symmetric matrices by rows of the
+upper triangle; see `monge_ampere_3d` for the formulas.
 """
 
 import math
@@ -8,16 +9,19 @@ import math
 import numpy as np
 from numba import njit
 
-from pma_grid.kernels.equation.lanes import CLOSE, LANES, LEFT
-
+# The two vectors of each pair, and the two others.
 FIRST = np.array([0, 0, 0, 1, 1, 2])
 SECOND = np.array([1, 2, 3, 2, 3, 3])
-# Shares w a (their sum is 3) this far below zero are rounding: no reason to walk on.
-TIE = 1e-10
-# Relative distances from a pole and from a singular matrix at which a face may be begun.
-FAR_FROM_POLE = 1e-2
 THIRD = np.array([2, 1, 1, 0, 0, 0])
 FOURTH = np.array([3, 3, 2, 3, 2, 1])
+# Shares w a (their sum is 3) this far below zero are rounding: no reason to walk on.
+NEGATIVE_SHARE = 1e-10
+# Relative distances from a pole and from a singular matrix at which a face may be begun.
+FAR_FROM_POLE = 1e-2
+# Largest relative defect of the determinant from which Newton for the shift may start at 0.
+START_DEFECT = 0.5
+# Error, relative to the trace, that the shift may be left with: a rounding or two.
+SHIFT_ERROR = 1e-15
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -28,6 +32,18 @@ def load(superbase, v):
         v[2, i] = superbase[1, i]
         v[3, i] = superbase[2, i]
         v[0, i] = -v[1, i] - v[2, i] - v[3, i]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def store(v, e, c, strides, bases):
+    """Store a superbase of cell c, its vectors and their offsets."""
+    for i in range(3):
+        for k in range(3):
+            bases.superbase[c, k, i] = v[k + 1, i]
+        for k in range(6):
+            bases.vectors[c, k, i] = e[k, i]
+    for k in range(6):
+        bases.offsets[c, k] = e[k, 0] * strides[0] + e[k, 1] * strides[1] + e[k, 2]
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -61,21 +77,71 @@ def reaches(e, reach):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def invert(g00, g01, g02, g11, g12, g22):
+def gram(a):
+    """The matrix in the basis dual to v_1, v_2, v_3 that has the differences ``a``."""
+    return (
+        a[0],
+        0.5 * (a[0] + a[1] - a[3]),
+        0.5 * (a[0] + a[2] - a[4]),
+        a[1],
+        0.5 * (a[1] + a[2] - a[5]),
+        a[2],
+    )
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def invert(g):
     """Determinant and inverse of a symmetric matrix."""
+    g00, g01, g02, g11, g12, g22 = g
     c00 = g11 * g22 - g12 * g12
     c01 = g02 * g12 - g01 * g22
     c02 = g01 * g12 - g02 * g11
     det = g00 * c00 + g01 * c01 + g02 * c02
     inv = 1.0 / det
-    return (
-        det,
+    return det, (
         c00 * inv,
         c01 * inv,
         c02 * inv,
         (g00 * g22 - g02 * g02) * inv,
         (g01 * g02 - g00 * g12) * inv,
         (g00 * g11 - g01 * g01) * inv,
+    )
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def weights_of(d):
+    """Weights of the six e e^T in the tensor D, given in the basis dual to v_1, v_2, v_3."""
+    d00, d01, d02, d11, d12, d22 = d
+    return d00 + d01 + d02, d01 + d11 + d12, d02 + d12 + d22, -d01, -d02, -d12
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def invariants(g, k, inverse_det0):
+    """Trace, second invariant and determinant of G0^{-1} G, with k = G0."""
+    g00, g01, g02, g11, g12, g22 = g
+    k00, k01, k02, k11, k12, k22 = k
+    t = (k11 * k22 - k12 * k12) * g00
+    t += (k00 * k22 - k02 * k02) * g11
+    t += (k00 * k11 - k01 * k01) * g22
+    t += 2 * ((k02 * k12 - k01 * k22) * g01 + (k01 * k12 - k02 * k11) * g02)
+    t = (t + 2 * (k01 * k02 - k00 * k12) * g12) * inverse_det0
+    c00, c11, c22 = g11 * g22 - g12 * g12, g00 * g22 - g02 * g02, g00 * g11 - g01 * g01
+    c01, c02, c12 = g02 * g12 - g01 * g22, g01 * g12 - g02 * g11, g01 * g02 - g00 * g12
+    q = c00 * k00 + c11 * k11 + c22 * k22 + 2 * (c01 * k01 + c02 * k02 + c12 * k12)
+    q *= inverse_det0
+    return t, q, (g00 * c00 + g01 * c01 + g02 * c02) * inverse_det0
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def shifted(g, k, c):
+    """G + c G0."""
+    return (
+        g[0] + c * k[0],
+        g[1] + c * k[1],
+        g[2] + c * k[2],
+        g[3] + c * k[3],
+        g[4] + c * k[4],
+        g[5] + c * k[5],
     )
 
 
@@ -87,30 +153,10 @@ def root(a, a0, radius, det0, w):
     monotone from the right of the root, and after one step from anywhere that G + c G0 is positive.
     Near a solution c = 0 is such a start, and close.
     """
-    g00, g11, g22 = a[0], a[1], a[2]
-    g01 = 0.5 * (a[0] + a[1] - a[3])
-    g02 = 0.5 * (a[0] + a[2] - a[4])
-    g12 = 0.5 * (a[1] + a[2] - a[5])
-    k00, k11, k22 = a0[0], a0[1], a0[2]
-    k01 = 0.5 * (a0[0] + a0[1] - a0[3])
-    k02 = 0.5 * (a0[0] + a0[2] - a0[4])
-    k12 = 0.5 * (a0[1] + a0[2] - a0[5])
-    inv0 = 1.0 / det0
-    # trace, second invariant and determinant of G0^{-1} G
-    t = (
-        (k11 * k22 - k12 * k12) * g00
-        + (k00 * k22 - k02 * k02) * g11
-        + (k00 * k11 - k01 * k01) * g22
-    )
-    t += 2 * ((k02 * k12 - k01 * k22) * g01 + (k01 * k12 - k02 * k11) * g02)
-    t = (t + 2 * (k01 * k02 - k00 * k12) * g12) * inv0
-    c00, c11, c22 = g11 * g22 - g12 * g12, g00 * g22 - g02 * g02, g00 * g11 - g01 * g01
-    c01, c02, c12 = g02 * g12 - g01 * g22, g01 * g12 - g02 * g11, g01 * g02 - g00 * g12
-    q = c00 * k00 + c11 * k11 + c22 * k22 + 2 * (c01 * k01 + c02 * k02 + c12 * k12)
-    q *= inv0
-    det = (g00 * c00 + g01 * c01 + g02 * c02) * inv0
+    g, k = gram(a), gram(a0)
+    t, q, det = invariants(g, k, 1.0 / det0)
     p0 = det - radius * radius * radius
-    if t > 0 and q > 0 and abs(p0) < CLOSE * det:
+    if t > 0 and q > 0 and abs(p0) < START_DEFECT * det:
         c = 0.0
     else:
         mean = t / 3
@@ -125,17 +171,9 @@ def root(a, a0, radius, det0, w):
         step = (((c + t) * c + q) * c + p0) * inverse
         c -= step
         # what a quadratically convergent step leaves
-        if abs(bend) * inverse * step * step <= LEFT * (abs(c) + abs(t)):
+        if abs(bend) * inverse * step * step <= SHIFT_ERROR * (abs(c) + abs(t)):
             break
-    _, d00, d01, d02, d11, d12, d22 = invert(
-        g00 + c * k00, g01 + c * k01, g02 + c * k02, g11 + c * k11, g12 + c * k12, g22 + c * k22
-    )
-    w[0] = d00 + d01 + d02
-    w[1] = d01 + d11 + d12
-    w[2] = d02 + d12 + d22
-    w[3] = -d01
-    w[4] = -d02
-    w[5] = -d12
+    w[0], w[1], w[2], w[3], w[4], w[5] = weights_of(invert(shifted(g, k, c))[1])
     return c
 
 
@@ -151,26 +189,17 @@ def differences(q, p, e, strides, metric, a, a0):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def stored_differences(q, p, vectors, offsets, c, m0, m1, m2, f, j):
-    """`differences` along the stored vectors of cell c into lane j: of u, of its quadratic part."""
-    centre = 2 * q[p]
-    for m in range(6):
-        x, y, z = float(vectors[c, m, 0]), float(vectors[c, m, 1]), float(vectors[c, m, 2])
-        o = offsets[c, m]
-        flat = m0 * x * x + m1 * y * y + m2 * z * z
-        f[m * LANES + j] = flat + q[p + o] + q[p - o] - centre
-        f[(6 + m) * LANES + j] = flat
+def tensor_of(w):
+    """D in the basis dual to v_1, v_2, v_3 from its weights."""
+    return w[0] + w[3] + w[4], -w[3], -w[4], w[1] + w[3] + w[5], -w[5], w[2] + w[4] + w[5]
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def matrix(w, d):
-    """D in dual coordinates from the weights (d holds d00, d01, d02, d11, d12, d22)."""
-    d[0] = w[0] + w[3] + w[4]
-    d[1] = -w[3]
-    d[2] = -w[4]
-    d[3] = w[1] + w[3] + w[5]
-    d[4] = -w[5]
-    d[5] = w[2] + w[4] + w[5]
+def product(x, t, y):
+    """x . T y for the symmetric T of six entries."""
+    total = x[0] * (t[0] * y[0] + t[1] * y[1] + t[2] * y[2])
+    total += x[1] * (t[1] * y[0] + t[3] * y[1] + t[4] * y[2])
+    return total + x[2] * (t[2] * y[0] + t[4] * y[1] + t[5] * y[2])
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -207,13 +236,13 @@ def length(col, m):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def descend(a, w, d, b):
+def descend(a, w, b):
     """Minimise sum w a - log det D(w) - 3 over w >= 0 from ``w``; returns the value (a > 0).
 
     Along w_m: det(D + t e e^T) = det D (1 + t e.D^{-1}e), so the exact step is 1/a_m - 1/e.D^{-1}e.
+    ``b`` (6,) is scratch, for D^{-1}.
     """
-    matrix(w, d)
-    _, b[0], b[1], b[2], b[3], b[4], b[5] = invert(d[0], d[1], d[2], d[3], d[4], d[5])
+    b[0], b[1], b[2], b[3], b[4], b[5] = invert(tensor_of(w))[1]
     for _ in range(300):
         largest = 0.0
         for m in range(6):
@@ -233,8 +262,7 @@ def descend(a, w, d, b):
                 b[5] -= f * z * z
         if largest < 1e-11:
             break
-    matrix(w, d)
-    det = invert(d[0], d[1], d[2], d[3], d[4], d[5])[0]
+    det = invert(tensor_of(w))[0]
     value = -math.log(det) - 3.0
     for m in range(6):
         value += w[m] * a[m]
@@ -242,27 +270,27 @@ def descend(a, w, d, b):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def face(a, a0, radius, det0, w, c, shifted, d, b):
+def face(a, a0, radius, det0, w, c, raised, b):
     """Shift of a face: min over w >= 0 of sum w (a + c a0) - log det D - 3 = log(radius^3 det0).
 
     Newton in c on the cube root of the determinant, which is concave in c, from the shift ``c`` and
     the weights ``w`` without the constraint; from the right of all poles where those are no start.
+    ``raised``, ``b`` (6,) are scratch.
     """
     log_b = 3 * math.log(radius) + math.log(det0)
     low = -math.inf
     for m in range(6):
         low = max(low, -a[m] / a0[m])
         w[m] = max(0.0, w[m])
-    matrix(w, d)
-    det = invert(d[0], d[1], d[2], d[3], d[4], d[5])[0]
+    det = invert(tensor_of(w))[0]
     if not (c - low > FAR_FROM_POLE * radius and det * radius**3 * det0 > FAR_FROM_POLE):
         c = low + 1e-3 * abs(low) + radius
         for m in range(6):
             w[m] = 0.3 / (a[m] + c * a0[m])
     for _ in range(60):
         for m in range(6):
-            shifted[m] = a[m] + c * a0[m]
-        value = descend(shifted, w, d, b)
+            raised[m] = a[m] + c * a0[m]
+        value = descend(raised, w, b)
         trace = 0.0
         for m in range(6):
             trace += w[m] * a0[m]
@@ -288,17 +316,14 @@ def lowest(w):
 @njit(error_model="numpy", cache=True, nogil=True)
 def interior(a, w):
     """log det G and the most negative weight of G^{-1} (-1 if none); weights into ``w``."""
-    g01 = 0.5 * (a[0] + a[1] - a[3])
-    g02 = 0.5 * (a[0] + a[2] - a[4])
-    g12 = 0.5 * (a[1] + a[2] - a[5])
-    det, d00, d01, d02, d11, d12, d22 = invert(a[0], g01, g02, a[1], g12, a[2])
-    w[0], w[1], w[2] = d00 + d01 + d02, d01 + d11 + d12, d02 + d12 + d22
-    w[3], w[4], w[5] = -d01, -d02, -d12
+    g = gram(a)
+    det, d = invert(g)
+    w[0], w[1], w[2], w[3], w[4], w[5] = weights_of(d)
     m = lowest(w)
-    positive = a[0] > 0 and a[0] * a[1] > g01 * g01 and det > 0
+    positive = a[0] > 0 and a[0] * a[1] > g[1] * g[1] and det > 0
     if not positive:
         return math.nan, m
-    if w[m] * a[m] < -TIE:
+    if w[m] * a[m] < -NEGATIVE_SHARE:
         return math.log(det), m
     for k in range(6):
         w[k] = max(0.0, w[k])

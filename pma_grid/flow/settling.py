@@ -24,7 +24,7 @@ from pma_grid.transport.transport import Transport
 # Step sizes over the product of the sides of the two boxes, the unit of potentials: the first is
 # solved easily from the affine map, the longest lowers the slowest mode 1 + 3 pi^2 times a step.
 FIRST_STEP, STEP_RATIO, LONGEST_STEP = 1e-2, 3.0, 3.0
-# Flows that settle do so in ten to twenty steps.
+# Flows towards smooth laws settle in about six steps.
 MOST_STEPS = 60
 # A flow one of whose steps must be halved more often is left to `solve`, which takes grids from
 # coarse to fine.

@@ -230,7 +230,10 @@ def _concluded(ended: Ended, options: FlowOptions) -> tuple[Settled, str]:
     if options.steps is None and not ended.settled:
         return Settled(flow, solved(ended.learned, flow.potential)), "solve"
     assert flow.potential is not None
-    transport = Transport(ended.learned, flow.potential, status=flow.status, stats=flow.stats)
+    transport = Transport(
+        ended.learned, flow.potential, status=flow.status, stats=flow.stats,
+        mass_constant=flow.stats.mass_constant or 0.0,
+    )  # fmt: skip
     return Settled(flow, transport), "flow"
 
 

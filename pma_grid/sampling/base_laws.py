@@ -11,7 +11,7 @@ from pma_grid.runtime.errors import InvalidInputError
 
 # The Gaussian is cut at so many standard deviations, where 6e-7 of its mass an axis is left out.
 GAUSSIAN_CUT_SIGMAS = 5.0
-NAMES = ("uniform", "gaussian")
+BASE_LAWS = ("uniform", "gaussian")
 
 
 def base_law(base: str | Density, shape: tuple[int, ...]) -> Density:
@@ -59,7 +59,7 @@ def base_law(base: str | Density, shape: tuple[int, ...]) -> Density:
         grid = Grid(shape, -GAUSSIAN_CUT_SIGMAS, GAUSSIAN_CUT_SIGMAS)
         return Density.from_log(_standard_normal, grid)
     raise InvalidInputError(
-        f"base is {base!r}; it must be one of {', '.join(NAMES)}, or a Density to draw from"
+        f"base is {base!r}; it must be one of {', '.join(BASE_LAWS)}, or a Density to draw from"
     )
 
 

@@ -126,7 +126,8 @@ def test_models_are_saved_and_loaded(tmp_path: Path) -> None:
     assert np.array_equal(again.sample(9, seed=1), model.sample(9, seed=1))
     assert np.array_equal(again.flow["kl"], model.flow["kl"])
     assert np.array_equal(again.masses, model.masses)
-    assert repr(again) == repr(model)
+    assert again.transport.mass_constant == model.flow.stats.mass_constant
+    assert again.stats == model.stats and repr(again) == repr(model)
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,8 @@ def test_faces_that_cut_the_density_off_are_told() -> None:
         (lambda x: -x * x, {"box": [(-1, 1)], "start": (0.0, 0.0)}, "must agree"),
         (lambda x: -x * x, {"box": [(-9, 9)], "side": "left"}, "side is"),
         (lambda x: -x * x, {"box": [(-9, 9)], "gap": 0}, "gap is"),
+        (lambda x: -x * x, {"box": [(-9, 9)], "steps": -1}, "steps is"),
+        (lambda x: -x * x, {"box": [(-9, 9)], "quadrature": 9}, "quadrature is"),
         (lambda x: -x * x, {"box": [(-9, 9)], "tail_bound": -1}, "tail_bound"),
         (lambda x: -x * x, {"box": [(-9, 9)], "names": ("a", "b")}, "names"),
         (lambda x: -x * x, {"box": [(-9, 9)], "shape": (8, 8)}, "shape is"),

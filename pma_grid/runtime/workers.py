@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from pma_grid.runtime.checks import check_threads
 
@@ -27,7 +27,7 @@ class Workers:
         self.threads = check_threads(threads)
         self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
-    def __enter__(self) -> Workers:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +24,7 @@ from pma_grid.kernels.entropic import softmax
 from pma_grid.kernels.records import Tilt
 from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime.arrays import Array
+from pma_grid.runtime.workers import Workers
 
 # Tilted sums leave out terms exp(-40) of the largest, below rounding, and keep exponents within a
 # block below 300: exp(-2 * 300 - 40) does not underflow.
@@ -327,8 +327,8 @@ class SeparableKernel:
             return axis.tilted(lines, power)
         parts = np.array_split(lines, shares)
         axis.prepare()
-        with ThreadPoolExecutor(shares) as pool:
-            return np.concatenate(list(pool.map(lambda part: axis.tilted(part, power), parts)))
+        with Workers(shares) as team:
+            return np.concatenate(team.each(lambda part: axis.tilted(part, power), parts))
 
 
 def _apply(matrix: NDArray[Any], values: NDArray[Any], axis: int) -> NDArray[Any]:

@@ -14,7 +14,7 @@ from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
 BAD_VALUES = [
     ([1.0, np.nan], r"values has NaN at \(1,\)"),
     ([[1.0, 2.0], [np.inf, 1.0]], r"values has an infinite value inf at \(1, 0\)"),
-    ([1.0, -0.2], r"values has a negative value -0.2 at \(1,\).*must be finite and >= 0"),
+    ([1.0, -0.2], r"values has .* -0.2 at \(1,\).*>= 0"),
     ([0.0, 0.0], "values has mass 0"),
     (np.array([1 + 1j]), "complex numbers.*np.abs"),
     (np.array([object()]), "Python objects"),
@@ -26,7 +26,7 @@ BAD_VALUES = [
     (3.0, "values has 0 axes"),
     (np.ones((2, 2, 2, 2)), "values has 4 axes"),
     ([[1.0], [1.0, 2.0]], "rows of different lengths"),
-    ([1e308, 1e308], "sum overflows.*divide the array by its maximum"),
+    ([1e308, 1e308], "values has .*sum overflows"),
     (np.ma.masked_array([1.0, 2.0], [True, False]), "masked entries.*filled"),
 ]
 

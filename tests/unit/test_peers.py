@@ -175,7 +175,7 @@ def test_a_package_that_fails_to_load_tells_its_story(monkeypatch: pytest.Monkey
         ((math.nan,), "eps is nan"),
         (("much",), "eps is 'much'"),
         ((0.1, -1.0), "tol is -1.0"),
-        ((0.1, 1e-6, 0), "max_iterations is 0; it must be an integer >= 1"),
+        ((0.1, 1e-6, 0), "max_iterations is 0;"),
         ((0.1, 1e-6, 2.5), "max_iterations is 2.5"),
     ],
 )
@@ -187,12 +187,12 @@ def test_arguments_out_of_range(name: str, arguments: tuple[Any, ...], message: 
 @pytest.mark.parametrize("name", ["pot", "geomloss"])
 def test_dense_matrices_that_would_not_fit(name: str) -> None:
     problem = pma.Problem(np.ones((100, 100)), np.ones((100, 100)))
-    with pytest.raises(InvalidInputError, match=r"matrices, here of 10000 x 10000 .*0\.745 GiB"):
+    with pytest.raises(InvalidInputError, match=r"10000 x 10000 .*0\.745 GiB"):
         _peer(name)(problem, 0.01)
 
 
 def test_ott_needs_equal_shapes() -> None:
-    with pytest.raises(InvalidInputError, match=r"one shape, here \(4,\) and \(5,\): resample"):
+    with pytest.raises(InvalidInputError, match=r"one shape, here \(4,\) and \(5,\)"):
         peers.solve_ott(pma.Problem(np.ones(4), np.ones(5)), EPS)
 
 
@@ -202,5 +202,5 @@ def test_underflow_is_no_answer() -> None:
     def nothing(reduced: Any) -> plans.PeerRun:
         return plans.PeerRun(np.full(reduced.b.shape, -np.inf), 1, 0.0)
 
-    with pytest.raises(ConvergenceError, match="peer ott returned potentials that are not finite"):
+    with pytest.raises(ConvergenceError, match="peer ott .*not finite"):
         plans.transport("ott", "numpy", problem, plans.Request(EPS, 1e-6, 10, False), nothing)

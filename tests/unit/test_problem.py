@@ -65,13 +65,13 @@ def test_a_domain_is_kept_and_shown() -> None:
 
 def test_domains_that_do_not_fit_are_refused() -> None:
     disc, ones = Ellipse((0.5, 0.5), axes=0.25), np.ones((8, 8))
-    with pytest.raises(InvalidInputError, match="target_domain is 'disc'; it must be a convex set"):
+    with pytest.raises(InvalidInputError, match="target_domain is 'disc'.*convex"):
         Problem(ones, ones, target_domain="disc")  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match="target_domain has 2 axes and the target 1"):
+    with pytest.raises(InvalidInputError, match="target_domain has 2 axes.*target 1"):
         Problem([1.0], [1.0], target_domain=disc)
     with pytest.raises(InvalidInputError, match="beyond the target's box"):
         Problem(ones, ones, target_domain=Ellipse((0.9, 0.5), axes=0.25))
-    with pytest.raises(InvalidInputError, match="target has 62.5 % of its mass in cells outside"):
+    with pytest.raises(InvalidInputError, match="target has 62.5 %.*outside"):
         Problem(ones, ones, target_domain=disc)
 
 

@@ -79,9 +79,7 @@ def test_csv(tmp_path: Path) -> None:
 def test_bad_csv(tmp_path: Path, text: str) -> None:
     path = tmp_path / "a.csv"
     path.write_text(text, encoding="latin-1")
-    with pytest.raises(
-        InvalidInputError, match="a.csv is not a table of comma-separated"
-    ) as caught:
+    with pytest.raises(InvalidInputError, match="a.csv is .*comma-separated") as caught:
         read_array(path)
     assert "\n" not in str(caught.value)
 
@@ -162,9 +160,9 @@ def test_image_bombs_are_refused_by_their_header(tmp_path: Path, side: int) -> N
 @pytest.mark.parametrize(
     ("shape", "message"),
     [
-        ((2**20, 2**20), "too large: shape .* takes 8796093022208 bytes"),
+        ((2**20, 2**20), "too large: .*8796093022208 bytes"),
         ((2**62, 2**62), "too large"),
-        ((1000, 1000), "truncated: shape .* takes 8000000 bytes but 128 are there"),
+        ((1000, 1000), "truncated: .*8000000 bytes"),
         ((-1, 3), "cannot be read"),
     ],
 )
@@ -209,7 +207,7 @@ def test_missing_empty_unreadable_and_unknown(tmp_path: Path) -> None:
         with pytest.raises(InvalidInputError, match=f"e{suffix} is empty"):
             read_array(tmp_path / f"e{suffix}")
     (tmp_path / "a.txt").write_text("1")
-    with pytest.raises(InvalidInputError, match="suffix '.txt'; files are read by suffix"):
+    with pytest.raises(InvalidInputError, match="suffix '.txt'"):
         read_array(tmp_path / "a.txt")
     with pytest.raises(InvalidInputError, match="cannot be opened"):
         read_array("a\0.npy")

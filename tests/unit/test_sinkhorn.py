@@ -64,7 +64,7 @@ def _marginal_error(sk: pma.EntropicTransport) -> float:
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        ({"eps": 0}, "eps is 0; it must be a finite number > 0"),
+        ({"eps": 0}, "eps is 0;.*> 0"),
         ({"eps": -1.0}, "eps is -1.0"),
         ({"eps": float("nan")}, "eps is nan"),
         ({"eps": float("inf")}, "eps is inf"),
@@ -73,30 +73,30 @@ def _marginal_error(sk: pma.EntropicTransport) -> float:
         ({"eps": [0.1]}, "eps is \\[0.1\\]"),
         ({"eps": 1j}, "eps is 1j"),
         ({"eps": 10**400}, "eps is 1000"),
-        ({"eps": 1e-13}, "the cost over eps would have no digits left"),
-        ({"tol": 0.0}, "tol is 0.0; it must be a finite number > 0"),
+        ({"eps": 1e-13}, "eps is 1e-13.*at least"),
+        ({"tol": 0.0}, "tol is 0.0;.*> 0"),
         ({"tol": -1e-3}, "tol is -0.001"),
         ({"tol": float("nan")}, "tol is nan"),
         ({"tol": float("inf")}, "tol is inf"),
         ({"tol": "small"}, "tol is 'small'"),
-        ({"max_iterations": 0}, "max_iterations is 0; it must be an integer >= 1"),
+        ({"max_iterations": 0}, "max_iterations is 0.*>= 1"),
         ({"max_iterations": 2.0}, "max_iterations is 2.0"),
         ({"max_iterations": True}, "max_iterations is True"),
-        ({"relaxation": 0.0}, "relaxation is 0.0; it must lie between 0 and 2"),
+        ({"relaxation": 0.0}, "relaxation is 0.0.*between 0 and 2"),
         ({"relaxation": 2.0}, "relaxation is 2.0"),
         ({"relaxation": float("nan")}, "relaxation is nan"),
         ({"relaxation": "auto"}, "relaxation is 'auto'"),
-        ({"threads": 0}, "threads is 0; it must be an integer >= 1"),
+        ({"threads": 0}, "threads is 0;.*>= 1"),
         ({"threads": 1.5}, "threads is 1.5"),
-        ({"method": "sparse"}, "method is 'sparse'; it must be one of 'dense', 'multiscale'"),
+        ({"method": "sparse"}, "method is 'sparse'.*'multiscale'"),
         ({"method": np.array(["dense", "dense"])}, "method is array"),
-        ({"kernel": "periodic"}, "kernel is 'periodic'; it must be one of 'plain', 'reflect'"),
-        ({"map": None}, "map is None; it must be one of 'barycentric', 'debiased'"),
-        ({"dtype": "float16"}, "dtype is 'float16'; it must be one of 'float64', 'float32'"),
+        ({"kernel": "periodic"}, "kernel is 'periodic'.*'reflect'"),
+        ({"map": None}, "map is None.*'debiased'"),
+        ({"dtype": "float16"}, "dtype is 'float16'.*'float32'"),
         ({"initial": np.ones(3)}, "initial: potential has shape \\(3,\\)"),
         ({"initial": np.full((20, 18), np.nan)}, "initial: potential has the value nan at"),
         ({"initial": np.ones(3), "method": "multiscale"}, "initial: potential has shape"),
-        ({"initial": "u.npy"}, "initial: potential cannot be read as real numbers"),
+        ({"initial": "u.npy"}, "initial: potential .*real numbers"),
     ],
     ids=str,
 )
@@ -109,7 +109,7 @@ def test_arguments_out_of_range(
 
 
 def test_the_problem_must_be_one() -> None:
-    with pytest.raises(InvalidInputError, match="problem is of type ndarray; it must be a Problem"):
+    with pytest.raises(InvalidInputError, match="problem is .*ndarray.*a Problem"):
         pma.sinkhorn(np.ones(4), EPS)  # type: ignore[arg-type]
 
 

@@ -50,7 +50,7 @@ def test_overwrites_completely_or_not_at_all(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InvalidInputError, match="a.npz cannot be written: No space left"):
+    with pytest.raises(InvalidInputError, match="a.npz cannot be written"):
         storage.save(path, {"u": np.full(2, 7.0)}, {})
     np.testing.assert_array_equal(storage.load(path)[0]["u"], [1, 1])
     assert os.listdir(tmp_path) == ["a.npz"]
@@ -79,7 +79,7 @@ def test_missing_directory_and_file(tmp_path: Path) -> None:
         ({"": np.ones(1)}, {}, "array name ''"),
         ({storage.META: np.ones(1)}, {}, "cannot be stored"),
         ({"u": np.array([None])}, {}, "array u has dtype object"),
-        ({}, {"f": print}, "meta cannot be stored: an entry of type builtin"),
+        ({}, {"f": print}, "meta cannot be stored: .*type builtin"),
     ],
 )
 def test_what_cannot_be_stored(

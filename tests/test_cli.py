@@ -3,9 +3,7 @@
 import errno
 import io
 import json
-import struct
 import time
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,6 @@ COMMANDS = (
     "demo", "solve", "evolve", "sinkhorn", "compare", "study", "validate", "fit", "sample", "infer",
     "plot", "info",
 )  # fmt: skip
-PNG = b"\x89PNG\r\n\x1a\n"
 HELP_SECONDS = 5.0  # some 0.1 on an idle machine; importing the solvers takes over a second
 
 
@@ -219,8 +216,7 @@ def test_zeros_are_floored_and_said_so(cli: Any, folder: Path) -> None:
     values[:2] = 0
     np.save(folder / "z.npy", values)
     text = cli.good(folder, "solve", "z.npy", "b.npy", "-o", "o.npz", "--no-fallback")
-    assert "regularised" in text
-    assert "source: 32 cells raised" in text
+    assert "regularised" in text and "32 cells" in text
 
 
 def test_not_converged_writes_the_partial_result(cli: Any, folder: Path) -> None:
@@ -229,8 +225,7 @@ def test_not_converged_writes_the_partial_result(cli: Any, folder: Path) -> None
     assert done.status == 1
     lines = done.err.splitlines()
     assert len(lines) == 1
-    assert lines[0].startswith("pma-grid: did not converge")
-    assert "partial result is in part.npz" in lines[0]
+    assert "did not converge" in lines[0] and "part.npz" in lines[0]
     out = json.loads(done.out)
     assert (out["status"], out["converged"]) == ("max_iterations", False)
     part = pma.load(folder / "part.npz")
@@ -255,61 +250,20 @@ def test_study_prints_orders(cli: Any, folder: Path) -> None:
 # --- refusals
 
 
-def _png(width: int, height: int, data: bytes) -> bytes:
-    def chunk(name: bytes, body: bytes) -> bytes:
-        check = struct.pack(">I", zlib.crc32(name + body))
-        return struct.pack(">I", len(body)) + name + body + check
-
-    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
-    return PNG + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
-
-
-def _npy(values: Any, *, allow_pickle: bool = False) -> bytes:
+def _npy(values: np.ndarray) -> bytes:
     stream = io.BytesIO()
-    np.save(stream, np.asarray(values), allow_pickle=allow_pickle)
+    np.save(stream, values)
     return stream.getvalue()
 
 
-def _claims(shape: tuple[int, ...]) -> bytes:
-    """A .npy header for a shape, and 8 bytes."""
-    stream = io.BytesIO()
-    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(stream, header)
-    return stream.getvalue() + bytes(8)
-
-
-def _with(value: complex) -> bytes:
-    values = np.ones((8, 8), complex if isinstance(value, complex) else float)
-    values[2, 3] = value
-    return _npy(values)
-
-
-# file name, its bytes, a word that the refusal must hold
+# file name, its bytes, a word that the refusal must hold; test_readers has every kind of bad file
 BAD_FILES = {
-    "nan": ("x.npy", _with(np.nan), "NaN"),
-    "inf": ("x.npy", _with(np.inf), "inf"),
-    "negative": ("x.npy", _with(-1.0), "-1"),
-    "zero-mass": ("x.npy", _npy(np.zeros((8, 8))), "mass"),
-    "complex": ("x.npy", _with(1 + 2j), "complex"),
-    "text": ("x.npy", _npy([["a", "b"]]), "x.npy"),
-    "pickled": ("x.npy", _npy([[None, {}]], allow_pickle=True), "pickled"),
-    "no-cells": ("x.npy", _npy(np.ones((0, 8))), "x.npy"),
-    "number": ("x.npy", _npy(1.0), "x.npy"),
-    "four-axes": ("x.npy", _npy(np.ones((4, 4, 4, 4))), "4"),
-    "empty-file": ("x.npy", b"", "empty"),
+    "nan": ("x.npy", _npy(np.where(np.eye(8) > 0, np.nan, 1.0)), "NaN"),
+    "no-mass": ("x.npy", _npy(np.zeros((8, 8))), "mass"),
     "garbage": ("x.npy", b"\x93NUMPY\x01\x00not a header at all" * 9, "cannot be read"),
-    "text-file": ("x.npy", b"hello", "cannot be read"),
-    "oversized": ("x.npy", _claims((10**6, 10**6)), "too large"),
     "truncated": ("x.npy", _npy(_bump(16, 16))[:-200], "truncated"),
-    "garbage-png": ("x.png", PNG + b"garbage" * 20, "cannot be read"),
-    "renamed-png": ("x.png", b"GIF89a" + bytes(50), "cannot be read"),
-    "truncated-png": ("x.png", _png(64, 64, zlib.compress(bytes(99))[:20]), "cannot be read"),
-    "image-bomb": ("x.png", _png(60000, 60000, zlib.compress(bytes(99))), "too large"),
     "header-row": ("x.csv", b"x,y\n1,2\n", "numbers"),
-    "ragged": ("x.csv", b"1,2\n1\n", "numbers"),
     "suffix": ("x.mat", b"data", ".npy"),
-    "no-suffix": ("x", b"data", ".npy"),
-    "garbage-npz": ("x.npz", b"PK\x03\x04garbage", "x.npz"),
     "other-dimension": ("x.npy", _npy(_bump(16)), "axes"),
 }
 
@@ -319,24 +273,13 @@ def test_bad_files(cli: Any, name: str, folder: Path) -> None:
     file, data, word = BAD_FILES[name]
     (folder / file).write_bytes(data)
     assert word in cli.refused(folder, "solve", file, "b.npy", "-o", "o.npz")
+    assert word in cli.refused(folder, "solve", "a.npy", file, "-o", "o.npz")
 
 
-@pytest.mark.parametrize("name", ["nan", "garbage", "oversized", "image-bomb"])
-def test_bad_targets(cli: Any, name: str, folder: Path) -> None:
-    file, data, word = BAD_FILES[name]
-    (folder / file).write_bytes(data)
-    line = cli.refused(folder, "solve", "a.npy", file, "-o", "o.npz")
-    assert word in line
-    assert file in line
-
-
-@pytest.mark.parametrize(
-    ("stream", "word"),
-    [(b"", "standard input"), (b"garbage", "standard input"), (_claims((10**12,)), "too large"),
-     (_npy(_bump(16, 16))[:-8], "standard input")],
-)  # fmt: skip
-def test_bad_standard_input(cli: Any, stream: bytes, word: str, folder: Path) -> None:
-    assert word in cli.refused(folder, "solve", "-", "b.npy", "-o", "o.npz", stdin=stream)
+def test_bad_standard_input(cli: Any, folder: Path) -> None:
+    for stream in (b"", b"garbage", _npy(_bump(16, 16))[:-8]):
+        words = ("solve", "-", "b.npy", "-o", "o.npz")
+        assert "standard input" in cli.refused(folder, *words, stdin=stream)
 
 
 OUT = ("-o", "o.npz")
@@ -346,48 +289,31 @@ BAD_USAGE = {
     "folder-as-file": (("solve", "folder.npy", "b.npy", *OUT), "folder.npy"),
     "both-stdin": (("solve", "-", "-", *OUT), "standard input"),
     "box-text": ((*SOLVE, *OUT, "--box-source", "zero,one 0,1"), "--box-source"),
-    "box-of-three": ((*SOLVE, *OUT, "--box-source", "0,1,2 0,1"), "--box-source"),
-    "box-empty": ((*SOLVE, *OUT, "--box-source", ""), "--box-source"),
-    "box-reversed": ((*SOLVE, *OUT, "--box-source", "1,0 0,1"), "upper"),
     "box-of-one-axis": ((*SOLVE, *OUT, "--box-target", "0,1"), "target b.npy"),
-    "box-infinite": ((*SOLVE, *OUT, "--box-target", "0,inf 0,1"), "target b.npy"),
     "polygon-text": ((*SOLVE, *OUT, "--target-polygon", "a,b c,d e,f"), "--target-polygon"),
-    "polygon-of-two": ((*SOLVE, *OUT, "--target-polygon", "0,0 1,1"), "--target-polygon"),
-    "polygon-dented": ((*SOLVE, *OUT, "--target-polygon", "0,0 1,0 .2,.2 0,1"), "--target-polygon"),
     "polygon-outside": ((*SOLVE, *OUT, "--target-polygon", "0,0 2,0 0,1"), "--target-polygon"),
-    "tol-zero": ((*SOLVE, *OUT, "--tol", "0"), "tol"),
-    "tol-nan": ((*SOLVE, *OUT, "--tol", "nan"), "tol"),
     "tol-negative": ((*SOLVE, *OUT, "--tol", "-1e-3"), "tol"),
-    "tol-text": ((*SOLVE, *OUT, "--tol", "small"), "--tol"),
     "floor-negative": ((*SOLVE, *OUT, "--floor-source", "-1"), "floor"),
-    "floor-nan": ((*SOLVE, *OUT, "--floor-target", "nan"), "floor"),
     "steps": ((*SOLVE, *OUT, "--max-iterations", "0"), "--max-iterations"),
     "solver": ((*SOLVE, *OUT, "--linear-solver", "magic"), "--linear-solver"),
     "missing-output": (SOLVE, "--output"),
     "missing-target": (("solve", "a.npy", *OUT), "TARGET"),
-    "missing-both": (("solve", *OUT), "SOURCE"),
     "extra-argument": ((*SOLVE, "c.npy", *OUT), "c.npy"),
     "unknown-option": ((*SOLVE, *OUT, "--fast"), "--fast"),
     "unknown-command": (("transport",), "transport"),
     "output-folder": ((*SOLVE, "-o", "no/o.npz"), "no"),
-    "output-is-folder": ((*SOLVE, "-o", "folder.npy"), "is a folder"),
     "picture-folder": ((*SOLVE, *OUT, "--plot", "no/o.png"), "no"),
     "picture-suffix": ((*SOLVE, *OUT, "--plot", "o.docx"), ".docx"),
     "demo-folder": (("demo", "-o", "no"), "no"),
     "demo-size": (("demo", "--size", "2"), "--size"),
     "study-name": (("study", "magic"), "magic"),
     "study-dim": (("study", "radial", "--dim", "3"), "--dim"),
-    "study-picture": (("study", "radial", "-o", "o.docx"), ".docx"),
     "sizes-one": (("study", "radial", "--sizes", "16"), "sizes"),
     "sizes-falling": (("study", "radial", "--sizes", "32", "16"), "increasing"),
-    "sizes-negative": (("study", "radial", "--sizes", "-16", "32"), "--sizes"),
-    "sizes-text": (("study", "radial", "--sizes", "many"), "--sizes"),
     "sizes-missing": (("study", "radial", "--sizes"), "--sizes"),
     "sizes-missing-before-option": (("study", "radial", "--sizes", "--json"), "--sizes"),
     "info-missing": (("info", "none.npz"), "none.npz"),
-    "info-foreign": (("info", "a.npy"), "a.npy"),
     "info-without-transport": (("info", "other.npz"), "other.npz"),
-    "plot-missing": (("plot", "none.npz", "-o", "o.png"), "none.npz"),
     "plot-suffix": (("plot", "given.npz", "-o", "o.txt"), "o.txt"),
     "plot-kind": (("plot", "given.npz", "-o", "o.png", "--kind", "film"), "--kind"),
     "plot-no-history": (("plot", "given.npz", "-o", "o.png", "--kind", "history"), "history"),
@@ -410,10 +336,7 @@ def test_an_output_folder_is_asked_for_before_the_input_is_read(cli: Any, folder
         assert "none.npy" not in cli.refused(folder, "solve", "none.npy", "b.npy", *options)
 
 
-@pytest.mark.parametrize("size", [1, 40, 200, 900, -40, -1])
-def test_damaged_results(
-    cli: Any, size: int, solved: tuple[Path, dict[str, Any]], tmp_path: Path
-) -> None:
+def test_damaged_results(cli: Any, solved: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     whole = (solved[0] / "ot.npz").read_bytes()
-    (tmp_path / "cut.npz").write_bytes(whole[:size])
+    (tmp_path / "cut.npz").write_bytes(whole[:-40])
     assert "cut.npz" in cli.refused(tmp_path, "info", "cut.npz")

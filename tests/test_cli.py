@@ -95,15 +95,6 @@ def test_a_reader_that_left_is_no_failure(monkeypatch: pytest.MonkeyPatch) -> No
 # --- demo and solve
 
 
-def test_threads_change_nothing(cli: Any, folder: Path) -> None:
-    found = []
-    for threads in ("1", "2"):
-        line = ["solve", "a.npy", "b.npy", "-o", "t.npz", "--threads", threads, "--json"]
-        found.append(json.loads(cli.good(folder, *line))["w2"])
-    assert found[0] == found[1]
-    assert cli.refused(folder, "solve", "a.npy", "b.npy", "-o", "t.npz", "--threads", "0")
-
-
 def test_demo(cli: Any, tmp_path: Path) -> None:
     text = cli.good(tmp_path, "demo", "--size", "32")
     printed = float(text.split("W2", 1)[1].split()[0])
@@ -209,14 +200,6 @@ def test_one_json_object_for_every_command(cli: Any, folder: Path) -> None:
         assert isinstance(json.loads(text), dict)
     assert json.loads(demo)["files"] == ["demo.npz", "demo.png"]
     assert [row["n"] for row in json.loads(study)["rows"]] == [16, 32]
-
-
-def test_zeros_are_floored_and_said_so(cli: Any, folder: Path) -> None:
-    values = _bump(16, 16)
-    values[:2] = 0
-    np.save(folder / "z.npy", values)
-    text = cli.good(folder, "solve", "z.npy", "b.npy", "-o", "o.npz", "--no-fallback")
-    assert "regularised" in text and "32 cells" in text
 
 
 def test_not_converged_writes_the_partial_result(cli: Any, folder: Path) -> None:

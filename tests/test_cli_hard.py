@@ -78,20 +78,6 @@ def test_effects_of_floors_are_printed(cli: Any, hard: Path) -> None:
     assert f"{ot.stats['assessment']['floor_effect']:.1e}" in text
 
 
-def test_no_fallback_fails_with_the_partial_result(cli: Any, hard: Path) -> None:
-    words = ["solve", "c.npy", "d.npy", "-o", "o.npz", "--no-fallback", "--json"]
-    done = cli.run(hard, *words, "--max-iterations", "1")
-    assert done.status == 1
-    assert "did not converge" in done.err
-    out = cli.parsed(done.out)
-    assert out["converged"] is False
-    assert [c["name"] for c in out["candidates"]] == ["newton"]
-    assert out["assessment"].keys() == FIGURES
-    part = pma.load(hard / "o.npz")
-    assert isinstance(part, pma.Transport)
-    assert np.isfinite(part.potential).all()
-
-
 def test_info_assesses_what_was_saved_without(cli: Any, hard: Path) -> None:
     ot = pma.solve(pma.Problem(np.load(hard / "a.npy"), np.load(hard / "b.npy")))
     assert "assessment" not in ot.stats

@@ -1,6 +1,5 @@
 """`pma-grid sinkhorn`, and info and plot of what it writes: results, flows, refusals, statuses."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -81,13 +80,6 @@ def test_options_reach_the_solver(
     assert {key: out[key] for key in expected} == expected
 
 
-def test_eps_by_default_is_a_cell(cli: Any, folder: Path) -> None:
-    words = ("sinkhorn", "a.npy", "b.npy", "-o", "sk.npz", "--json")
-    assert cli.json(folder, *words)["eps_over_h2"] == pytest.approx(1)
-    out = cli.json(folder, *words, "--method", "multiscale")
-    assert out["eps_over_h2"] == pytest.approx(0.5)
-
-
 def test_without_scaling_there_is_one_stage(cli: Any, folder: Path) -> None:
     assert len(cli.json(folder, *RUN, "--json")["levels"]) > 2
     assert len(cli.json(folder, *RUN, "--no-scaling", "--json")["levels"]) == 1
@@ -159,13 +151,6 @@ def test_initial(cli: Any, solved: Path, tmp_path: Path, start: str) -> None:
     assert out["iterations"] <= 2 or start in ("transport", "array")
 
 
-def test_standard_input(cli: Any, folder: Path) -> None:
-    want = cli.json(folder, *RUN, "--json")["dual"]
-    words = ["sinkhorn", "-", *RUN[2:], "--json"]
-    text = cli.good(folder, *words, stdin=(folder / "a.npy").read_bytes())
-    assert json.loads(text)["dual"] == want
-
-
 def test_picture_beside_the_result(cli: Any, folder: Path) -> None:
     text = cli.good(folder, *RUN, "--plot", "sk.png")
     assert text.splitlines()[-1].endswith("sk.npz, sk.png")
@@ -209,15 +194,6 @@ def test_zeros_need_no_floor(cli: Any, folder: Path) -> None:
     np.save(folder / "b.npy", values)
     out = cli.json(folder, *RUN, "--json")
     assert (out["status"], "floors" in out) == ("entropic", False)
-
-
-def test_in_a_process_of_its_own(cli: Any, folder: Path) -> None:
-    done = cli.process(folder, ["-m", "pma_grid", *RUN, "--json"])
-    assert (done.status, done.err) == (0, "")
-    assert cli.parsed(done.out)["converged"] is True
-    done = cli.process(folder, ["-m", "pma_grid", *RUN, "--eps", "-1"])
-    assert done.status == 2
-    assert len(done.err.splitlines()) == 1
 
 
 # --- the flow
@@ -291,9 +267,3 @@ def test_refusals(cli: Any, folder: Path, name: str) -> None:
     arguments, words = BAD[name]
     np.save(folder / "short.npy", np.ones(3))
     assert words in cli.refused(folder, *arguments)
-
-
-def test_a_damaged_result(cli: Any, solved: Path, tmp_path: Path) -> None:
-    whole = (solved / "ms.npz").read_bytes()
-    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
-    assert "cut.npz" in cli.refused(tmp_path, "info", "cut.npz")

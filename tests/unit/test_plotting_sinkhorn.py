@@ -97,14 +97,6 @@ def test_curves_end_at_tears(torn: dict[int, Any], smooth: dict[int, Any]) -> No
     )
 
 
-@every_dim
-def test_interpolation(pixels: Any, dim: int, torn: dict[int, Any], smooth: dict[int, Any]) -> None:
-    for sk in (torn[dim], smooth[dim]):
-        axes = plotting.interpolation(sk, (0.0, 0.5, 1.0))
-        assert all(ax.has_data() for ax in axes)
-        assert pixels(axes[0].figure).std() > 5
-
-
 def test_one_cell_has_a_poster(pixels: Any) -> None:
     for shape in ((1,), (1, 1), (1, 3, 1)):
         sk = pma.sinkhorn(pma.Problem(np.ones(shape), np.ones(shape)), 0.1, method="multiscale")

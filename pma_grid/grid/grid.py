@@ -16,6 +16,7 @@ from pma_grid.grid.axes import coordinates
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError
 
+MAX_DIM = 3
 # Points this share of a box length outside are rounding errors of the caller.
 BOX_SLACK_LENGTHS = 1e-12
 # A cell must be this much wider than the rounding error of a coordinate; below that neighbouring
@@ -378,6 +379,3 @@ def _read_only(array: Array) -> Array:
     """The array, locked: it is cached and shared."""
     array.setflags(write=False)
     return array
-
-
-MAX_DIM = 3

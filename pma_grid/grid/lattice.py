@@ -1,8 +1,7 @@
-"""Padded index sets and transfers between grids: what kernels need to know about a grid's shape.
+"""Padded index sets: what kernels need to know about a grid's shape.
 
 `Lattice` lays a field out with a halo of evenly reflected cells, so that every stencil reads plain
-offsets and no boundary code exists.  `Transfer` moves fields between two grids of the same box,
-axis by axis, for any two sizes.
+offsets and no boundary code exists.
 """
 
 from __future__ import annotations

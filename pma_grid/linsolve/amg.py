@@ -19,6 +19,10 @@ from pma_grid.runtime.arrays import Array
 
 # Mean of |drift| over the weights above which J is taken as it is instead of its symmetric part.
 DRIFT_DOMINATES = 0.5
+# pyamg's hierarchies end with grids of at most so many cells, solved directly.
+COARSEST_CELLS = 100
+# Couplings weaker than this share of the diagonal are not strong, for smoothed aggregation.
+WEAK_COUPLING = 0.05
 # Diagonal entries this small beside the largest are zero to pyamg's interpolation.
 SMALLEST_DIAGONAL = 1e-15
 
@@ -92,13 +96,13 @@ class AMG:
         coarse = "splu" if regular else "pinv"
 
         if self.method == "ruge_stuben":
-            return pyamg.ruge_stuben_solver(matrix, max_coarse=100, coarse_solver=coarse)
+            return pyamg.ruge_stuben_solver(matrix, max_coarse=COARSEST_CELLS, coarse_solver=coarse)
         kind = "symmetric" if symmetric else "nonsymmetric"
         return pyamg.smoothed_aggregation_solver(
             matrix,
             symmetry=kind,
-            strength=("symmetric", {"theta": 0.05}),
-            max_coarse=100,
+            strength=("symmetric", {"theta": WEAK_COUPLING}),
+            max_coarse=COARSEST_CELLS,
             coarse_solver=coarse,
         )
 

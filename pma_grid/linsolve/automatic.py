@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 
 from pma_grid.linsolve.amg import AMG
 from pma_grid.linsolve.direct import Direct
-from pma_grid.linsolve.krylov import STALE_ITERATIONS_RATIO, Handle, LinearResult, LinearSolver
+from pma_grid.linsolve.krylov import (
+    MOST_LINEAR_ITERATIONS,
+    STALE_ITERATIONS_RATIO,
+    Handle,
+    LinearResult,
+    LinearSolver,
+)
 from pma_grid.linsolve.multigrid import Multigrid
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime.arrays import Array
@@ -24,7 +30,9 @@ class AutoHandle(Handle):
         self.solver = solver
         self.fallback: Handle | None = None
 
-    def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> LinearResult:
+    def solve(
+        self, rhs: Array, *, rtol: float, max_iterations: int = MOST_LINEAR_ITERATIONS
+    ) -> LinearResult:
         """Solve; the preconditioner may change on the way, the Krylov iteration goes on."""
         result = None
         if self.lagged:

@@ -24,6 +24,8 @@ LOWEST_WEIGHT = 1e-9
 COARSEST_CELLS = 50
 # Conjugate gradients take 16 to 33 iterations where the preconditioner serves.
 MOST_ITERATIONS = 200
+# Relative residual of projections, whose solution is taken for exact.
+POISSON_TOLERANCE = 1e-10
 # The true residual may be this many times the one kept track of.
 TRUE_RESIDUAL_RATIO = 2.0
 
@@ -133,7 +135,7 @@ class Biharmonic:
         return conjugate_gradients(matrix, rhs, self, rtol=rtol)
 
 
-def poisson(weighted: sparse.csr_array, rhs: Array, *, rtol: float = 1e-10) -> EllipticResult:
+def poisson(weighted: sparse.csr_array, rhs: Array) -> EllipticResult:
     """x of mean 0 with D^T diag(w) D x = rhs - mean(rhs), weights w > 0 on the faces."""
     cycle = _v_cycle(sparse.csr_matrix(weighted))
     centred = rhs - rhs.mean()
@@ -142,7 +144,7 @@ def poisson(weighted: sparse.csr_array, rhs: Array, *, rtol: float = 1e-10) -> E
         out = cycle.matvec(residual - residual.mean())
         return np.asarray(out - out.mean())
 
-    found = conjugate_gradients(weighted, centred, precondition, rtol=rtol)
+    found = conjugate_gradients(weighted, centred, precondition, rtol=POISSON_TOLERANCE)
     return dataclasses.replace(found, x=found.x - found.x.mean())
 
 

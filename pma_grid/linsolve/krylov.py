@@ -24,6 +24,8 @@ from pma_grid.runtime.workers import SERIAL, Workers
 
 Preconditioner = Callable[[Array, Array], None]
 
+# Solves that serve take 5 to 30 iterations; one that needs more than this will not end.
+MOST_LINEAR_ITERATIONS = 60
 # A lagged preconditioner is rebuilt once a solve needs this many times the iterations of its first
 # one, or the reaction changes by more than this factor.
 STALE_ITERATIONS_RATIO, SIMILAR_REACTIONS_RATIO = 2.0, 2.0
@@ -200,7 +202,9 @@ class Handle:
             and self.iterations <= STALE_ITERATIONS_RATIO * self.first_iterations
         )
 
-    def solve(self, rhs: Array, *, rtol: float, max_iterations: int = 60) -> LinearResult:
+    def solve(
+        self, rhs: Array, *, rtol: float, max_iterations: int = MOST_LINEAR_ITERATIONS
+    ) -> LinearResult:
         """Solve ``J x + multiplier * gauge = rhs`` to the relative residual ``rtol``."""
         result = self.gcr.solve(
             self.stencil, rhs, self.precondition, rtol=rtol, max_iterations=max_iterations

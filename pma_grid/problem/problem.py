@@ -11,6 +11,11 @@ from pma_grid.problem.density import Density, as_density
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.runtime.errors import InvalidInputError
 
+# Share of the target's mass that may lie outside its domain: rounding, no data.
+LARGEST_MASS_OUTSIDE = 1e-9
+# Shares of a side by which outlines of smooth sets may reach beyond the box: their precision.
+BEYOND_BOX_SIDES = 1e-6
+
 
 @dataclass(frozen=True, init=False, eq=False)
 class Problem:
@@ -95,10 +100,6 @@ class Problem:
         return f"Problem(source={self.source.describe()}, target={self.target.describe()}{domain})"
 
 
-# Share of the target's mass that may lie outside its domain: rounding, no data.
-LARGEST_MASS_OUTSIDE = 1e-9
-
-
 def _check_domain(domain: ConvexDomain, target: Density) -> None:
     """A domain of the right dimension in the box, with all of the mass."""
     if not isinstance(domain, ConvexDomain):
@@ -113,7 +114,7 @@ def _check_domain(domain: ConvexDomain, target: Density) -> None:
         )
     lower, upper = domain.bounds()
     box = np.array(target.grid.lower), np.array(target.grid.upper)
-    slack = 1e-6 * (box[1] - box[0])  # smooth sets are outlined to this
+    slack = BEYOND_BOX_SIDES * (box[1] - box[0])
     if (lower < box[0] - slack).any() or (upper > box[1] + slack).any():
         raise InvalidInputError(
             f"target_domain has the bounds {lower.tolist()} to {upper.tolist()}, beyond the "

@@ -21,7 +21,7 @@ from pma_grid.entropic.multiscale.candidates import Candidates, extended, widene
 from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.outcome import outcome
 from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level, pyramid
-from pma_grid.entropic.multiscale.refinement import EpsStage, Plan, Refinement
+from pma_grid.entropic.multiscale.refinement import EpsStage, LevelPlan, Refinement
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
@@ -159,7 +159,7 @@ class _Descent:
         self.levels, self.goal, self.chunks, self.report = levels, goal, chunks, report
         self.records: list[dict[str, Any]] = []
 
-    def run(self, initial: Array | None) -> Plan:
+    def run(self, initial: Array | None) -> LevelPlan:
         """The plan of the finest level; ``initial``: f on the source's whole grid."""
         starts = None if initial is None else _restricted(self.levels, initial)
         first = next(k for k, level in enumerate(self.levels) if level.pairs <= ALL_PAIRS)
@@ -188,7 +188,7 @@ class _Descent:
         eps = max(self.goal.eps, candidates.level.cell)
         return candidates.imbalance(start, eps) < LARGEST_START_ERROR
 
-    def _descend(self, plan: Plan, fine: Level) -> tuple[Candidates, Array]:
+    def _descend(self, plan: LevelPlan, fine: Level) -> tuple[Candidates, Array]:
         """Candidates and first potential of the next finer level."""
         coarse = plan.level
         pairs = widened(plan.pairs, coarse, plan.images(), plan.preimages())

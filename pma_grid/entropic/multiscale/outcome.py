@@ -7,7 +7,7 @@ from scipy import sparse as matrices
 
 from pma_grid.entropic.multiscale.candidates import TEAR_CELLS
 from pma_grid.entropic.multiscale.pyramid import Atoms
-from pma_grid.entropic.multiscale.refinement import Plan
+from pma_grid.entropic.multiscale.refinement import LevelPlan
 from pma_grid.entropic.transport import EntropicSolution, EntropicTransport, SparsePlan
 from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.kernels.records import Entries
@@ -19,7 +19,7 @@ from pma_grid.transport.atomic_dual import hard_pairs, transform
 from pma_grid.transport.report import TransportReport
 
 
-def outcome(problem: Problem, reduced: Reduced, plan: Plan, tol: float) -> EntropicTransport:
+def outcome(problem: Problem, reduced: Reduced, plan: LevelPlan, tol: float) -> EntropicTransport:
     """The transport of a plan on the finest level."""
     back = Reduction(problem)
     source, target = plan.level.source, plan.level.target
@@ -91,7 +91,7 @@ def _off_support(reduced: Reduced, f: Array, g: Array, eps: float) -> Array:
     return np.where(empty, transform(weighted, support, reduced.y, reduced.x)[0], f)
 
 
-def _matrix(problem: Problem, plan: Plan) -> matrices.csr_array:
+def _matrix(problem: Problem, plan: LevelPlan) -> matrices.csr_array:
     """The plan between all cells in C order, columns ascending in each row."""
     pairs, values = plan.pairs, plan.values()
     # transposed twice: sorts rows and columns in linear time
@@ -119,7 +119,7 @@ def _matrix(problem: Problem, plan: Plan) -> matrices.csr_array:
 def _report(
     problem: Problem,
     back: Reduction,
-    plan: Plan,
+    plan: LevelPlan,
     matrix: matrices.csr_array,
     potentials: tuple[Array, Array],
 ) -> TransportReport:
@@ -151,7 +151,7 @@ def _report(
     )
 
 
-def _tears(plan: Plan, images: Array) -> Mask:
+def _tears(plan: LevelPlan, images: Array) -> Mask:
     """Cells whose image lies more than some cells from that of a neighbour."""
     source = plan.level.source
     out = np.zeros(source.size, np.bool_)

@@ -46,7 +46,7 @@ class EpsStage:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class LevelPlan:
     """A solved level: P_ij = u_i R_ij v_j = a_i b_j exp((f_i + g_j - c_ij)/eps) on ``pairs``."""
 
     level: Level
@@ -104,14 +104,14 @@ class Refinement:
         self.cycles = self.builds = 0
         self._began = time.perf_counter()
 
-    def solve(self, f: Array, stages: Sequence[EpsStage]) -> Plan:
+    def solve(self, f: Array, stages: Sequence[EpsStage]) -> LevelPlan:
         """The plan of the last stage, from a source potential."""
         for stage in stages:
             plan = self._settle(f, stage)
             f = plan.f
         return plan
 
-    def record(self, plan: Plan) -> dict[str, object]:
+    def record(self, plan: LevelPlan) -> dict[str, object]:
         """Account of the level."""
         return {
             "shape": list(plan.level.source.shape), "target_shape": list(plan.level.target.shape),
@@ -121,7 +121,7 @@ class Refinement:
             "seconds": time.perf_counter() - self._began,
         }  # fmt: skip
 
-    def _settle(self, f: Array, stage: EpsStage) -> Plan:
+    def _settle(self, f: Array, stage: EpsStage) -> LevelPlan:
         """Thin and scale in turn."""
         level = self.levels[0]
         left, watch, again = stage.limit, _Watch(), FINAL_LISTS if stage.last else 0
@@ -135,7 +135,7 @@ class Refinement:
             f, g = self._absorbed(f, g, stage, run)
             met = run.error < stage.tol
             if left <= 0 or (met and (again == 0 or run.drift <= FINAL_DRIFT_LIMIT)):
-                return Plan(level, stage.eps, f, g, scaling, run.u, run.v, run.error)
+                return LevelPlan(level, stage.eps, f, g, scaling, run.u, run.v, run.error)
             parts = None
             if watch.stalled:
                 parts = Components.behind(scaling, level, run.u, run.v, run.error)

@@ -124,12 +124,12 @@ def transport(
     """
     reduced = Reduced.of(problem)
     found = run(reduced)
-    plan = _Plan(peer, reduced, found.logs, request.eps)
+    plan = _PeerPlan(peer, reduced, found.logs, request.eps)
     error = plan.marginal_error
     runs, f, forward = [found], plan.f, plan.forward
     if request.debiased:
         itself = run(reduced.symmetric())
-        own = _Plan(peer, reduced.symmetric(), itself.logs, request.eps)
+        own = _PeerPlan(peer, reduced.symmetric(), itself.logs, request.eps)
         runs.append(itself)
         error = max(error, own.marginal_error)
         f, forward = f - own.f, forward - own.forward + coordinates(reduced.x)
@@ -165,7 +165,7 @@ def _status(error: float, request: Request, reduced: Reduced) -> Status:
     return Status.NARROW_KERNEL if request.eps < reduced.cell else Status.ENTROPIC
 
 
-class _Plan:
+class _PeerPlan:
     """The plan a_i b_j exp((f_i + g_j - |x_i - y_j|^2/2)/eps) with the source's marginal right.
 
     Attributes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from pma_grid.cases import FlowCase, gaussians, manufactured_flow, poisson_kernel
@@ -123,11 +125,12 @@ def self_duality(findings: Findings, quick: bool) -> None:
         gaps = []
         for n in sizes:
             problem = bumps(dim, n)
-            options = {"schedule": constant(1.6 / n), "time": 0.1, "scheme": TRBDF2(), "record": ()}
-            primal = evolve(problem, **options)  # type: ignore[arg-type]
-            dual = evolve(problem, side="target", **options)  # type: ignore[arg-type]
+            options: dict[str, Any] = {
+                "schedule": constant(1.6 / n), "time": 0.1, "scheme": TRBDF2(), "record": ()
+            }  # fmt: skip
+            primal = evolve(problem, **options)
+            dual = evolve(problem, side="target", **options)
             operator = ParabolicOperator(problem)
-            assert primal.potential is not None and dual.potential is not None
             psi, _ = operator.conjugate(*split(problem, primal.potential))
             other, _ = split(problem.swapped(), dual.potential)
             gaps.append(0.5 * float(np.ptp(psi - other)))

@@ -229,7 +229,6 @@ def _concluded(ended: Ended, options: FlowOptions) -> tuple[Settled, str]:
         flow = replace(flow, status=Status.CONVERGED)  # it went as far as held-out samples said
     if options.steps is None and not ended.settled:
         return Settled(flow, solved(ended.learned, flow.potential)), "solve"
-    assert flow.potential is not None
     transport = Transport(
         ended.learned, flow.potential, status=flow.status, stats=flow.stats,
         mass_constant=flow.stats.mass_constant or 0.0,

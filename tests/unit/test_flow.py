@@ -153,7 +153,6 @@ def test_flows_come_back_from_their_files(problem: pma.Problem, name: str, tmp_p
     _same(loaded, flow)
     assert loaded.side == flow.side and loaded.first == flow.first
     assert loaded.stats == flow.stats
-    assert loaded.problem is not None
     for one, other in (
         (loaded.problem.source, problem.source), (loaded.problem.target, problem.target)
     ):  # fmt: skip

@@ -169,7 +169,6 @@ def _errors(
     assert len(flow) == steps
     x = grid.coordinates()
     mask = np.ones(grid.shape, bool) if case.where is None else case.where(grid)
-    assert flow.potential is not None
     shift = flow.transport.gradient - gradient(*x, end)
     gap = flow.potential - potential(*x, end)
     return float(np.abs(gap[mask]).max()), float(np.abs(shift[:, mask]).max())

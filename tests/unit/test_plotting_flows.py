@@ -127,7 +127,6 @@ def test_page_in_one_dimension(flows: dict[int, pma.Flow]) -> None:
     densities, entropies, sides, sizes = plotting.flow(flow).axes
     for k, snapshot in enumerate(flow.snapshots):
         np.testing.assert_allclose(_drawn(densities, k), snapshot.density, rtol=1e-12)
-    assert flow.problem is not None
     np.testing.assert_array_equal(_drawn(densities, 3), flow.problem.source.values)
     np.testing.assert_array_equal(_drawn(entropies, 0), flow["kl"])
     np.testing.assert_array_equal(_drawn(entropies, 1), flow["reverse_kl"])
@@ -142,7 +141,6 @@ def test_page_in_more_dimensions(dim: int, flows: dict[int, pma.Flow]) -> None:
     flow = flows[dim]
     pictures = [ax for ax in plotting.flow(flow).axes if ax.images]
     assert len({ax.images[0].get_clim() for ax in pictures}) == 1, "one colour scale"
-    assert flow.problem is not None
     want = [snapshot.density for snapshot in flow.snapshots] + [flow.problem.source.values]
     for ax, values in zip(pictures, want, strict=True):
         shown = values if dim == 2 else values.mean(axis=2)  # a box of height 1
@@ -171,7 +169,6 @@ def test_a_flow_at_rest_is_thinned_too() -> None:
 def test_page_on_the_target_side() -> None:
     flow = _evolve(1, keep=4, side="target")
     densities = plotting.flow(flow).axes[0]
-    assert flow.problem is not None
     np.testing.assert_array_equal(_drawn(densities, 2), flow.problem.target.values)
 
 

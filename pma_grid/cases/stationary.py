@@ -63,6 +63,11 @@ def averaged_pair(mu: Field, nu: Field, source: Grid, target: Grid) -> Problem:
     )
 
 
+def _on_unit_box(mu: Field, nu: Field) -> Callable[[tuple[int, ...]], Problem]:
+    """Problems of two densities on the unit box, one per grid shape."""
+    return lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape))
+
+
 def check_dim(dim: int, allowed: tuple[int, ...] = (1, 2, 3)) -> None:
     """An error that names the dimensions in which a case exists."""
     if dim not in allowed:
@@ -138,7 +143,7 @@ def manufactured(dim: int = 2) -> Case:
     return Case(
         f"manufactured-{dim}d",
         dim,
-        lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
+        _on_unit_box(mu, nu),
         potential,
         gradient,
         _mean_square(mu, gradient, dim, _GAUSS_POINTS[dim]),
@@ -190,7 +195,7 @@ def anisotropic(smallest: float = 0.22) -> Case:
 
     mu = pulled_back(nu, gradient, hessian)
     return Case(
-        "anisotropic", 2, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
+        "anisotropic", 2, _on_unit_box(mu, nu),
         potential, gradient, _mean_square(mu, gradient, 2, 80),
     )  # fmt: skip
 
@@ -271,7 +276,7 @@ def separable(dim: int = 2) -> Case:
     # int (a/pi)^2 sin^2(pi k x) (1 + a k cos(pi k x)) dx = a^2 / (2 pi^2) for whole k
     value = sum(a * a / (2 * np.pi**2) for a, _ in terms)
     return Case(
-        f"separable-{dim}d", dim, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
+        f"separable-{dim}d", dim, _on_unit_box(mu, nu),
         potential, gradient, float(value),
     )  # fmt: skip
 
@@ -320,7 +325,7 @@ def radial(amplitude: float = 0.5) -> Case:
 
     mu = pulled_back(nu, gradient, hessian)
     return Case(
-        "radial", 2, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
+        "radial", 2, _on_unit_box(mu, nu),
         potential, gradient, _mean_square(mu, gradient, 2, 200),
     )  # fmt: skip
 
@@ -342,7 +347,7 @@ def gaussian_mixtures() -> Case:
     mu = _mixture(0.1, ((1.0, 0.3, 0.35, 0.13), (0.7, 0.7, 0.6, 0.10)))
     nu = _mixture(0.1, ((1.1, 0.65, 0.3, 0.14), (0.8, 0.35, 0.72, 0.12)))
     return Case(
-        "gaussian-mixtures", 2, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)),
+        "gaussian-mixtures", 2, _on_unit_box(mu, nu),
         w2_squared=0.02522156,
     )  # fmt: skip
 
@@ -352,7 +357,7 @@ def concentrated() -> Case:
     one = 1 / (2 * math.pi * 0.05**2)
     mu = _mixture(1e-6, ((one, 0.2, 0.25, 0.05),))
     nu = _mixture(1e-6, ((one, 0.8, 0.75, 0.05),))
-    return Case("concentrated", 2, lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape)))
+    return Case("concentrated", 2, _on_unit_box(mu, nu))
 
 
 def photograph(name: str, shape: tuple[int, ...], *, floor: float = 0.05) -> Density:

@@ -45,21 +45,25 @@ def iterate(
     side: Side = "source",
     forcing: Forcing | None = None,
 ) -> Iterator[State]:
-    """States of the parabolic Monge-Ampère flow, the start first, one a step.
+    """Run the parabolic Monge-Ampère flow step by step: an iterator over its states.
+
+    The first state is the start.  Use it where `evolve`, which runs the flow to its end and keeps
+    series, is not enough: to look at whole states, or to stop on a condition of your own.
 
     Parameters
     ----------
     problem, schedule, scheme, steps, time, tol, initial, side, forcing
-        See `evolve`; without ``steps``, ``time`` and ``tol`` the iterator has no end.
+        As for `evolve`; without ``steps``, ``time`` and ``tol`` the iterator has no end.
 
     Yields
     ------
     State
+        The start, and then the state after every step.
 
     Raises
     ------
     LostConvexityError, ConvergenceError, InvalidInputError
-        See `evolve`; here a step that fails raises ConvergenceError.
+        As for `evolve`; here a step that fails raises ConvergenceError.
 
     Examples
     --------
@@ -102,49 +106,58 @@ def evolve(
     forcing: Forcing | None = None,
     progress: bool = False,
 ) -> Flow:
-    """The parabolic Monge-Ampère flow du/dt = log(rho_u / mu) with what was recorded along it.
+    """Run the parabolic Monge-Ampère flow du/dt = log(rho_u / mu) and record what happens.
 
-    rho_u is the pullback of nu under grad u, so that du/dt = f - g(grad u) + log det D2u for
-    mu = e^{-f}, nu = e^{-g}; it converges to the Brenier potential that `solve` finds.
+    The potential u deforms until its gradient maps the source mu to the target nu: rho_u is the
+    pullback of nu under grad u, and the flow rests where it is mu, at the Brenier potential that
+    `solve` finds.  With mu = e^{-f} and nu = e^{-g} it reads du/dt = f - g(grad u) + log det D2u.
+    Its steps are those of mirror descent on KL(.|mu), with half the squared Wasserstein distance to
+    nu as mirror; `pma_grid.theory` says what follows.
 
     Parameters
     ----------
     problem : Problem
+        The source mu and the target nu.
     schedule : callable or StateSchedule
         ``schedule(k, t, residual_norm)`` gives the step size eta_k > 0, length^2; see
         `pma_grid.schedules`.
     scheme : Scheme, optional
-        `ImplicitEuler` (default), `TRBDF2` or `Explicit`.
+        How a step is taken: `ImplicitEuler` (default), `TRBDF2` or `Explicit`.
     steps : int, optional
-        Steps to take.
+        Number of steps to take.  Of ``steps``, ``time`` and ``tol`` the first one reached ends the
+        flow; at least one must be given.
     time : float, optional
         Time to end at, length^2; the last step is shortened to hit it.
     tol : float, optional
-        Stop once (sum mu hbar^2)^{1/2} is below it; the status is then CONVERGED.
+        The flow ends once (sum mu hbar^2)^{1/2} is below it, hbar = log(rho / mu); its status is
+        then CONVERGED.
     initial : Transport, Flow, State or array_like of shape ``source.shape``, optional
-        Convex potential to start from; default the affine map of box to box (the identity for equal
-        boxes).  A Transport may live on a coarser grid of the same box.  A State, or a Flow of the
-        same problem, is continued: time and step count go on.
+        Convex potential to start from.  Default: that of the affine map of box to box, which for
+        equal boxes is the identity.  A Transport may live on a coarser grid of the same box.  A
+        State, or a Flow of the same problem, is continued: time and step count go on.
     record : sequence of str or callable
-        Names of `pma_grid.observables`, or functions of a `State`.  "bregman" solves for the
-        stationary potential first.
+        What to record at every state: names of `pma_grid.observables`, or functions of a `State`.
+        "bregman" solves for the stationary potential first.
     keep : int or sequence of float
-        Snapshots: every so many steps, or at the first step at or after each of these times.
+        When to keep a snapshot of density and potential: every so many steps, or at the first step
+        at or after each of these times.
     side : {"source", "target"}
         The grid to solve on: "target" evolves psi = u*, which satisfies the same equation with the
         roles of mu and nu exchanged.  Series then refer to the exchanged roles.
     forcing : callable, optional
-        ``forcing(t)``, an array of ``source.shape`` added to h, for a time-dependent f.  Series
-        that compare rho with mu then mean mu e^h for rho, forcing included: record errors instead.
+        ``forcing(t)``, an array of ``source.shape`` that is added to h, for a time-dependent f.
+        Series that compare rho with mu then mean mu e^h for rho, forcing included: record errors
+        instead.
     progress : bool
-        Show progress and the time remaining on standard error.
+        Whether to show progress and the time remaining on standard error.
 
     Returns
     -------
     Flow
-        ``status`` COMPLETED, CONVERGED (REGULARISED where zeros were raised to a floor) if ``tol``
-        was reached, or STEP_FAILED or STALLED with what there is until then.  Steps that could not
-        be solved are shorter than the schedule's: see ``step_sizes`` and ``stats["rejected"]``.
+        Its ``status`` is COMPLETED, CONVERGED if ``tol`` was reached (REGULARISED where zeros were
+        raised to a floor), or STEP_FAILED or STALLED, with what there is until then.  Steps that
+        could not be solved are shorter than the schedule's: see ``step_sizes`` and
+        ``stats["rejected"]``.
 
     Raises
     ------
@@ -160,8 +173,8 @@ def evolve(
 
     Notes
     -----
-    Order 2 in space and the scheme's order in time.  An implicit step costs one to four Newton
-    iterations of `solve`; memory as `solve`.
+    The error is of order 2 in the spacing and of the scheme's order in the step size.  An implicit
+    step costs one to four Newton iterations of `solve`, and as much memory.
 
     References
     ----------

@@ -1,8 +1,9 @@
 """What is recorded along a flow: functions of a `State`, by name.
 
-mu are the source's cell masses, rho = mu e^{hbar}, hbar = h - alpha, so that both sum to 1 and
-every integral is a plain sum.  KL alone says "stationary", not "right": ``mass_constant`` (alpha),
-which says how well the grid resolves the densities, belongs beside it.
+Pass the names, or functions of your own, as ``record=`` of `evolve`. In the formulas mu are the
+source's cell masses, rho = mu e^{hbar}, hbar = h - alpha, so that both sum to 1 and every integral
+is a plain sum. KL alone says "stationary", not "right": ``mass_constant`` (alpha), which says how
+well the grid resolves the densities, belongs beside it.
 """
 
 from __future__ import annotations
@@ -194,7 +195,7 @@ NAMES = (*NAMED, *WITH_REFERENCE)
 
 
 def resolve(record: Sequence[str | Observable]) -> dict[str, Observable | None]:
-    """Names to functions; None for those that need a reference.
+    """Functions by name of what is to be recorded; None for those that need a reference.
 
     Raises
     ------

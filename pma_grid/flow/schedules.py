@@ -1,7 +1,9 @@
 """Step-size schedules: small callables ``(k, t, residual_norm) -> step size``.
 
-With S_k the symmetrised KL, D_0 = D(mu|rho_0) the Bregman divergence of the start, G a bound of the
-dissipation I, W_K = sum_{k<K} eta_k, and weights eta_k / W_K in averages:
+Any function of the step's index k, the time t and the norm of the residual is a schedule. Those of
+the theory and of practice are here; a new one is a function that returns a `Formula`. With S_k the
+symmetrised KL, D_0 = D(mu|rho_0) the Bregman divergence of the start, G a bound of the dissipation
+I, W_K = sum_{k<K} eta_k, and weights eta_k / W_K in averages:
 
 =============================  =====================================================================
 schedule                       what the master bound gives for explicit mirror steps
@@ -90,7 +92,7 @@ def _made(text: str) -> Schedule:
 
 
 def constant(step_size: float) -> Schedule:
-    """eta_k = eta.
+    """Steps of one size, eta_k = eta.
 
     Examples
     --------
@@ -102,19 +104,19 @@ def constant(step_size: float) -> Schedule:
 
 
 def inverse_sqrt(scale: float) -> Schedule:
-    """eta_k = c / sqrt(k + 1)."""
+    """Steps that fall like a square root, eta_k = c / sqrt(k + 1): no horizon need be known."""
     c = _positive(scale, "scale")
     return Formula(f"inverse_sqrt({_text(c)})", lambda k, t, r: c / math.sqrt(k + 1))
 
 
 def inverse(scale: float) -> Schedule:
-    """eta_k = c / (k + 1)."""
+    """Steps that fall like the index, eta_k = c / (k + 1): squares that sum, sizes that do not."""
     c = _positive(scale, "scale")
     return Formula(f"inverse({_text(c)})", lambda k, t, r: c / (k + 1))
 
 
 def geometric(first: float, ratio: float, largest: float = math.inf) -> Schedule:
-    """eta_k = min(first ratio^k, largest); a ratio above 1 reaches equilibrium in a few steps."""
+    """Steps eta_k = min(first ratio^k, largest): with a ratio above 1 at rest after a few."""
     eta, q = _positive(first, "first"), _positive(ratio, "ratio")
     top = _positive(largest, "largest", finite=False)
     log_top = math.log(top / eta) if math.isfinite(top) else 600.0
@@ -135,7 +137,9 @@ def horizon(divergence: float, dissipation: float, steps: int) -> Schedule:
 
 
 def residual_balanced(scale: float, largest: float = math.inf) -> Schedule:
-    """eta_k = c / (sum mu hbar^2)^{1/2}: switched evolution relaxation.
+    """Steps that grow as the residual falls, eta_k = c / (sum mu hbar^2)^{1/2}, up to ``largest``.
+
+    They are known as switched evolution relaxation: implicit steps turn into Newton's.
 
     Mulder & van Leer (1985), J. Comput. Phys. 59, 232-246. doi:10.1016/0021-9991(85)90144-5
     """
@@ -163,10 +167,10 @@ class Polyak:
 
 
 def polyak(factor: float = 1.0, largest: float = 1.0) -> Polyak:
-    """eta_k = factor S_k / I_k, the minimiser of J's quadratic model along the mirror step.
+    """Steps eta_k = factor S_k / I_k, which minimise the quadratic model of J along the step.
 
-    J(u_k + eta h_k) has slope -S_k and curvature I_k at eta = 0.  ``largest`` bounds it at
-    equilibrium, where S and I vanish together.
+    J(u_k + eta h_k) has the slope -S_k and the curvature I_k at eta = 0.  ``largest`` bounds the
+    step at equilibrium, where S and I vanish together.
     """
     return Polyak(_positive(factor, "factor"), _positive(largest, "largest"))
 
@@ -192,7 +196,7 @@ class SelfBounding:
 def self_bounding(theta: float = 0.5, largest: float = 1.0) -> SelfBounding:
     """The largest step, up to halving, with D(rho_k | rho_{k+1}) <= theta eta_k S_k (Armijo).
 
-    0 < theta < 1; then avg S <= D_0 / ((1 - theta) W_K).
+    With 0 < theta < 1 the average regret obeys avg S <= D_0 / ((1 - theta) W_K).
     """
     if not (isinstance(theta, numbers.Real) and 0 < theta < 1):
         raise InvalidInputError(f"theta is {theta!r}; it must lie in (0, 1): for example 0.5")
@@ -235,9 +239,10 @@ class Adaptive:
 
 
 def adaptive(tol: float, first: float = 1e-4, largest: float = 1e3) -> Adaptive:
-    """Steps whose estimated local error is ``tol`` a unit of time: the global error stays below.
+    """Steps whose estimated local error is ``tol`` a unit of time, for flows accurate in time.
 
-    Use it with `TRBDF2`; ``tol`` is in length^2 a unit of time, that is dimensionless, as h is.
+    Use it with `TRBDF2`.  ``tol`` is the error of the potential in length^2 a unit of time, that
+    is dimensionless, as h is; steps begin with ``first`` and never exceed ``largest``.
     """
     return Adaptive(_positive(tol, "tol"), _positive(first, "first"), _positive(largest, "largest"))
 

@@ -76,16 +76,17 @@ def iterate_sinkhorn(
     initial: Initial | None = None,
     kernel: Kernel = "plain",
 ) -> Iterator[State]:
-    """States of Sinkhorn's iteration, the start first, one a sweep: the loop of `sinkhorn_flow`.
+    """Run Sinkhorn's iteration sweep by sweep: an iterator over its states, the start first.
 
     Parameters
     ----------
     problem, eps, time, steps, tol, initial, kernel
-        See `sinkhorn_flow`; without ``time``, ``steps`` and ``tol`` the iterator has no end.
+        As for `sinkhorn_flow`; without ``time``, ``steps`` and ``tol`` the iterator has no end.
 
     Yields
     ------
     State
+        The start, and then the state after every sweep.
 
     Raises
     ------
@@ -95,9 +96,8 @@ def iterate_sinkhorn(
     Examples
     --------
     >>> import numpy as np, pma_grid as pma
-    >>> from pma_grid.entropic_flow import iterate_sinkhorn
     >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
-    >>> for state in iterate_sinkhorn(problem, 0.1, steps=2):
+    >>> for state in pma.iterate_sinkhorn(problem, 0.1, steps=2):
     ...     print(state.index, state.time, f"{pma.observables.kl(state):.1e}")
     0 0.0 1.2e-02
     1 0.1 3.9e-04
@@ -137,52 +137,62 @@ def sinkhorn_flow(
     keep: Keep = (),
     progress: bool = False,
 ) -> Flow:
-    """Sinkhorn's iterates u_k as a flow, one sweep a step of eps, with what was recorded along it.
+    """Run Sinkhorn's algorithm as a flow of potentials, a sweep a step, and record what happens.
+
+    One sweep takes u_k to u_{k+1} through the soft conjugate v_k:
 
         v_k(y) = eps log sum_x mu(x) exp((<x, y> - u_k(x)) / eps),
         u_{k+1}(x) = eps log sum_y nu(y) exp((<x, y> - v_k(y)) / eps).
 
-    u_{k+1} = u_k + eps log(rho_k / mu), rho_k the source's marginal of the plan of (u_k, v_k): the
-    explicit mirror step of size eps whose mirror is the entropic cost to nu.  As eps goes to 0,
-    u_k at k = t / eps goes to the parabolic Monge-Ampère flow u_t of `evolve`, to first order.
+    Hence u_{k+1} = u_k + eps log(rho_k / mu), where rho_k is the source's marginal of the plan of
+    (u_k, v_k): a sweep is the explicit mirror step of size eps whose mirror is the entropic cost to
+    nu.  As eps goes to 0, u_k at k = t / eps goes to the parabolic Monge-Ampère flow u_t of
+    `evolve`, to first order.  Use `sinkhorn` for the plan alone, which it finds faster.
 
     Parameters
     ----------
     problem : Problem
+        The source mu and the target nu; zeros are allowed and stay.
     eps : float
-        Entropic regularisation of the cost <x, y>, that is |x - y|^2/2, with mu x nu as reference;
-        length^2.  It is the step size too.  Below the square of a cell the kernel is narrower than
-        a cell: the iterates are exact for the atoms at the cell centres, but follow the grid and
-        not the densities, and ``stats["narrow_kernel"]`` is True.
+        Strength of the entropic regularisation of the cost |x - y|^2/2, with mu x nu as reference
+        measure, length^2; it is the step size too.  Below the square of a cell the kernel is
+        narrower than a cell: the iterates are exact for the atoms at the cell centres, but follow
+        the grid and not the densities, and ``stats["narrow_kernel"]`` is True.
     time : float, optional
         Time to end at, length^2: the flow ends at floor(time / eps) eps.
     steps : int, optional
-        Sweeps to take.
+        Number of sweeps to take.  Of ``time``, ``steps`` and ``tol`` the first one reached ends the
+        flow; at least one must be given.
     tol : float, optional
-        Stop once (sum mu h^2)^{1/2} is below it, which to first order bounds the L1 error of the
-        plan's marginal; the status is then ENTROPIC (NARROW_KERNEL below a cell).
+        The flow ends once (sum mu h^2)^{1/2} is below it, h = log(rho / mu), which to first order
+        bounds the L1 error of the plan's marginal; the status is then ENTROPIC (NARROW_KERNEL below
+        a cell).
     initial : Transport, Flow, State or array_like of shape ``source.shape``, optional
-        Potential u_0, finite; it need not be convex, as its soft conjugate makes it so.  Default
-        the affine map of box to box (|x|^2/2 + const for equal boxes).  A Transport may live on a
-        coarser grid of the same box.  A State or Flow of Sinkhorn's iteration for the same problem,
-        eps and kernel is continued: time and step count go on.
+        Potential u_0, finite; it need not be convex, as its soft conjugate makes it so.  Default:
+        that of the affine map of box to box (|x|^2/2 + const for equal boxes).  A Transport may
+        live on a coarser grid of the same box.  A State or Flow of Sinkhorn's iteration for the
+        same problem, eps and kernel is continued: time and step count go on.
     kernel : {"plain", "reflect"}
-        "reflect" sums over the images of the target in the faces of the box.  The plain kernel's
-        map is wrong to O(sqrt(eps)) within sqrt(eps) of the faces, the reflecting one's to O(eps).
+        What happens at the faces of the box: "reflect" sums over the images of the target in them.
+        The plain kernel's map is wrong to O(sqrt(eps)) within sqrt(eps) of the faces, the
+        reflecting one's to O(eps).
     record : sequence of str or callable
-        Names of `pma_grid.observables`, or functions of a `State`.  "bregman" finds the entropic
-        optimum first.  All divergences, "semidual" and "dissipation" are those of the entropic
-        mirror, without quadrature; Hessians are those of the potential one sweep later.
+        What to record at every state: names of `pma_grid.observables`, or functions of a `State`.
+        "bregman" finds the entropic optimum first.  All divergences, "semidual" and "dissipation"
+        are those of the entropic mirror, without quadrature; Hessians are those of the potential
+        one sweep later.
     keep : int or sequence of float
-        Snapshots: every so many steps, or at the first step at or after each of these times.
+        When to keep a snapshot of density and potential: every so many steps, or at the first step
+        at or after each of these times.
     progress : bool
-        Show progress and the time remaining on standard error.
+        Whether to show progress and the time remaining on standard error.
 
     Returns
     -------
     Flow
-        ``scheme`` "sinkhorn", ``times`` k eps, ``status`` COMPLETED, or as ``tol`` says, or STALLED
-        with what there is until then.  ``mass_constant`` is 0 to rounding.
+        Its ``scheme`` is "sinkhorn", its ``times`` are k eps, its ``status`` is COMPLETED, as
+        ``tol`` says, or STALLED, with what there is until then.  The series "mass_constant" is 0 to
+        rounding.
 
     Raises
     ------

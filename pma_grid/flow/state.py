@@ -21,15 +21,15 @@ class Step:
     Attributes
     ----------
     size : float
-        Step size eta taken, length^2; 0 at the start.
+        Step size eta that was taken, length^2; 0 at the start.
     phi, slope : ndarray
-        Of the state before it.
+        What the state before the step had under these names.
     error : float
-        Estimated local error in the potential, half its oscillation, length^2.
+        Estimated local error of the potential: half its oscillation, length^2.
     newton, linear : int
-        Newton and linear iterations.
+        Newton and linear iterations that the step took.
     attempts : int
-        Sizes tried: 1 where the first was accepted.
+        Step sizes that were tried: 1 where the first was accepted.
     """
 
     size: float
@@ -43,18 +43,21 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class State:
-    """One instant of a flow; immutable, and with all that the next step may reuse.
+    """One instant of a flow of potentials, as `iterate` yields them and observables read them.
+
+    A state is immutable and carries all that the next step may reuse.  Its potential is
+    u = stretch of box to box + phi + offset; rho is the pullback of the target nu under grad u.
 
     Attributes
     ----------
     index : int
-        Steps taken up to here.
+        Number of steps taken up to here.
     time : float
-        t, length^2.
+        The time t, length^2.
     phi : ndarray, shape ``source.shape``
-        u without the affine stretch of box to box, mean zero; do not modify.
+        The potential u without the affine stretch of box to box and without its mean; read only.
     offset : float
-        The mean taken out of it (the gauge), length^2.
+        The mean that was taken out of it (the gauge), length^2.
     residual : ndarray, shape ``source.shape``
         h = log(rho_u / mu), before normalisation.
     slope : ndarray, shape ``source.shape``
@@ -63,15 +66,15 @@ class State:
     gauge_rate : float
         The constant beside it: h = slope + gauge_rate up to that error.
     operator : MirrorOperator
-        Of the flow: h, and the geometry that observables need.
+        What evaluates h for this flow, with the geometry that observables need.
     step : Step
-        How the flow came here.
+        The step by which the flow came here.
     order : int
-        Of the scheme: the error estimate goes like step_size^{order + 1}.
+        Order of the scheme: the error estimate goes like step_size^{order + 1}.
     older : Step or None
-        The step before that one, for extrapolated starts.
+        The step before that one, from which starts of Newton's method are extrapolated.
     handle : Handle or None
-        Preconditioner of the last implicit step.
+        Preconditioner of the last implicit step, which the next may reuse.
     """
 
     index: int

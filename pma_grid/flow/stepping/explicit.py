@@ -28,25 +28,28 @@ DENSE_BELOW = 5
 
 @dataclass(frozen=True)
 class Explicit:
-    """The mirror step as Deb & Liang write it: u_{k+1} = u_k + eta_k log(rho_k / mu).
+    """The explicit mirror step as Deb & Liang write it: u_{k+1} = u_k + eta_k log(rho_k / mu).
+
+    It costs one evaluation of h and no linear solve, but must stay below two limits, of which that
+    of stability shrinks with the square of the spacing: it is here for comparison with the theory.
 
     Parameters
     ----------
     cap : {None, "convexity", "stability"}
-        None takes the steps of the schedule as they are: one that leaves the convex potentials
-        raises `LostConvexityError`.  "convexity" shortens them to 0.9 `convexity_limit`,
-        "stability" also to 0.9 of the stability limit (without smoothing: of Gershgorin's bound of
-        it); `flow.step_sizes` has the steps taken.
+        What steps of the schedule that are too long are shortened to.  None takes them as they are:
+        one that leaves the convex potentials raises `LostConvexityError`.  "convexity" shortens
+        them to 0.9 of the `convexity_limit`, "stability" also to 0.9 of the stability limit
+        (without smoothing: of Gershgorin's bound of it); `flow.step_sizes` has the steps taken.
     smoothing : float
         Length l >= 0 of P = (1 - l^2 Laplacian)^{-1}: the step is then u + eta P h, as with a
         direction learned under a Sobolev penalty.
 
     Notes
     -----
-    First order.  The scheme is stable for eta < 2 / lambda_max(-P L), which without smoothing is of
-    order h^2: on a grid every step of size O(1) is unstable, whatever the continuous theory allows.
-    With smoothing it is of order l^2, whatever the grid.  The regret of smoothed steps is
-    S = <P h, rho - mu> (`pma_grid.observables.smoothed_kl`).
+    The scheme is of first order, and stable for eta < 2 / lambda_max(-P L), L the linearisation of
+    h.  Without smoothing that is of order h^2: on a grid every step of size O(1) is unstable,
+    whatever the continuous theory allows.  With smoothing it is of order l^2, whatever the grid.
+    The regret of smoothed steps is S = <P h, rho - mu> (`pma_grid.observables.smoothed_kl`).
 
     References
     ----------

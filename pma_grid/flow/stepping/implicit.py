@@ -45,26 +45,28 @@ class _Implicit:
 class ImplicitEuler(_Implicit):
     """The implicit mirror step u_{k+1} - eta h(u_{k+1}) = u_k: first order, unconditionally stable.
 
-    For steps of any size KL(rho|mu), KL(mu|rho) and max h fall and min h rises, while log nu
-    changes by less than 2 across the image of a cell and steps are solved sharply.
+    It is the default scheme of `evolve`.  Steps may have any size: with each of them KL(rho|mu),
+    KL(mu|rho) and max h fall and min h rises, as long as log nu changes by less than 2 across the
+    image of a cell and steps are solved sharply.
 
     Parameters
     ----------
     linear_solver : LinearSolver
-        Default: geometric multigrid with a lagged hierarchy, pyamg where that is slow.
+        What solves the linear systems of Newton's method.  Default: geometric multigrid with a
+        lagged hierarchy, and pyamg where that is slow.
     rtol : float
-        rms of the step's equation relative to that of h - mean h before the step.
+        How sharply a step is solved: rms of its equation, relative to that of h - mean h before it.
     atol : float
-        The same, absolute.
+        The same, absolute; the larger of both counts.
     max_iterations : int
-        Newton steps allowed before the stage is ramped, and then the step halved.
+        Newton iterations allowed.  Beyond them a step is approached through shorter ones, and
+        halved where that fails too.
 
     Notes
     -----
-    Newton's method in log form with backtracking, started by extrapolation; the matrix 1/eta - L is
-    an M-matrix up to the centred gradient.  A step that fails is first approached through shorter
-    ones; `iterate` halves it where that fails too.  The local error is estimated by
-    (eta/2) (h_{k+1} - h_k).
+    Newton's method runs in log form with backtracking, from an extrapolated start; its matrix
+    1/eta - L, L the linearisation of h, is an M-matrix up to the centred gradient.  The local error
+    of a step is estimated by (eta/2) (h_{k+1} - h_k).
 
     References
     ----------
@@ -94,15 +96,20 @@ class ImplicitEuler(_Implicit):
 
 @dataclass(frozen=True)
 class TRBDF2(_Implicit):
-    """Trapezoidal rule to t + gamma eta, then BDF2: second order, L-stable, two equal stages.
+    """The trapezoidal rule to t + gamma eta, then BDF2: second order in time, L-stable.
 
-    gamma = 2 - sqrt 2 gives both stages the coefficient gamma eta / 2, so that one hierarchy serves
-    both.  The third-order quadrature of h over the nodes 0, gamma, 1 estimates the local error.
+    Use it for flows that are accurate in time, with `pma_grid.schedules.adaptive`.  A step costs
+    two stages of `ImplicitEuler`: gamma = 2 - sqrt 2 gives both the coefficient gamma eta / 2, so
+    that one hierarchy of grids serves both.
 
     Parameters
     ----------
     linear_solver, rtol, atol, max_iterations
-        See `ImplicitEuler`; ``rtol`` is smaller, for the estimate to see the time error.
+        As for `ImplicitEuler`; ``rtol`` is smaller, for the estimate to see the error in time.
+
+    Notes
+    -----
+    The third-order quadrature of h over the nodes 0, gamma, 1 estimates the local error.
 
     References
     ----------

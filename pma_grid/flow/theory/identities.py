@@ -32,8 +32,9 @@ def evi_residual(flow: Flow) -> Array:
     Parameters
     ----------
     flow : Flow
-        Of `Explicit`, `ImplicitEuler` or Sinkhorn's sweeps, with the series `SERIES`; with
+        A flow of `Explicit`, `ImplicitEuler` or Sinkhorn's sweeps with the series `SERIES`; with
         smoothing also `pma_grid.observables.smoothed_kl` of its length, which then is S.
+
     Returns
     -------
     ndarray, shape (steps,)

@@ -34,8 +34,9 @@ def spectrum(transport: Transport, count: int = 1) -> Array:
     Parameters
     ----------
     transport : Transport
-        The solution (any convex potential).
+        Usually the solution; any convex potential has a linearisation.
     count : int
+        How many eigenvalues to find.
 
     Returns
     -------
@@ -114,10 +115,11 @@ def decay_rate(scheme: str, rate: float, step_size: float) -> float:
     Parameters
     ----------
     scheme : {"implicit_euler", "trbdf2", "explicit"}
+        Name of the scheme.
     rate : float
-        At least 0, 1/length^2.
+        Decay rate of the mode in continuous time, at least 0, 1/length^2.
     step_size : float
-        Positive, length^2.
+        Constant step size, positive, length^2.
 
     Returns
     -------
@@ -157,9 +159,12 @@ def fitted_rate(flow: Flow, name: str = "kl", *, span: tuple[float, float] | Non
     Parameters
     ----------
     flow : Flow
+        A flow that decays.
     name : str
+        The series to fit.
     span : tuple of float, optional
-        Times to fit over; default the last half of those at which the series is above rounding.
+        First and last time to fit over.  Default: the last half of the times at which the series
+        is above rounding.
 
     Raises
     ------

@@ -58,16 +58,19 @@ class Regret:
 
 
 def regret(flow: Flow) -> Regret:
-    """Weighted average and last-iterate regret of a flow, with the master bound.
+    """Regret of a flow: its average weighted by the steps, that of the last iterate, the bound.
 
     Parameters
     ----------
     flow : Flow
-        With the series "symmetrised_kl", "bregman" and, for explicit steps, "forward_divergence";
-        for smoothed ones `pma_grid.observables.smoothed_kl`, which then is S.
+        It must hold the series "symmetrised_kl", "bregman" and, for explicit steps,
+        "forward_divergence"; for smoothed steps also `pma_grid.observables.smoothed_kl`, which then
+        is S.
+
     Returns
     -------
     Regret
+        One entry for every number of steps K.
 
     Raises
     ------
@@ -100,7 +103,7 @@ def regret(flow: Flow) -> Regret:
 
 
 def mixture(flow: Flow) -> Density:
-    """The average iterate sum eta rho / sum eta, a mixture of the densities along the flow."""
+    """The average iterate sum eta rho / sum eta: a mixture of the densities along the flow."""
     if flow.average_density is None:
         raise InvalidInputError("flow has no averages; use one of at least one step from evolve")
     return Density(flow.average_density, flow.oriented.source.grid)
@@ -127,10 +130,10 @@ def average_divergence(flow: Flow, stationary: Transport) -> float:
     Parameters
     ----------
     flow : Flow
-        Of at least one step, solved on the source's side.
+        It must have at least one step and be solved on the source's side.
     stationary : Transport
-        The solution of its problem, `pma_grid.solve` to a small tolerance; of Sinkhorn's flow the
-        entropic one of the same eps and kernel.
+        The solution of its problem, found by `pma_grid.solve` with a small tolerance; for
+        Sinkhorn's flow the entropic one of the same eps and kernel.
     """
     if flow.average_potential is None or flow.side != "source":
         raise InvalidInputError(

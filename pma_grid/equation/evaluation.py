@@ -13,6 +13,7 @@ from pma_grid.grid.splines import SPLINE_HALO
 from pma_grid.grid.sums import BlockSums
 from pma_grid.kernels.equation import DIMENSION
 from pma_grid.kernels.grid import lattice as lattice_kernels
+from pma_grid.kernels.grid.lattice import VECTORS_A_CELL
 from pma_grid.kernels.grid.vectors import squares
 from pma_grid.kernels.records import Balance, Linearisation, Spline, Superbases
 from pma_grid.linsolve import Stencil
@@ -41,7 +42,7 @@ class Evaluation:
         self.frame, self.lattice = equation.frame, equation.lattice
         lat = self.lattice
         n, dim = lat.size, lat.dim
-        count = {1: 1, 2: 3, 3: 6}[dim]
+        count = VECTORS_A_CELL[dim]
         if superbase is None:
             superbase = np.broadcast_to(np.eye(dim, dtype=np.int8), (n, dim, dim))
         self.superbase = np.array(superbase, np.int8).reshape(n, dim, dim)

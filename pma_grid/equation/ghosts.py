@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -14,6 +13,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.grid.lattice import HALO, Lattice
 from pma_grid.grid.transfer import Transfer, lagrange
 from pma_grid.kernels.equation import ghosts as kernels
+from pma_grid.kernels.records import Chain, Face
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.runtime.arrays import Array, Floats, Integers
 from pma_grid.runtime.workers import SERIAL, Workers
@@ -69,7 +69,7 @@ class ExtendedLattice(Lattice):
         self.nodes = np.zeros((self.positions.size, CELLS_OF_A_GHOST[self.dim]), np.int32)
         self.weights = np.zeros(self.nodes.shape)
         self._constants: Array = np.empty(0)
-        self._faces: list[_Face] = []
+        self._faces: list[Face] = []
         if self.dim == 1:
             self._mirror(float(metric[0]), vertices[:, 0])
             return
@@ -87,12 +87,8 @@ class ExtendedLattice(Lattice):
         self.scatter(values, padded)
         if self.dim == 1:
             padded[self.positions] = padded[self.nodes[:, 0]] + self._constants
-        for f in self._faces:
-            kernels.extend_face_2d(
-                padded, f.start, f.inward, f.along, f.cells, self.halo, f.metric, f.normal,
-                f.tangent, f.breaks, f.shifts, f.tables, self.bent, f.slots, self.nodes,
-                self.weights,
-            )  # fmt: skip
+        for face in self._faces:
+            kernels.extend_face_2d(padded, face, self.bent, self.nodes, self.weights)
 
     def reflect(self, padded: Floats) -> None:
         """Fill the halo of a flat padded direction."""
@@ -183,26 +179,9 @@ def lattice_between(
     return ExtendedLattice(source.shape, metric, vertices, halo=halo, workers=workers, bent=bent)
 
 
-@dataclass(frozen=True)
-class _Face:
-    """One face of a two-dimensional box: strides, the chain of the polygon, tables of h."""
-
-    start: int
-    inward: int
-    along: int
-    cells: Integers
-    metric: float
-    normal: Array
-    tangent: Array
-    breaks: Array
-    shifts: Array
-    tables: Array
-    slots: Integers
-
-
 def _face(
     lattice: Lattice, metric: Array, vertices: Array, slots: Integers, axis: int, upper: bool
-) -> _Face:
+) -> Face:
     """Strides, chain and tables of one face."""
     halo, other = lattice.halo, 1 - axis
     cells = lattice.shape_array[[axis, other]]
@@ -210,15 +189,15 @@ def _face(
     corner = halo * sum(strides)
     start = corner + (int(cells[0]) - 1) * strides[axis] if upper else corner
     sign = 1 if upper else -1
-    normal, tangent, breaks = chain(sign * vertices[:, axis], vertices[:, other])
+    support = chain(sign * vertices[:, axis], vertices[:, other])
     k = np.arange(1, halo + 1)
     depth = np.minimum(k, cells[0])
     # what the quadratic part differs by between ghost and mirror image, per cell of distance
     shifts = 0.5 * metric[axis] * (k - depth + (2 * cells[0] if upper else 0))
     distance = (k + depth - 1.0)[:, None]
     offsets = np.arange(1.0 - cells[1] - halo, cells[1] + halo)
-    m = np.searchsorted(breaks, offsets / distance)
-    tables = distance * (normal[m] - shifts[:, None]) + offsets * tangent[m]
+    m = np.searchsorted(support.breaks, offsets / distance)
+    tables = distance * (support.normal[m] - shifts[:, None]) + offsets * support.tangent[m]
     outward = int(cells[0]) + halo + np.arange(halo) if upper else np.arange(halo)[::-1]
     ghosts = np.take(slots, outward, axis)
     ghosts = np.ascontiguousarray(ghosts if axis == 0 else ghosts.T)
@@ -226,13 +205,12 @@ def _face(
         ghosts[:, :halo] = -1 - ghosts[:, :halo]
         ghosts[:, halo + int(cells[1]) :] = -1 - ghosts[:, halo + int(cells[1]) :]
     inward = -sign * strides[axis]
-    return _Face(
-        start, inward, strides[other], cells, float(metric[other]), normal, tangent, breaks,
-        shifts, tables, ghosts,
-    )  # fmt: skip
+    return Face(
+        start, inward, strides[other], cells, float(metric[other]), support, shifts, tables, ghosts
+    )
 
 
-def chain(normal: Array, tangent: Array) -> tuple[Array, Array, Array]:
+def chain(normal: Array, tangent: Array) -> Chain:
     """Vertices that support the directions towards one side, and the ratios where they change.
 
     Of the convex ring (tangent, normal), either way round, the upper part: by increasing tangent,
@@ -247,4 +225,4 @@ def chain(normal: Array, tangent: Array) -> tuple[Array, Array, Array]:
     height = normal - slope * tangent
     hull = there if height[there].mean() >= height[back].mean() else back
     v, w = normal[hull], tangent[hull]
-    return v, w, np.maximum.accumulate(-np.diff(v) / np.diff(w))
+    return Chain(v, w, np.maximum.accumulate(-np.diff(v) / np.diff(w)))

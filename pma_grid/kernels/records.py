@@ -103,6 +103,46 @@ class Variation(NamedTuple):
     steepest: float
 
 
+class Chain(NamedTuple):
+    """Vertices of a polygon that support the directions towards one side.
+
+    By increasing tangential coordinate: vertex m supports the directions d with
+    breaks[m - 1] <= d_tangential / d_normal <= breaks[m].
+    """
+
+    normal: Array
+    tangent: Array
+    breaks: Array
+
+
+class Face(NamedTuple):
+    """One face of a two-dimensional box, beyond which ghosts mirror the cells inside.
+
+    Flat index of its first cell, strides ``inward`` and ``along``, numbers of ``cells`` in these
+    directions, and the metric along it.  ``tables`` (halo, 2 (n + halo) - 1) hold the support
+    function at whole offsets, ``shifts`` (halo,) what the quadratic part takes off the normal
+    coordinate.  ``slots`` (halo, n + 2 halo) number the ghosts, -1 - slot where another face has
+    filled the corner before: then the smaller value counts.
+    """
+
+    start: int
+    inward: int
+    along: int
+    cells: Array
+    metric: float
+    chain: Chain
+    shifts: Array
+    tables: Array
+    slots: Array
+
+
+class Direction(NamedTuple):
+    """A direction z of a Krylov method, and its image q = J z."""
+
+    z: Array
+    q: Array
+
+
 class GroupPairs(NamedTuple):
     """A list of pairs of groups of atoms, compressed by rows.
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from pma_grid.grid.sums import BlockSums
 from pma_grid.kernels.grid import vectors as kernels
+from pma_grid.kernels.records import Direction
 from pma_grid.linsolve.gmres import solve_gmres
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime.arrays import Array
@@ -56,8 +57,8 @@ class GCR:
     """
 
     def __init__(self, size: int, workers: Workers = SERIAL) -> None:
-        self._q = [np.zeros(size) for _ in range(3)]
-        self._z = [np.zeros(size) for _ in range(3)]
+        # the new direction, and the two kept, the last one first
+        self._directions = [Direction(np.zeros(size), np.zeros(size)) for _ in range(3)]
         self._residual = np.empty(size)
         self._sums = BlockSums(size, workers)
 
@@ -91,11 +92,12 @@ class GCR:
         shares = [0.0, 0.0]
         limit = done + max_iterations
         while relative > rtol and done < limit and first > 0:
-            q, z = self._q[0], self._z[0]
+            direction, last, older = self._directions
+            (z, q), earlier = direction, (last, older)
             precondition(residual if weights.size == 0 else self._unweighted(weights, q), z)
             stencil.apply(z, q)
             g, qq, qr, q1, q2 = self._sums(
-                kernels.gcr_products, q, gauge, weights, residual, self._q[1], self._q[2]
+                kernels.gcr_products, q, gauge, weights, residual, earlier
             )
             share = g / gauge_norm
             c1, c2 = q1 / norms[0], q2 / norms[1]
@@ -104,15 +106,14 @@ class GCR:
             if not square > 0 or not math.isfinite(qr):
                 break
             step = qr / square
+            coefficients = (share, c1, c2, step)
             left = self._norm(
-                kernels.gcr_update, np.array((share, c1, c2, step)), gauge, weights, self._q[1],
-                self._q[2], self._z[1], self._z[2], q, z, x, residual,
-            )  # fmt: skip
+                kernels.gcr_update, coefficients, gauge, weights, earlier, direction, x, residual
+            )
             kept = share - c1 * shares[0] - c2 * shares[1]
             multiplier -= step * kept
             norms, shares = [square, norms[0]], [kept, shares[0]]
-            self._q = [self._q[2], self._q[0], self._q[1]]
-            self._z = [self._z[2], self._z[0], self._z[1]]
+            self._directions = [older, direction, last]
             done += 1
             relative = left / first
         return LinearResult(x, float(multiplier), done, relative, relative <= rtol)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pma_grid.grid.lattice import Lattice, Share
 from pma_grid.grid.transfer import Transfer
 from pma_grid.kernels.equation import DIMENSION
-from pma_grid.kernels.grid.lattice import COUNT, link
+from pma_grid.kernels.grid.lattice import VECTORS_A_CELL, link
 from pma_grid.kernels.linsolve import hierarchy as kernels
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
@@ -46,7 +46,7 @@ class _Level:
 
     def __init__(self, lattice: Lattice) -> None:
         self.lattice = lattice
-        count = COUNT[lattice.dim]
+        count = VECTORS_A_CELL[lattice.dim]
         n = lattice.size
         self.density = np.empty(n, SINGLE)
         self.inverse_density: Floats = np.empty(0, SINGLE)
@@ -287,7 +287,7 @@ def _entries(dim: int) -> int:
 def _complete(fine: _Level, coarse: _Level, reaction: float) -> None:
     """Selling stencils of a coarse grid from its moments."""
     lat = coarse.lattice
-    n, dim, count = lat.size, lat.dim, COUNT[lat.dim]
+    n, dim, count = lat.size, lat.dim, VECTORS_A_CELL[lat.dim]
     ratios = np.array(fine.lattice.shape) / np.array(lat.shape)
     coarse.inverse_density = np.empty(n, SINGLE)
     coarse.vectors = np.empty((n, count, dim), np.int8)

@@ -26,8 +26,8 @@ import math
 import numpy as np
 from numba import njit
 
-# Deepest pending intervals of the divide and conquer over a row: log2 of its length.
-STACK = 64
+# Pending intervals of the divide and conquer over a row: at most log2 of its length.
+MOST_PENDING = 64
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -47,7 +47,7 @@ def nearest_nodes(row, table, centre, argmin):
     The leftmost minimisers increase with i, so that halving the range of i halves that of j.
     """
     n = row.size
-    stack = np.empty((STACK, 4), np.int64)
+    stack = np.empty((MOST_PENDING, 4), np.int64)
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, n, 0, n
     top = 1
     while top > 0:
@@ -117,12 +117,14 @@ def _ends(j, n, faces):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _on_segment(ua, ub, bend, before, after, offset, distance, shift, normal, tangent, breaks):
-    """Minimiser t in [before, after] and minimum of u(a + t) + h(distance, offset - t).
+def _on_segment(ua, ub, bend, ends, offset, distance, shift, chain):
+    """Minimiser t between the ends and minimum of u(a + t) + h(distance, offset - t).
 
     The derivative ub - ua - bend (1 - 2 t) / 2 - tangent[m] increases with t, the support vertex m
     decreases: bisect over the vertices, then solve within the piece of one of them.
     """
+    before, after = ends
+    normal, tangent, breaks = chain
     slope = ub - ua - 0.5 * bend
     last = _vertex(breaks, (offset - after) / distance)
     high = _vertex(breaks, (offset - before) / distance)
@@ -151,19 +153,13 @@ def _on_segment(ua, ub, bend, before, after, offset, distance, shift, normal, ta
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def extend_face_2d(
-    padded, start, inward, along, cells, halo, metric, normal, tangent, breaks, shifts, tables,
-    bent, slots, nodes, weights,
-):
-    """Fill the ghosts beyond one face; cells = (deep, along) are the numbers of cells.
+def extend_face_2d(padded, face, bent, nodes, weights):
+    """Fill the ghosts beyond one face.
 
-    ``start`` is the flat index of the first cell of the face, ``inward`` and ``along`` the strides.
-    ``slots`` (halo, n + 2 halo) number the ghosts, -1 - slot where another face has filled the
-    corner before: then the smaller value counts.  ``tables`` (halo, 2 (n + halo) - 1) hold h at
-    whole offsets, ``shifts`` (halo,) what the quadratic part takes off the normal coordinate.
     ``nodes``, ``weights`` (ghosts, 4) receive the derivative of each ghost.
     """
-    deep, n = cells[0], cells[1]
+    start, inward, along, cells, metric, chain, shifts, tables, slots = face
+    deep, n, halo = cells[0], cells[1], tables.shape[0]
     row = np.empty(n)
     argmin = np.empty(n, np.int64)
     centre = n + halo - 1
@@ -185,11 +181,10 @@ def extend_face_2d(
             a, t, value = best, 0.0, row[best] + tables[k, centre + i - best]
             for j in range(max(first, best - 1), min(last - 1, best + 1)):
                 bend = _bend(row, j, bent)[0]
-                before, after = _ends(j, n, bend > 0.0 and 0 <= i < n)
+                ends = _ends(j, n, bend > 0.0 and 0 <= i < n)
                 s, candidate = _on_segment(
-                    row[j], row[j + 1], bend, before, after, float(i - j), distance, shifts[k],
-                    normal, tangent, breaks,
-                )  # fmt: skip
+                    row[j], row[j + 1], bend, ends, float(i - j), distance, shifts[k], chain
+                )
                 if candidate < value:
                     a, t, value = j, s, candidate
             value -= 0.5 * metric * (i + 0.5) ** 2
@@ -198,21 +193,23 @@ def extend_face_2d(
                 continue
             padded[target] = value
             slot = slot if slot >= 0 else -1 - slot
-            _weigh(row, a, t, bent, base, along, slot, nodes, weights)
+            _weigh(row, a, t, bent, nodes[slot], weights[slot])
+            for m in range(4):
+                nodes[slot, m] = base + nodes[slot, m] * along
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _weigh(row, a, t, bent, base, along, slot, nodes, weights):
+def _weigh(row, a, t, bent, cells, weights):
     """Derivative of the interpolant at a + t with respect to the cells a - 1, ..., a + 2."""
     n = row.size
     if t == 0.0 or a + 1 == n:
         for m in range(4):
-            nodes[slot, m] = base + a * along
-            weights[slot, m] = 1.0 if m == 0 else 0.0
+            cells[m] = a
+            weights[m] = 1.0 if m == 0 else 0.0
         return
     _, left, right = _bend(row, a, bent)
     for m in range(4):
-        nodes[slot, m] = base + min(n - 1, max(0, a - 1 + m)) * along
+        cells[m] = min(n - 1, max(0, a - 1 + m))
     share = 0.5 * t * (1 - t)
     if left and right:
         share *= 0.5
@@ -225,4 +222,4 @@ def _weigh(row, a, t, bent, base, along, slot, nodes, weights):
         w1 -= share
         w2 += 2 * share
         w3 -= share
-    weights[slot, 0], weights[slot, 1], weights[slot, 2], weights[slot, 3] = w0, w1, w2, w3
+    weights[0], weights[1], weights[2], weights[3] = w0, w1, w2, w3

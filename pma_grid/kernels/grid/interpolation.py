@@ -62,7 +62,7 @@ def _bspline(t):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _keys(t):
+def keys(t):
     """Values, first and second derivatives of the cubic-convolution weights (a = -1/2)."""
     t2 = t * t
     t3 = t2 * t
@@ -83,7 +83,7 @@ def _keys(t):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _locate(position, n):
+def locate(position, n):
     """Cell index and offset for a coordinate in cell units, clamped to the box [-1/2, n-1/2]."""
     position = min(max(position, -0.5), n - 0.5)
     i = math.floor(position)
@@ -95,7 +95,7 @@ def spline_1d(coefficients, halo, y0, row, value, derivative):
     """Spline and derivative (per cell unit) at positions y0 of one row; halo >= 2."""
     n0 = coefficients.shape[0] - 2 * halo
     for j in range(y0.size):
-        a, s = _locate(y0[j], n0)
+        a, s = locate(y0[j], n0)
         a += halo - 1
         b0, b1, b2, b3, d0, d1, d2, d3 = _bspline(s)
         c0, c1 = coefficients[a], coefficients[a + 1]
@@ -110,8 +110,8 @@ def spline_2d(coefficients, halo, y0, y1, row, value, derivative):
     n0 = coefficients.shape[0] - 2 * halo
     n1 = coefficients.shape[1] - 2 * halo
     for j in range(y0.size):
-        a, s = _locate(y0[j], n0)
-        b, t = _locate(y1[j], n1)
+        a, s = locate(y0[j], n0)
+        b, t = locate(y1[j], n1)
         a += halo - 1
         b += halo - 1
         u = _bspline(s)
@@ -136,9 +136,9 @@ def spline_3d(coefficients, halo, y0, y1, y2, row, value, derivative):
     n1 = coefficients.shape[1] - 2 * halo
     n2 = coefficients.shape[2] - 2 * halo
     for j in range(y0.size):
-        a, s = _locate(y0[j], n0)
-        b, t = _locate(y1[j], n1)
-        c, r = _locate(y2[j], n2)
+        a, s = locate(y0[j], n0)
+        b, t = locate(y1[j], n1)
+        c, r = locate(y2[j], n2)
         a += halo - 1
         b += halo - 1
         c += halo - 1

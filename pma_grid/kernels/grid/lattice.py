@@ -78,8 +78,9 @@ def _make_apply(m, dim):
     return apply
 
 
-COUNT = {1: 1, 2: 3, 3: 6}
-APPLY = {dim: _make_apply(m, dim) for dim, m in COUNT.items()}
+# Lattice vectors of a cell, by the number of dimensions.
+VECTORS_A_CELL = {1: 1, 2: 3, 3: 6}
+APPLY = {dim: _make_apply(m, dim) for dim, m in VECTORS_A_CELL.items()}
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
-from pma_grid.kernels.grid.interpolation import _keys, _locate
+from pma_grid.kernels.grid.interpolation import keys, locate
 
 NEWTON_STEPS = 40
 
@@ -17,8 +17,8 @@ NEWTON_STEPS = 40
 @njit(error_model="numpy", cache=True, nogil=True)
 def _phi_1d(padded, shape, halo, s, gradient, hessian):
     """Value of phi at s; its gradient and Hessian into the last arguments."""
-    i, t = _locate(s[0], shape[0])
-    w = _keys(t)
+    i, t = locate(s[0], shape[0])
+    w = keys(t)
     value = 0.0
     gradient[0] = 0.0
     hessian[0, 0] = 0.0
@@ -33,9 +33,9 @@ def _phi_1d(padded, shape, halo, s, gradient, hessian):
 @njit(error_model="numpy", cache=True, nogil=True)
 def _phi_2d(padded, shape, halo, s, gradient, hessian):
     """Two-dimensional twin of `_phi_1d`."""
-    i, t0 = _locate(s[0], shape[0])
-    j, t1 = _locate(s[1], shape[1])
-    u, w = _keys(t0), _keys(t1)
+    i, t0 = locate(s[0], shape[0])
+    j, t1 = locate(s[1], shape[1])
+    u, w = keys(t0), keys(t1)
     stride = shape[1] + 2 * halo
     f = fx = fy = fxx = fxy = fyy = 0.0
     for k in range(4):
@@ -61,10 +61,10 @@ def _phi_2d(padded, shape, halo, s, gradient, hessian):
 @njit(error_model="numpy", cache=True, nogil=True)
 def _phi_3d(padded, shape, halo, s, gradient, hessian):
     """Three-dimensional twin of `_phi_1d`."""
-    i, t0 = _locate(s[0], shape[0])
-    j, t1 = _locate(s[1], shape[1])
-    k, t2 = _locate(s[2], shape[2])
-    u, v, w = _keys(t0), _keys(t1), _keys(t2)
+    i, t0 = locate(s[0], shape[0])
+    j, t1 = locate(s[1], shape[1])
+    k, t2 = locate(s[2], shape[2])
+    u, v, w = keys(t0), keys(t1), keys(t2)
     s1 = shape[2] + 2 * halo
     s0 = s1 * (shape[1] + 2 * halo)
     gradient[:] = 0.0

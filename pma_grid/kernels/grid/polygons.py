@@ -10,7 +10,7 @@ import numpy as np
 from numba import njit
 
 # Shares of cells this close to 0 or 1 are rounding.
-ROUNDING = 1e-12
+ROUNDED_SHARE = 1e-12
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -162,7 +162,7 @@ def cut_cells(lower, spacing, vertices, fractions, centroids):
     _spans(lower[0], spacing[0], vertices, inner, outer)
     cell, clipped = np.empty((m + 8, 2)), np.empty((m + 8, 2))
     near = np.empty(m, np.int64)
-    slack = ROUNDING * spacing[0]
+    slack = ROUNDED_SHARE * spacing[0]
     for i in range(n0):
         x0, x1 = lower[0] + i * spacing[0], lower[0] + (i + 1) * spacing[0]
         edges = _edges_between(x0 - slack, x1 + slack, vertices, near)
@@ -191,6 +191,6 @@ def cut_cells(lower, spacing, vertices, fractions, centroids):
                 continue
             area, x, y = _area(cell, count)
             share = area / (spacing[0] * spacing[1])
-            if share > ROUNDING:
-                fractions[i, j] = share if share < 1.0 - ROUNDING else 1.0
+            if share > ROUNDED_SHARE:
+                fractions[i, j] = share if share < 1.0 - ROUNDED_SHARE else 1.0
                 centroids[i, j, 0], centroids[i, j, 1] = x, y

@@ -69,8 +69,9 @@ def gcr_project(first, last, multiplier, gauge, weights, residual, partial):
 
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
-def gcr_products(first, last, q, gauge, weights, residual, q1, q2, partial):
+def gcr_products(first, last, q, gauge, weights, residual, kept, partial):
     """q *= weights; sums <g,q>, <q,q>, <q,residual>, <q1,q>, <q2,q> in one pass."""
+    q1, q2 = kept[0].q, kept[1].q
     weighted = weights.size > 0
     for block in range(first, last):
         s0 = s1 = s2 = s3 = s4 = 0.0
@@ -89,13 +90,16 @@ def gcr_products(first, last, q, gauge, weights, residual, q1, q2, partial):
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def gcr_update(
-    first, last, coefficients, gauge, weights, q1, q2, z1, z2, q, z, solution, residual, partial
+    first, last, coefficients, gauge, weights, kept, direction, solution, residual, partial
 ):
     """q -= c0 g + c1 q1 + c2 q2; z -= c1 z1 + c2 z2; solution += c3 z; residual -= c3 q.
 
-    Sum: <residual,residual>.
+    ``kept`` are the `Direction` 1 and 2.  Sum: <residual,residual>.
     """
-    c0, c1, c2, c3 = coefficients[0], coefficients[1], coefficients[2], coefficients[3]
+    c0, c1, c2, c3 = coefficients
+    z1, q1 = kept[0]
+    z2, q2 = kept[1]
+    z, q = direction
     weighted = weights.size > 0
     for block in range(first, last):
         total = 0.0

@@ -6,7 +6,7 @@ one to either side: A q = q / inverse_diagonal - sum_k (w_k+ q(x+e_k) + w_k- q(x
 
 from numba import njit
 
-from pma_grid.kernels.grid.lattice import COUNT, neighbour
+from pma_grid.kernels.grid.lattice import VECTORS_A_CELL, neighbour
 
 
 def _make_smooth(m):
@@ -158,10 +158,10 @@ def _make_two_sided_weights(m, dim):
     return two_sided_weights
 
 
-SMOOTH = {dim: _make_smooth(m) for dim, m in COUNT.items()}
-DEFECT = {dim: _make_defect(m) for dim, m in COUNT.items()}
+SMOOTH = {dim: _make_smooth(m) for dim, m in VECTORS_A_CELL.items()}
+DEFECT = {dim: _make_defect(m) for dim, m in VECTORS_A_CELL.items()}
 TENSORS = {1: _tensors_1d, 2: _tensors_2d, 3: _tensors_3d}
-TWO_SIDED_WEIGHTS = {dim: _make_two_sided_weights(m, dim) for dim, m in COUNT.items()}
+TWO_SIDED_WEIGHTS = {dim: _make_two_sided_weights(m, dim) for dim, m in VECTORS_A_CELL.items()}
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

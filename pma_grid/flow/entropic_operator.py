@@ -89,8 +89,7 @@ class EntropicOperator(MirrorOperator):
         unchanged = {"relative": 0.0, "cells": 0, "mass_added": 0.0}
         self.floors = {"source": dict(unchanged), "target": dict(unchanged)}
         self._kernel = SeparableKernel(self.reduced, self.eps, reflect=kernel == "reflect")
-        with np.errstate(divide="ignore"):
-            self._logs = np.log(self.reduced.a), np.log(self.reduced.b)
+        self._logs = self.reduced.log_masses
         grids = problem.source.grid, problem.target.grid
         self._frames = Frame(*grids), Frame(grids[1], grids[0])
         # stretch of the source's box + stretch of the target's - <x, y> = |x' - y'|^2/2 + corner

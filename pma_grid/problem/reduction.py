@@ -68,6 +68,12 @@ class Reduced:
         return self.a.ndim
 
     @cached_property
+    def log_masses(self) -> tuple[Array, Array]:
+        """log a and log b, -inf in cells without mass."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.a), np.log(self.b)
+
+    @cached_property
     def spacing(self) -> tuple[Array, Array]:
         """Distances of the atoms along the axes: source, target; length."""
         return self.lengths / np.array(self.a.shape), self.lengths / np.array(self.b.shape)

@@ -291,8 +291,7 @@ def _reached(
 
 def _conditional_mean(problem: Problem, gibbs: SeparableKernel, before: Array) -> Array:
     """E[y | x] of the plan whose potential on x came from ``before`` by a sweep: its gradient."""
-    with np.errstate(divide="ignore"):
-        logs = np.log(gibbs.reduced.a), np.log(gibbs.reduced.b)
+    logs = gibbs.reduced.log_masses
     dual = -gibbs.to_target(logs[0] - before / gibbs.eps)
     return Reduction(problem).image(gibbs.mean_on_source(logs[1] + dual))
 

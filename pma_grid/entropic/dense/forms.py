@@ -29,8 +29,7 @@ class Logarithms:
     def __init__(self, kernel: SeparableKernel, F: Array, G: Array) -> None:
         self.kernel, self.F, self.G = kernel, np.array(F), np.array(G)
         self._masses = kernel.reduced.a, kernel.reduced.b
-        with np.errstate(divide="ignore"):
-            self._logs = np.log(self._masses[0]), np.log(self._masses[1])
+        self._logs = kernel.reduced.log_masses
 
     def sweep(self, omega: Pair) -> Pair:
         """Move G, then F, by omega of the way; L1 marginal errors, and mean changes, before it."""

@@ -38,8 +38,7 @@ class DenseOutcome:
         self.settings = settings
         self.back = Reduction(problem)
         kernel = settings.kernel(reduced, eps)
-        with np.errstate(divide="ignore"):
-            logs = np.log(reduced.a) + at.F, np.log(reduced.b) + at.G
+        logs = reduced.log_masses[0] + at.F, reduced.log_masses[1] + at.G
         means = kernel.mean_on_source(logs[1])
         self.forward = self.back.image(means)
         self.backward = self.back.preimage(kernel.mean_on_target(logs[0]))

@@ -166,8 +166,7 @@ def _extended(
     coarse: Reduced, fine: Reduced, eps: float, at: Potentials, settings: Settings
 ) -> Potentials:
     """Soft conjugates of the coarse potentials on the finer grids."""
-    with np.errstate(divide="ignore"):
-        logs = np.log(coarse.a), np.log(coarse.b)
+    logs = coarse.log_masses
     up = settings.kernel(Reduced.over(fine.a, coarse.b, fine.lengths), eps)
     down = settings.kernel(Reduced.over(coarse.a, fine.b, fine.lengths), eps)
     return Potentials(

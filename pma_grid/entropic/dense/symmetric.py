@@ -29,8 +29,7 @@ def self_potential(density: Reduced, eps: float, settings: Settings) -> tuple[Ar
     3.1); ``error`` is the L1 error of the marginals.
     """
     kernel = settings.kernel(density, eps)
-    with np.errstate(divide="ignore"):
-        log_a = np.log(density.a)
+    log_a = density.log_masses[0]
     F = -0.5 * kernel.to_source(log_a)
     error = np.inf
     for _ in range(MOST_SWEEPS):

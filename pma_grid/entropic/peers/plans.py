@@ -190,9 +190,9 @@ class _PeerPlan:
         self.marginal_error = float(np.abs(np.exp(logs + sums) - reduced.b).sum())
         self.f = eps * F
         # where there is no target the potential is what one more half sweep says
-        self.g = eps * np.where(full, logs - _log(np.where(full, reduced.b, 1.0)), -sums)
+        self.g = eps * np.where(full, logs - np.log(np.where(full, reduced.b, 1.0)), -sums)
         self.forward = kernel.mean_on_source(logs)
-        self.backward = kernel.mean_on_target(_log(reduced.a) + F)
+        self.backward = kernel.mean_on_target(reduced.log_masses[0] + F)
 
     def dual(self, back: Reduction) -> float:
         """int f dmu + int g dnu of the cost |x - y|^2/2; the plan's mass is 1."""
@@ -209,10 +209,4 @@ def marginal_error(reduced: Reduced, logs: Array, eps: float) -> float:
 def _half_sweeps(kernel: SeparableKernel, reduced: Reduced, logs: Array) -> tuple[Array, Array]:
     """F = f/eps, and log sum_i a_i exp(F_i - |x_i - y_j|^2/(2 eps))."""
     F = -kernel.to_source(logs)
-    return F, kernel.to_target(_log(reduced.a) + F)
-
-
-def _log(masses: Array) -> Array:
-    """Logarithms, -inf of zero."""
-    with np.errstate(divide="ignore"):
-        return np.asarray(np.log(masses))
+    return F, kernel.to_target(reduced.log_masses[0] + F)

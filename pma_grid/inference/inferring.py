@@ -18,7 +18,7 @@ from pma_grid.inference.evaluation import CellMasses, Rule, evaluate
 from pma_grid.inference.evidence import Evidence
 from pma_grid.inference.posterior import Posterior
 from pma_grid.inference.report import InferenceReport
-from pma_grid.inference.running import FlowOptions, run
+from pma_grid.inference.running import InferenceOptions, run
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import cell_counts, checked_names, default_names
 from pma_grid.sampling.base_laws import base_law
@@ -116,7 +116,7 @@ def infer(
     began = time.perf_counter()
     f = LogFunction(log_density)
     limits, origin = checked_place(box, start)
-    rule, options = Rule(quadrature, tail_bound), FlowOptions(side, schedule, steps, gap)
+    rule, options = Rule(quadrature, tail_bound), InferenceOptions(side, schedule, steps, gap)
     rule.check()
     options.check()
     found = find_box(f, limits, origin)

@@ -34,7 +34,7 @@ FLAT_BASE_DEPTH_NATS = 9.5
 
 
 @dataclass(frozen=True)
-class FlowOptions:
+class InferenceOptions:
     """How the flow of `infer` goes: its options by these names."""
 
     side: str
@@ -55,7 +55,7 @@ class FlowOptions:
 
 
 def run(
-    law: CellMasses, nu: Density, options: FlowOptions, *, progress: bool
+    law: CellMasses, nu: Density, options: InferenceOptions, *, progress: bool
 ) -> tuple[Settled, float]:
     """The flow from the base law nu towards a law, and the log of the mass that it was towards."""
     problem, raised = _raised(law, nu)

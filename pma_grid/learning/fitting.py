@@ -11,16 +11,18 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.flow.ends import Ends
+from pma_grid.flow.flow import Flow
 from pma_grid.flow.observables import CHEAP, Observable
 from pma_grid.flow.schedules import Schedule, StateSchedule
-from pma_grid.flow.settling import Settled, solved
+from pma_grid.flow.settling import solved
 from pma_grid.learning.estimators import METHODS, Estimator
 from pma_grid.learning.model import Model
 from pma_grid.learning.report import FitReport
-from pma_grid.learning.running import Ended, FlowOptions, LearnedRun
-from pma_grid.learning.selection import Selection, select
+from pma_grid.learning.running import Ended, LearnedRun, LearningOptions
+from pma_grid.learning.selection import select
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import Samples, checked_names
+from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.errors import InvalidInputError, Status
 from pma_grid.sampling.base_laws import base_law
 from pma_grid.transport.transport import Transport
@@ -139,22 +141,19 @@ def fit(
     ((1000, 1), True)
     """
     began = time.perf_counter()
-    holding = HoldingOut(held_out, seed)
-    options = FlowOptions(relearn, explicit, schedule, Ends(steps).check().steps, tuple(record))
-    run = _prepared(_samples(samples, shape, box), method, base, truth, options)
+    options = LearningOptions(relearn, explicit, schedule, Ends(steps).check().steps, tuple(record))
+    run = _prepare(_samples(samples, shape, box), method, base, truth, options)
     named = checked_names(names, run.samples.dim)
-    run, chosen = _with_strength(run, holding, progress)
-    run, stopped = _with_stop(run, holding, progress)
+    run, choice = _choose(run, HoldingOut(held_out, seed), progress)
     ended = run.flow(run.samples.masses(), progress=progress)
-    end, origin = _concluded(ended, run.options)
+    flow, transport, origin = _conclude(ended, run.options)
     stats = FitReport(
         method=run.estimator.name, estimator=repr(run.estimator), strength=run.estimator.strength,
-        selection=None if chosen is None else chosen.told(),
         samples=run.samples.n, duplicates=run.samples.duplicates, held_out=held_out, seed=seed,
-        relearn=relearn, explicit=explicit, transport=origin, **stopped,
+        relearn=relearn, explicit=explicit, transport=origin, **choice,
         seconds=time.perf_counter() - began,
     )  # fmt: skip
-    return Model(end.flow, end.transport, run.samples.masses(), names=named, stats=stats)
+    return Model(flow, transport, run.samples.masses(), names=named, stats=stats)
 
 
 def _samples(
@@ -172,9 +171,9 @@ def _samples(
     return samples
 
 
-def _prepared(
+def _prepare(
     samples: Samples, method: str | Estimator, base: str | Density | None, truth: object,
-    options: FlowOptions,
+    options: LearningOptions,
 ) -> LearnedRun:  # fmt: skip
     """The run that the arguments of `fit` ask for, checked."""
     estimator = _estimator(method)
@@ -187,25 +186,28 @@ def _prepared(
     return LearnedRun(samples, estimator, nu, _checked_truth(truth, samples), options)
 
 
-def _with_strength(
-    run: LearnedRun, holding: HoldingOut, progress: bool
-) -> tuple[LearnedRun, Selection | None]:
-    """The run with the strength that held-out samples choose, unless it was given."""
-    if run.estimator.strength is not None:
-        return run, None
-    chosen = select(
-        run.estimator, run.samples, run.uniform(), held_out=holding.share, seed=holding.seed,
-        progress=progress,
-    )  # fmt: skip
-    return run.with_estimator(chosen.estimator), chosen
-
-
-def _with_stop(
+def _choose(
     run: LearnedRun, holding: HoldingOut, progress: bool
 ) -> tuple[LearnedRun, dict[str, Any]]:
-    """The run with the penalty of boosting, up to the step at which held-out samples stop it."""
-    if not run.options.boosts:
-        return run, {}
+    """The run with what held-out samples choose, and what the report says of that.
+
+    They choose the strength, unless it was given, and the step to stop at if each learns again.
+    """
+    choice: dict[str, Any] = {}
+    if run.estimator.strength is None:
+        chosen = select(
+            run.estimator, run.samples, run.uniform(), held_out=holding.share, seed=holding.seed,
+            progress=progress,
+        )  # fmt: skip
+        run, choice["selection"] = run.with_estimator(chosen.estimator), chosen.told()
+    if run.options.boosts:
+        run, scores = _stopped(run, holding, progress)
+        choice |= {"held_out_log_likelihoods": scores.tolist(), "stopped_at": run.options.steps}
+    return run, choice
+
+
+def _stopped(run: LearnedRun, holding: HoldingOut, progress: bool) -> tuple[LearnedRun, Array]:
+    """The run with the penalty of boosting, up to the step with the best of the scores given."""
     strength, steps = run.estimator.strength, run.options.steps
     assert strength is not None
     run = run.with_estimator(run.estimator.with_strength(BOOSTING_FACTOR * strength))
@@ -214,11 +216,10 @@ def _with_stop(
         train.masses(), held_out=test.points, progress=progress
     )
     scores = trial.flow["held_out"]
-    best = int(np.argmax(scores[1:])) + 1
-    return run.with_steps(best), {"held_out_log_likelihoods": scores.tolist(), "stopped_at": best}
+    return run.with_steps(int(np.argmax(scores[1:])) + 1), scores
 
 
-def _concluded(ended: Ended, options: FlowOptions) -> tuple[Settled, str]:
+def _conclude(ended: Ended, options: LearningOptions) -> tuple[Flow, Transport, str]:
     """The flow and the transport of the model, and what found the transport.
 
     A flow that was to settle and did not, on data so rough that steps could not be solved, leaves
@@ -228,12 +229,12 @@ def _concluded(ended: Ended, options: FlowOptions) -> tuple[Settled, str]:
     if options.boosts and flow.status is Status.COMPLETED:
         flow = replace(flow, status=Status.CONVERGED)  # it went as far as held-out samples said
     if options.steps is None and not ended.settled:
-        return Settled(flow, solved(ended.learned, flow.potential)), "solve"
+        return flow, solved(ended.learned, flow.potential), "solve"
     transport = Transport(
         ended.learned, flow.potential, status=flow.status, stats=flow.stats,
         mass_constant=flow.stats.mass_constant or 0.0,
     )  # fmt: skip
-    return Settled(flow, transport), "flow"
+    return flow, transport, "flow"
 
 
 def _estimator(method: str | Estimator) -> Estimator:

@@ -41,7 +41,7 @@ RELEARNED_STEP, PATIENCE_STEPS = 0.3, 3
 
 
 @dataclass(frozen=True, eq=False)
-class FlowOptions:
+class LearningOptions:
     """How a learned flow goes: the options of `fit` by these names."""
 
     relearn: bool = False
@@ -81,7 +81,7 @@ class LearnedRun:
     estimator: Estimator
     nu: Density
     truth: Density | None
-    options: FlowOptions
+    options: LearningOptions
 
     def with_estimator(self, estimator: Estimator) -> LearnedRun:
         """The same run with another estimator."""

@@ -9,7 +9,7 @@ import click
 
 from pma_grid.cli import output
 from pma_grid.cli.entropic import KERNELS
-from pma_grid.cli.options import field, option, takes
+from pma_grid.cli.options import given, option, takes
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 from pma_grid.cli.reading import BoxesAndFloors, check_distinct, transport_of
 from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
@@ -64,28 +64,26 @@ class Entropic:
 
 
 @dataclass(frozen=True)
-class Given:
-    """What is compared: densities or results in files, or a built-in problem.
+class BuiltIn:
+    """A built-in problem instead of files.
 
     case : A built-in problem instead of files: P1 Gaussian mixtures, P2 manufactured, P3
         photographs, P4 concentrated, P5 manufactured in 3-D.
     size : Number of cells along each axis of --case.  [default: 64; P5 24]
     """
 
-    files: tuple[str, ...] = field(
-        click.argument("files", metavar="[SOURCE TARGET | RESULT ...]", nargs=-1)
-    )
     case: str | None = option(type=click.Choice(tuple(CASES)))
     size: int | None = option(type=click.IntRange(2, 4096))
 
 
 @click.command()
-@takes(Given, Entropic, BoxesAndFloors)
+@click.argument("files", metavar="[SOURCE TARGET | RESULT ...]", nargs=-1)
+@takes(BuiltIn, Entropic, BoxesAndFloors)
 @output.picture
 @output.as_json
 @output.quiet
 def compare(
-    given: Given, asked: Entropic, boxes: BoxesAndFloors,
+    built_in: BuiltIn, asked: Entropic, boxes: BoxesAndFloors, files: tuple[str, ...],
     picture: str | None, as_json: bool, quiet: bool,
 ) -> int:  # fmt: skip
     """Compare solve with sinkhorn, and with other packages, on one problem.
@@ -100,15 +98,18 @@ def compare(
     pma-grid compare --case P1 --size 32 --eps 0.001 --debiased --peer ott pot
     pma-grid compare one.npz two.npz
     """
-    check_distinct(given.files, filter(None, (picture,)))
+    check_distinct(files, filter(None, (picture,)))
     _check_options(asked)
     names: list[str] | None = None
     failures: list[str] = []
-    if given.case is None and given.files and _are_results(given.files):
-        _nothing_to_solve(asked, given.size, boxes)
-        names, transports = _saved(given.files)
+    if built_in.case is None and files and _are_results(files):
+        for name in given(BuiltIn, Entropic, BoxesAndFloors):
+            raise InvalidInputError(
+                f"{name} is for problems that are solved; these are results: omit it"
+            )
+        names, transports = _saved(files)
     else:
-        problem = _problem(given, boxes)
+        problem = _problem(files, built_in, boxes)
         transports, failures = _solved(problem, asked, output.progress(quiet))
     status = _report(transports, names, picture, as_json)
     for failure in failures:
@@ -143,21 +144,6 @@ def _are_results(files: tuple[str, ...]) -> bool:
     return all(stored)
 
 
-def _nothing_to_solve(asked: Entropic, size: int | None, boxes: BoxesAndFloors) -> None:
-    given = {
-        "--eps": asked.eps, "--peer": asked.peers, "--size": size, "--tol": asked.tol,
-        "--debiased": asked.debiased, "--kernel": asked.kernel != "plain",
-        "--method": asked.method != "dense", "--box-source": boxes.box_source,
-        "--box-target": boxes.box_target, "--floor-source": boxes.floor_source,
-        "--floor-target": boxes.floor_target,
-    }  # fmt: skip
-    for name, value in given.items():
-        if value:
-            raise InvalidInputError(
-                f"{name} is for problems that are solved; these are results: omit it"
-            )
-
-
 def _saved(files: tuple[str, ...]) -> tuple[list[str], list[Transport]]:
     """Results by the names of their files."""
     from pma_grid.loading import load
@@ -168,24 +154,24 @@ def _saved(files: tuple[str, ...]) -> tuple[list[str], list[Transport]]:
     return list(files), [transport_of(load(file)) for file in files]
 
 
-def _problem(given: Given, boxes: BoxesAndFloors) -> Problem:
+def _problem(files: tuple[str, ...], built_in: BuiltIn, boxes: BoxesAndFloors) -> Problem:
     """That of two files, or a built-in one."""
-    if given.case is None:
-        if given.size is not None:
+    if built_in.case is None:
+        if built_in.size is not None:
             raise InvalidInputError("--size is for --case; a file's cells are its own: omit it")
-        if len(given.files) != 2:
+        if len(files) != 2:
             raise InvalidInputError(
-                f"{len(given.files)} files are given; two densities are needed, or --case, or "
+                f"{len(files)} files are given; two densities are needed, or --case, or "
                 "results that solve wrote"
             )
-        return boxes.problem(*given.files)
-    if given.files or boxes != BoxesAndFloors(None, None, None, None):
+        return boxes.problem(*files)
+    if files or given(BoxesAndFloors):
         raise InvalidInputError("--case is a problem of its own; omit files, boxes and floors")
     from pma_grid import cases
 
-    name, arguments, default = CASES[given.case]
+    name, arguments, default = CASES[built_in.case]
     made = getattr(cases, name)(*arguments)
-    problem: Problem = made.problem((given.size or default,) * made.dim)
+    problem: Problem = made.problem((built_in.size or default,) * made.dim)
     return problem
 
 

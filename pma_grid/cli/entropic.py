@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.core import ParameterSource
 
 from pma_grid.cli import output, reading, scheduling
 from pma_grid.cli.ending import Ending, run_and_write
-from pma_grid.cli.options import option, takes
+from pma_grid.cli.options import given, option, takes
 from pma_grid.cli.output import Output
 
 if TYPE_CHECKING:
@@ -77,10 +76,11 @@ class Sweeping:
 
 
 @click.command()
-@takes(reading.Sources, Output, Regularisation, Optimising, Sweeping, reading.Boxes)
+@reading.two_densities
+@takes(Output, Regularisation, Optimising, Sweeping, reading.Boxes)
 def sinkhorn(
-    pair: reading.Sources, out: Output, entropic: Regularisation, how: Optimising, flow: Sweeping,
-    boxes: reading.Boxes,
+    out: Output, entropic: Regularisation, how: Optimising, flow: Sweeping, boxes: reading.Boxes,
+    source: str, target: str,
 ) -> int:  # fmt: skip
     """Entropic optimal transport from SOURCE to TARGET, by Sinkhorn's algorithm.
 
@@ -100,8 +100,8 @@ def sinkhorn(
     ending = Ending(flow.steps, flow.time, entropic.tol)
     if not ending.open:
         _check_flow(eps)
-    reading.check_distinct((*pair.files, entropic.initial), out.files)
-    problem = boxes.problem(*pair.files)
+    reading.check_distinct((source, target, entropic.initial), out.files)
+    problem = boxes.problem(source, target)
     shared: dict[str, Any] = {
         "eps": eps[0] if eps else None, "tol": entropic.tol, "kernel": entropic.kernel,
         "initial": reading.read_initial(entropic.initial), "progress": out.progress,
@@ -124,15 +124,10 @@ def sinkhorn(
 
 def _check_flow(eps: tuple[float, ...]) -> None:
     """--time and --steps need --eps and take no option that says how the optimum is found."""
-    context = click.get_current_context()
-    names = {field.name for field in dataclasses.fields(Optimising)}
-    for parameter in context.command.params:
-        name = str(parameter.name)
-        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
-        if name in names and given and context.params[name] != parameter.default:
-            raise click.UsageError(
-                f"{parameter.opts[0]} says how the optimum is found; with --time or --steps every "
-                "sweep is taken as it is: omit it"
-            )
+    for name in given(Optimising):
+        raise click.UsageError(
+            f"{name} says how the optimum is found; with --time or --steps every sweep is taken as "
+            "it is: omit it"
+        )
     if not eps:
         raise click.UsageError("--time and --steps need --eps, the step size: for example 0.01")

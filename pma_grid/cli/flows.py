@@ -70,10 +70,11 @@ class Start:
 
 
 @click.command()
-@takes(reading.Sources, FlowOutput, Scheduling, Ending, Recording, Start, reading.BoxesAndFloors)
+@reading.two_densities
+@takes(FlowOutput, Scheduling, Ending, Recording, Start, reading.BoxesAndFloors)
 def evolve(
-    pair: reading.Sources, out: FlowOutput, stepping: Scheduling, ending: Ending,
-    recording: Recording, begin: Start, boxes: reading.BoxesAndFloors,
+    out: FlowOutput, stepping: Scheduling, ending: Ending, recording: Recording, begin: Start,
+    boxes: reading.BoxesAndFloors, source: str, target: str,
 ) -> int:  # fmt: skip
     """The parabolic Monge-Ampère flow from SOURCE to TARGET, du/dt = log(rho_u / mu).
 
@@ -91,9 +92,9 @@ def evolve(
         raise click.UsageError("--keep and --keep-times are both given; choose one")
     if out.series and not out.as_json:
         raise click.UsageError("--series adds to --json, which is missing; give both")
-    reading.check_distinct((*pair.files, begin.initial), out.files)
+    reading.check_distinct((source, target, begin.initial), out.files)
     scheme = stepping.make_scheme()
-    problem = boxes.problem(*pair.files)
+    problem = boxes.problem(source, target)
     start = reading.read_initial(begin.initial)
     unit = time_unit(problem)
     schedule = stepping.make_schedule(unit, start)

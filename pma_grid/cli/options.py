@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 Command = Callable[..., Any]
 Callback = Callable[[click.Context, click.Parameter, Any], Any]
@@ -71,6 +72,19 @@ def _help(group: type, name: str) -> str:
     said = "\n".join(inspect.cleandoc(owner.__doc__ or "") for owner in group.__mro__)
     found = re.search(rf"^{name} : (.+(?:\n    .+)*)", said, re.MULTILINE)
     return " ".join(found[1].split()) if found else ""
+
+
+def given(*groups: type) -> list[str]:
+    """The options of groups that the command line gives another value than their default."""
+    context = click.get_current_context()
+    names = {entry.name for group in groups for entry in dataclasses.fields(group)}
+    return [
+        parameter.opts[0]
+        for parameter in context.command.params
+        if parameter.name in names
+        and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE
+        and context.params[parameter.name] != parameter.default
+    ]
 
 
 def parsed(read: Callable[[str], Any], what: str, how: str) -> Callback:

@@ -46,11 +46,8 @@ def writable(*endings: str, what: str = "cannot be drawn") -> Callback:
     return check
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of a "
-                       "table.")  # fmt: skip
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
 quiet = click.option("--quiet", is_flag=True, help="Show no progress on standard error.")
-
-
 picture = click.option("--plot", "picture", metavar="FILE", callback=writable(*PICTURES),
                        help="Also draw the result to this picture.")  # fmt: skip
 
@@ -65,8 +62,7 @@ def draw(make: Callable[[Any], Any], path: str | None) -> None:
     if path is not None:
         from pma_grid import plotting
 
-        made = make(plotting)
-        plotting.save(getattr(made, "figure", made), path)
+        plotting.save(make(plotting), path)
 
 
 def progress(quiet: bool) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pma_grid.cli.options import box, field, option, pairs, parsed
+from pma_grid.cli.options import Command, box, option, pairs, parsed
 from pma_grid.runtime.errors import InvalidInputError
 
 if TYPE_CHECKING:
@@ -20,17 +20,9 @@ if TYPE_CHECKING:
     from pma_grid.transport.transport import Transport
 
 
-@dataclass(frozen=True)
-class Sources:
+def two_densities(command: Command) -> Command:
     """The arguments SOURCE and TARGET."""
-
-    source: str = field(click.argument("source"))
-    target: str = field(click.argument("target"))
-
-    @property
-    def files(self) -> tuple[str, str]:
-        """Both, as given."""
-        return self.source, self.target
+    return click.argument("source")(click.argument("target")(command))
 
 
 @dataclass(frozen=True)

@@ -63,10 +63,11 @@ class Solving:
 
 
 @click.command()
-@takes(reading.Sources, Output, Solving, reading.BoxesAndFloors)
+@reading.two_densities
+@takes(Output, Solving, reading.BoxesAndFloors)
 @reading.target_polygon
 def solve(
-    pair: reading.Sources, out: Output, how: Solving, boxes: reading.BoxesAndFloors,
+    out: Output, how: Solving, boxes: reading.BoxesAndFloors, source: str, target: str,
     target_polygon: Any,
 ) -> int:  # fmt: skip
     """Optimal transport from SOURCE to TARGET, cost |x - y|^2.
@@ -78,8 +79,8 @@ def solve(
     pma-grid solve a.npy b.npy -o ot.npz --plot ot.png
     pma-grid solve a.png b.png -o ot.npz --box-source '0,1 0,2' --box-target '0,1 0,2' --json
     """
-    reading.check_distinct(pair.files, out.files)
-    problem = boxes.problem(*pair.files)
+    reading.check_distinct((source, target), out.files)
+    problem = boxes.problem(source, target)
     if target_polygon is not None:
         problem = reading.cut(problem, target_polygon)
     options = dataclasses.asdict(how) | {"linear_solver": linear_solver(how.linear_solver)}

@@ -35,10 +35,11 @@ class DataSet:
     Attributes
     ----------
     name : str
+        By which `data_set` finds it.
     box : tuple of (lower, upper)
-        The law is cut to it.
+        Box that the law is cut to, one pair an axis.
     modes : int
-        Parts of the mixture.
+        Number of parts of the mixture.
     """
 
     name: str

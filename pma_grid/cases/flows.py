@@ -39,7 +39,9 @@ class FlowCase:
     Attributes
     ----------
     name : str
+        As tables show it.
     dim : int
+        Number of axes.
     problem : callable
         ``problem(shape)`` is the `Problem` with cell averages on that shape.
     source, target : callable

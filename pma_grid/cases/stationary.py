@@ -27,7 +27,9 @@ class Case:
     Attributes
     ----------
     name : str
+        As tables show it.
     dim : int
+        Number of axes.
     problem : callable
         ``problem(shape)`` is the `Problem` with cell averages on that shape.
     potential, gradient : callable or None

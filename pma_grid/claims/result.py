@@ -20,6 +20,7 @@ class Check:
     quantity : str
         What was measured, with the case, in a few words.
     predicted, measured : float
+        What the theory says, and what came out.
     low, high : float
         ``measured`` must lie between them, ends included; infinite where there is no bound.
     """
@@ -42,7 +43,7 @@ Scale = Literal["linear", "log"]
 
 @dataclass(frozen=True)
 class Curve:
-    """A line of a figure; ``floor`` curves mark the discretisation floor."""
+    """A line of a figure; those of the role "floor" mark what counts as rounding or noise."""
 
     label: str
     x: Array
@@ -73,8 +74,11 @@ class ClaimResult:
     statement : str
         The claim in one sentence.
     checks : tuple of Check
+        Lines of its table.
     panels : tuple of Panel
+        Axes of its figure.
     seconds : float
+        Time that checking took.
     """
 
     name: str

@@ -154,7 +154,7 @@ def test_the_anisotropic_case_is_anisotropic() -> None:
 @pytest.mark.parametrize("maker", [cases.manufactured, cases.affine_gaussian, cases.separable])
 @pytest.mark.parametrize("dim", [0, 4, -1])
 def test_bad_dim(maker: Callable[[int], Case], dim: int) -> None:
-    with pytest.raises(InvalidInputError, match=rf"dim is {dim}.*choose"):
+    with pytest.raises(InvalidInputError, match=rf"dim is {dim}"):
         maker(dim)
 
 

@@ -104,7 +104,7 @@ def test_claims_have_names_for_the_command_line_and_one_sentence() -> None:
 
 @pytest.mark.parametrize("function", [claims.check, claims.statement])
 def test_an_unknown_claim_is_refused(function: Any) -> None:
-    with pytest.raises(InvalidInputError, match="claim 'regrets' does not exist.*evi.*regret"):
+    with pytest.raises(InvalidInputError, match="claim 'regrets' does not exist"):
         function("regrets")
 
 

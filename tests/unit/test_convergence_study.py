@@ -122,5 +122,5 @@ def test_the_exact_potential_as_the_answer(monkeypatch: pytest.MonkeyPatch) -> N
 
 @pytest.mark.parametrize("sizes", [(), (16,), (32, 16), (16, 16)])
 def test_bad_sizes(sizes: tuple[int, ...]) -> None:
-    with pytest.raises(InvalidInputError, match="at least two sizes in increasing order"):
+    with pytest.raises(InvalidInputError, match="sizes is .*increasing order"):
         convergence.study(cases.quantile(), sizes)

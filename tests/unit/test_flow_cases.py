@@ -272,7 +272,7 @@ def test_the_bimodal_start_is_convex_even_at_the_faces_and_no_product(dim: int) 
 )
 @pytest.mark.parametrize("dim", [0, 4])
 def test_bad_dim(maker: Callable[[int], FlowCase], dim: int) -> None:
-    with pytest.raises(InvalidInputError, match=rf"dim is {dim}.*choose"):
+    with pytest.raises(InvalidInputError, match=rf"dim is {dim}"):
         maker(dim)
 
 

@@ -252,5 +252,5 @@ def test_squared_distances_against_quad(first: str, second: str) -> None:
 
 @pytest.mark.parametrize("maker", [cases.ellipsoids, cases.split_ball, cases.contrast, cases.gaps])
 def test_bad_dim(maker: Callable[[int], HardCase]) -> None:
-    with pytest.raises(InvalidInputError, match=r"dim is 4.*choose"):
+    with pytest.raises(InvalidInputError, match=r"dim is 4"):
         maker(4)

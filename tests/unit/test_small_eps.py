@@ -55,7 +55,7 @@ def test_refined_densities_are_those_of_the_finer_grid() -> None:
 def test_rough_densities_are_not_refined() -> None:
     values = np.ones(32)
     values[16] = 1e-6
-    with pytest.raises(InvalidInputError, match="target has zeros, or is too rough"):
+    with pytest.raises(InvalidInputError, match="target has zeros"):
         refined(pma.Problem(np.ones(32), values))
 
 
@@ -158,9 +158,9 @@ def test_references_that_do_not_fit_are_refused(study: SmallEps) -> None:
     with pytest.raises(InvalidInputError, match="three times the cells"):
         reference(problem, TIMES, finer=gentle(1, 32))
     known = reference(problem, TIMES)
-    with pytest.raises(InvalidInputError, match="make it with reference"):
+    with pytest.raises(InvalidInputError, match="against is"):
         small_eps(gentle(1, 20), EPS, TIMES, against=known)
-    with pytest.raises(InvalidInputError, match="make it with reference"):
+    with pytest.raises(InvalidInputError, match="against is"):
         small_eps(problem, EPS, (0.04,), against=known)
     values = np.ones(16)
     values[3] = 0
@@ -168,7 +168,7 @@ def test_references_that_do_not_fit_are_refused(study: SmallEps) -> None:
         reference(pma.Problem(values, np.ones(16)), TIMES)
     with pytest.raises(InvalidInputError, match="name is 'w2'; it must be one of"):
         study.errors("w2", 0.04)
-    with pytest.raises(InvalidInputError, match="the times are"):
+    with pytest.raises(InvalidInputError, match="time is"):
         study.errors("u_max", 0.05)
 
 

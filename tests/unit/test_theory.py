@@ -85,7 +85,7 @@ def test_defects_of_two_steps(scheme: str, evi: list[float], summed: list[float]
 def test_second_order_steps_have_no_mirror_identity() -> None:
     flow = _two_steps("trbdf2")
     assert theory.regret_residual(flow) == pytest.approx([-0.5 / 4.5, -0.5 / 8.5], abs=1e-15)
-    with pytest.raises(InvalidInputError, match="scheme trbdf2.*use Explicit or ImplicitEuler"):
+    with pytest.raises(InvalidInputError, match="scheme trbdf2"):
         theory.evi_residual(flow)
 
 
@@ -134,7 +134,7 @@ def test_dissipation_of_a_parabola_has_no_defect() -> None:
 )
 def test_missing_series_are_named(function: Any, missing: str) -> None:
     flow = _flow("explicit", [1.0], kl=[2.0, 1.0])
-    with pytest.raises(InvalidInputError, match=f"no series '{missing}'.*it has kl"):
+    with pytest.raises(InvalidInputError, match=f"no series '{missing}'"):
         function(flow)
 
 
@@ -270,14 +270,14 @@ def test_spectrum_of_an_axis_of_one_cell() -> None:
 def test_spectrum_has_as_many_values_as_cells_less_one(count: int) -> None:
     transport = _uniform((8,), (1.0,))
     assert len(theory.spectrum(transport, 7)) == 7
-    with pytest.raises(InvalidInputError, match=f"count is {count}; a grid of 8 cells has 1 to 7"):
+    with pytest.raises(InvalidInputError, match=f"count is {count}.*1 to 7"):
         theory.spectrum(transport, count)
 
 
 def test_spectrum_needs_a_convex_potential(problem: pma.Problem) -> None:
     x = problem.source.grid.axes[0]
     bent = pma.Transport.from_potential(problem, -0.5 * x**2)
-    with pytest.raises(InvalidInputError, match="not convex.*solve first"):
+    with pytest.raises(InvalidInputError, match="not convex"):
         theory.spectrum(bent)
 
 
@@ -309,7 +309,7 @@ def test_gap_of_a_product_is_the_smallest() -> None:
 
 
 def test_gap_needs_a_positive_density() -> None:
-    with pytest.raises(InvalidInputError, match="density has zeros.*give a floor"):
+    with pytest.raises(InvalidInputError, match="density has zeros"):
         theory.langevin_gap(pma.Density([0.0, 1.0, 1.0]))
 
 
@@ -351,7 +351,7 @@ def test_decay_rates_tend_to_the_rate_with_the_order_of_the_scheme(name: str, or
 
 
 def test_decay_rates_refuse_what_has_none() -> None:
-    with pytest.raises(InvalidInputError, match="scheme is 'midpoint'.*implicit_euler, explicit"):
+    with pytest.raises(InvalidInputError, match="scheme is 'midpoint'"):
         theory.decay_rate("midpoint", 1.0, 0.1)
     for rate, eta in ((-1.0, 0.1), (math.nan, 0.1), (1.0, 0.0), (1.0, -0.1), (1.0, math.inf)):
         with pytest.raises(InvalidInputError, match="rate must be a number >= 0"):
@@ -395,7 +395,7 @@ def test_rate_ignores_what_is_below_rounding() -> None:
 
 def test_rate_needs_three_values() -> None:
     flow = _decaying(steps=10)
-    with pytest.raises(InvalidInputError, match="fewer than three positive values of kl between"):
+    with pytest.raises(InvalidInputError, match="fewer than three positive values of kl"):
         theory.fitted_rate(flow, span=(0.0, 3.0))
     zero = Flow("trbdf2", flow.times, flow.step_sizes, {"kl": np.zeros(11)})
     with pytest.raises(InvalidInputError, match="fewer than three positive values"):

@@ -39,14 +39,15 @@ class BiasRow:
     Attributes
     ----------
     eps : float
-        length^2.
+        Regularisation, length^2.
     error : float
-        Of u^eps - ubar, length^2.
+        Size of u^eps - ubar, length^2.
     remainder, interior : float
-        Of u^eps - ubar + (eps/2) f, over the box and farther than the margin from the faces.
+        Size of u^eps - ubar + (eps/2) f over the box, and farther than the margin from the faces.
     coefficient : float
         Least-squares factor of eps f in u^eps - ubar over the interior; -1/2 in the limit.
     iterations : int
+        Sweeps that Sinkhorn's algorithm took.
     """
 
     eps: float
@@ -64,12 +65,13 @@ class Bias(Rows):
     Attributes
     ----------
     case, kernel : str
+        Names of the case and of the kernel.
     n : int
         Cells an axis.
     margin : float
         Distance of the interior from the faces, length.
     rows : tuple of BiasRow
-        eps falls.
+        One for every eps, which falls.
     """
 
     case: str
@@ -82,7 +84,7 @@ class Bias(Rows):
 
     @property
     def eps(self) -> Array:
-        """Of the rows."""
+        """The eps of the rows."""
         return np.array([row.eps for row in self.rows])
 
     def errors(self, name: str) -> Array:
@@ -124,20 +126,20 @@ def fixed_point_bias(
     kernel: Kernel = "reflect",
     margin: float = 0.25,
 ) -> Bias:
-    """Sinkhorn's fixed points against the Brenier potential of a case, as eps falls.
+    """Compare Sinkhorn's fixed points with the Brenier potential of a case, as eps falls.
 
     Parameters
     ----------
     case : Case
-        With a potential in closed form.
+        A case with a potential in closed form.
     eps : sequence of float
-        Falling, at least two, length^2.
+        At least two numbers that fall, length^2.
     n : int
         Cells an axis.
     kernel : {"reflect", "plain"}
         With the plain kernel the remainder is of first order at the faces.
     margin : float
-        Of the interior, length.
+        Distance of the interior from the faces, length.
 
     Returns
     -------

@@ -44,7 +44,7 @@ class CostRow:
     n : int
         Cells an axis.
     eps : float or None
-        length^2; of extrapolated maps the larger of both.
+        Regularisation, length^2; that of extrapolated maps is the larger of both.
     map_l2 : float
         (int |T - grad ubar|^2 dmu)^{1/2} over the cell centres, length.
     iterations : int
@@ -52,6 +52,7 @@ class CostRow:
     seconds : float
         Without compilation; of both runs, where there are two.
     converged : bool
+        Whether every run met its tolerance.
     """
 
     method: str
@@ -70,9 +71,11 @@ class Cost(Rows):
     Attributes
     ----------
     case : str
+        Name of the case.
     dim : int
+        Number of axes.
     tol : float
-        L1 marginal error of Sinkhorn's runs.
+        L1 marginal error that Sinkhorn's runs were asked for.
     rows : tuple of CostRow
     """
 
@@ -83,12 +86,12 @@ class Cost(Rows):
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """In the order of the rows, `solve` first."""
+        """The methods in the order of the rows, `solve` first."""
         return tuple(dict.fromkeys(row.method for row in self.rows))
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Cells an axis, coarse to fine."""
+        """Cells an axis of the grids, coarse to fine."""
         return tuple(dict.fromkeys(row.n for row in self.rows))
 
     def of(self, method: str, n: int | None = None) -> tuple[CostRow, ...]:
@@ -121,21 +124,23 @@ def cost(
     tol: float = 1e-6,
     max_iterations: int = 10_000,
 ) -> Cost:
-    """Time, iterations and map error of Sinkhorn's algorithm against `solve`.
+    """Compare time, iterations and map error of Sinkhorn's algorithm with those of `solve`.
 
     Parameters
     ----------
     case : Case
-        With a map in closed form.
+        A case with a map in closed form.
     eps : sequence of float
-        Falling, length^2; extrapolated maps pair each with its half, where that is given too.
+        Numbers that fall, length^2; extrapolated maps pair each with its half, where that is given
+        too.
     sizes : sequence of int
-        Cells an axis.
+        Cells an axis of the grids.
     methods : sequence of str
-        Of `WAYS`; `solve` is always there.
+        Names from `WAYS`; `solve` is always there.
     tol : float
-        L1 marginal error of Sinkhorn's runs.
+        L1 marginal error that Sinkhorn's runs are asked for.
     max_iterations : int
+        Most sweeps of a run.
 
     Returns
     -------

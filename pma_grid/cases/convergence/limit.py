@@ -40,20 +40,20 @@ SWEEP_ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class LimitRow:
-    """Sup errors at one eps and time; NaN where there is none.
+    """Sup errors at one eps and time, over the box and in its interior; NaN where there is none.
 
     Attributes
     ----------
     eps, time : float
-        length^2.
+        Where the errors are measured, length^2.
     u_max, u_interior : float
-        Of u with its constant, length^2: both flows start from the same potential.
+        Errors of u with its constant, length^2: both flows start from the same potential.
     map_max, map_interior : float
-        Of E[y | x] = grad u of the entropic plan, over components, length.
+        Errors of E[y | x] = grad u of the entropic plan, over components, length.
     difference_max, difference_interior : float
-        Of grad u by centred differences, length.
+        Errors of grad u by centred differences, length.
     richardson_max, richardson_interior : float
-        Of 2 u^eps - u^{2 eps}, at the rows whose 2 eps was run too, length^2.
+        Errors of 2 u^eps - u^{2 eps}, at the rows whose 2 eps was run too, length^2.
     """
 
     eps: float
@@ -78,7 +78,9 @@ class SmallEps(Rows):
     Attributes
     ----------
     kernel : str
+        Name of the kernel.
     shape : tuple of int
+        Cells of the grid.
     spacing : float
         Largest distance of two cell centres, length.
     eps, times : tuple of float
@@ -173,21 +175,22 @@ def small_eps(
     kernel: Kernel = "reflect",
     against: Reference | None = None,
 ) -> SmallEps:
-    """Errors of Sinkhorn's iterates u^eps at k = t / eps against the flow u_t, as eps falls.
+    """Compare Sinkhorn's iterates u^eps at k = t / eps with the flow u_t, as eps falls.
 
     Parameters
     ----------
     problem : Problem
-        Positive densities, resolved: h <= sqrt(eps) for slopes of 1, h <= sqrt(eps)/2 for those of
-        Richardson's extrapolation.
+        Positive densities on a grid that resolves them: h <= sqrt(eps) for slopes of 1,
+        h <= sqrt(eps)/2 for those of Richardson's extrapolation.
     eps : sequence of float, optional
-        Falling, length^2; each half of the one before it where Richardson's extrapolation is
-        wanted.  Default (.01, .005, .0025, .00125) L^2, L the geometric mean of all sides.
+        Numbers that fall, length^2, each half of the one before it where Richardson's extrapolation
+        is wanted.  Default (.01, .005, .0025, .00125) L^2, L the geometric mean of all sides.
     times : sequence of float, optional
         Increasing multiples of every eps, length^2.  Default (.04, .08, .16) L^2.
     kernel : {"reflect", "plain"}
+        Of Sinkhorn's iteration.
     against : Reference, optional
-        The flow at ``times``, of `reference`: one serves several runs.  Default
+        The flow at ``times`` as `reference` gives it: one serves several runs.  Default
         ``reference(problem, times)``.
 
     Returns

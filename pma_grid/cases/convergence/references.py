@@ -35,21 +35,21 @@ FINER = 3
 
 @dataclass(frozen=True, eq=False)
 class Reference:
-    """u_t and grad u_t at the cell centres of a grid, one a time.
+    """u_t and grad u_t at the cell centres of a grid at given times, and how sharp they are.
 
     Attributes
     ----------
     times : tuple of float
-        length^2.
+        The times, length^2.
     potentials : tuple of ndarray, shape ``source.shape``
-        Gauge included, length^2.
+        u_t with its constant, one a time, length^2.
     gradients : tuple of ndarray, shape (d, *source.shape)
-        By centred differences, length.
+        grad u_t by centred differences, one a time, length.
     defects : tuple of ndarray, shape ``source.shape``
         |u_fine - u_coarse| / 8, the estimated error of the finer flow itself, length^2: a bound of
         that of the extrapolated values.
     map_floor : float
-        Sup of the same of grad u, length.
+        Largest of the same of grad u, length.
     spread : float
         Largest eigenvalue of A = (D2u)^{-1} over cells and times, dimensionless.
     """
@@ -65,13 +65,14 @@ class Reference:
 def reference(
     problem: Problem, times: Sequence[float], *, finer: Problem | None = None, steps: int = 16
 ) -> Reference:
-    """The flow of a problem at given times.
+    """Run the flow of a problem sharply, and keep it at given times.
 
     Parameters
     ----------
     problem : Problem
+        Smooth positive densities.
     times : sequence of float
-        Increasing, length^2.
+        Times in increasing order, length^2.
     finer : Problem, optional
         The same densities on three times the cells an axis, axes of one cell kept; default
         `refined`.

@@ -36,12 +36,13 @@ class StartRow:
     start : str
         What it began from.
     eps : float or None
-        Of Sinkhorn's potential, whichever side of the start it is on; length^2.
+        Regularisation of Sinkhorn's potential, whichever side of the start it is on; length^2.
     finest, total : int
         Newton steps or sweeps on the finest grid, and on all grids.
     seconds : float
-        Without compilation, and without what the start cost.
+        Time without compilation, and without what the start cost.
     converged : bool
+        Whether the run met its tolerance.
     """
 
     solver: str
@@ -60,7 +61,9 @@ class Starts(Rows):
     Attributes
     ----------
     shape : tuple of int
+        Cells of the grid.
     rows : tuple of StartRow
+        One for every run.
     """
 
     shape: tuple[int, ...]
@@ -101,14 +104,16 @@ def warm_starts(
     *,
     kernel: str = "reflect",
 ) -> Starts:
-    """What each of the two solvers gains from the other's potential, in iterations.
+    """Count what each of the two solvers gains from starting at the other's potential.
 
     Parameters
     ----------
     problem : Problem
+        What both solvers solve.
     eps : sequence of float
-        Falling, length^2.
+        Numbers that fall, length^2.
     kernel : {"reflect", "plain"}
+        Of Sinkhorn's algorithm.
 
     Returns
     -------

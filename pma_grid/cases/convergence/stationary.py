@@ -23,8 +23,24 @@ STUDY_TOLERANCE = 1e-9
 class Row:
     """Errors on one grid; NaN where the case has no closed form.
 
-    ``n`` cells an axis, ``h`` the spacing over the box; potential up to a constant; map errors
-    over components and cells (max) and mu-weighted (L2); ``w2_squared`` relative.
+    Attributes
+    ----------
+    n : int
+        Cells an axis.
+    h : float
+        Spacing over the side of the box.
+    potential_max, potential_l2 : float
+        Errors of the potential, up to a constant: largest, and in L2(mu), length^2.
+    map_max, map_l2 : float
+        Errors of the map: largest over components and cells, and in L2(mu), length.
+    w2_squared : float
+        Relative error of W2^2.
+    mass_constant : float
+        alpha, how far the discrete pullback is from a probability.
+    newton, linear : int
+        Newton and linear iterations on the finest grid.
+    seconds : float
+        Time without compilation.
     """
 
     n: int
@@ -52,7 +68,9 @@ class Study(Rows):
     case : str
         Name of the case.
     dim : int
+        Number of axes.
     rows : tuple of Row
+        One for every grid.
     """
 
     case: str

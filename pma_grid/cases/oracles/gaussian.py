@@ -244,11 +244,13 @@ class GaussianPair:
         Parameters
         ----------
         schedule : callable or StateSchedule
-            As for `pma_grid.evolve`.
+            Step sizes, as for `pma_grid.evolve`.
         steps : int
+            Number of steps to take.
         scheme : {"explicit", "implicit"}
+            Kind of the steps.
         start : Quadratic, optional
-            Default: the identity.
+            Potential to start from; default that of the identity.
 
         Returns
         -------
@@ -278,10 +280,11 @@ class GaussianPair:
         Parameters
         ----------
         eps : float
-            > 0, length^2.
+            Regularisation and step size, positive, length^2.
         steps : int
+            Number of sweeps.
         start : Quadratic, optional
-            Default: the identity.
+            Potential to start from; default that of the identity.
 
         Returns
         -------

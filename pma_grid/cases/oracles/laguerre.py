@@ -198,11 +198,13 @@ class LaguerreScheme:
         Parameters
         ----------
         schedule : callable or StateSchedule
-            As for `pma_grid.evolve`.
+            Step sizes, as for `pma_grid.evolve`.
         steps : int
+            Number of steps to take.
         scheme : {"explicit", "implicit"}
+            Kind of the steps.
         start : ndarray of ``source.shape``, optional
-            Default: `affine`.
+            Potential to start from; default `affine`.
 
         Returns
         -------

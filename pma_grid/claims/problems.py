@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.cases import manufactured
+from pma_grid.cases.stationary import averaged_pair
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import ImplicitEuler
 from pma_grid.flow.stepping.stage import default_linear_solver
 from pma_grid.grid.grid import Grid
 from pma_grid.linsolve import LinearSolver
-from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.stationary.solving import solve
@@ -40,10 +40,7 @@ def bumps(dim: int, n: int) -> Problem:
         return manufactured(3).problem((n, n, n))
     grid = Grid((n,) * dim)
     mu, nu = (_source_1d, _target_1d) if dim == 1 else (_source_2d, _target_2d)
-    return Problem(
-        Density.from_function(mu, grid, quadrature=3),
-        Density.from_function(nu, grid, quadrature=3),
-    )
+    return averaged_pair(mu, nu, grid, grid)
 
 
 def _source_1d(x: Array) -> Array:
@@ -71,10 +68,7 @@ def gentle(dim: int, n: int) -> Problem:
     """Log densities of low curvature with slopes at the faces, 1-D and 2-D: asymptotic early."""
     grid = Grid((n,) * dim)
     mu, nu = (_gentle_1d, _gentle_target_1d) if dim == 1 else (_gentle_2d, _gentle_target_2d)
-    return Problem(
-        Density.from_function(mu, grid, quadrature=3),
-        Density.from_function(nu, grid, quadrature=3),
-    )
+    return averaged_pair(mu, nu, grid, grid)
 
 
 def _gentle_1d(x: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
@@ -19,6 +20,9 @@ from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_choice
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
+
+# What a flow may start from.
+Initial = Transport | Flow | State | ArrayLike
 
 # Nodes an axis for starts from another grid: the sharper interpolant first, if it is convex.
 INTERPOLATION_NODES = (6, 2)

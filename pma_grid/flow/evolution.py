@@ -7,9 +7,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
-from numpy.typing import ArrayLike
-
-from pma_grid.flow.beginning import begin
+from pma_grid.flow.beginning import Initial, begin
 from pma_grid.flow.ends import Ends
 from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.flow import Flow
@@ -24,9 +22,7 @@ from pma_grid.problem.arguments import check_problem
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.checks import check_offers
 from pma_grid.runtime.errors import InvalidInputError, Status
-from pma_grid.transport.transport import Transport
 
-Initial = Transport | Flow | State | ArrayLike
 Side = Literal["source", "target"]
 
 # Steps are solved to this share of the residual that the flow is to end at.

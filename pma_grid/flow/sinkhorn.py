@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from numpy.typing import ArrayLike
-
 from pma_grid.entropic.solving import Kernel
-from pma_grid.flow.beginning import begin_entropic
+from pma_grid.flow.beginning import Initial, begin_entropic
 from pma_grid.flow.ends import Ends
 from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
@@ -31,9 +29,6 @@ from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_choice
 from pma_grid.runtime.errors import InvalidInputError, Status
-from pma_grid.transport.transport import Transport
-
-Initial = Transport | Flow | State | ArrayLike
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pma_grid.grid.axes import along, half_square, outer_sum
 from pma_grid.grid.grid import Grid
 from pma_grid.runtime.errors import InvalidInputError, PMAError
 
@@ -128,6 +129,14 @@ def test_cell_index_inverts_cell_centres() -> None:
     assert grid.cell_index([[1.0, 3.0]]).tolist() == [[4, 6]]
     with pytest.raises(InvalidInputError, match="outside"):
         grid.cell_index([[2.0, 2.5]])
+
+
+def test_functions_of_single_coordinates() -> None:
+    grid = Grid((3, 1, 4), lower=-1.0)
+    x = grid.coordinates()
+    np.testing.assert_array_equal(half_square(grid.axes), (x**2).sum(axis=0) / 2)
+    np.testing.assert_array_equal(outer_sum([2 * a for a in grid.axes]), 2 * x.sum(axis=0))
+    np.testing.assert_array_equal(along(grid.axes[2], 2, 3) + 0 * x[0], x[2])
 
 
 def test_errors_are_value_errors_of_the_package() -> None:

@@ -6,7 +6,7 @@ Starts are extrapolated in h^2 from two coarser solutions where that helps; supe
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -64,22 +64,6 @@ class Reached:
     evaluation: Evaluation
     state: Iterate
     tol: float
-
-
-@dataclass(frozen=True)
-class LevelRecord:
-    """What was done on one grid, for the report."""
-
-    shape: list[int]
-    newton: int
-    linear: int
-    residual: float
-    tol: float
-    mass_constant: float
-    faces: int
-    linear_solver: list[str]
-    status: str
-    seconds: float
 
 
 @dataclass
@@ -168,17 +152,18 @@ class Cascade:
         if hoped and tol < state.residual <= DEFAULT_TOLERANCE:
             # a share of the truncation error was hoped for; rounding or a walk kept it from that
             state.status, tol = Status.CONVERGED, DEFAULT_TOLERANCE
-        record = LevelRecord(
-            shape=list(evaluation.lattice.shape),
-            newton=state.steps,
-            linear=state.linear_iterations,
-            residual=state.residual,
-            tol=tol,
-            mass_constant=state.alpha,
-            faces=evaluation.faces,
-            linear_solver=list(state.solvers),
-            status=str(state.status),
-            seconds=time.perf_counter() - begun,
+        self.records.append(
+            {
+                "shape": list(evaluation.lattice.shape),
+                "newton": state.steps,
+                "linear": state.linear_iterations,
+                "residual": state.residual,
+                "tol": tol,
+                "mass_constant": state.alpha,
+                "faces": evaluation.faces,
+                "linear_solver": list(state.solvers),
+                "status": str(state.status),
+                "seconds": time.perf_counter() - begun,
+            }
         )
-        self.records.append(asdict(record))
         return Reached(index, evaluation, state, tol)

@@ -34,7 +34,7 @@ from pma_grid.stationary.cascade import Cascade, Reached, Tolerances
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
 from pma_grid.transport.report import TransportReport
-from pma_grid.transport.transport import Transport
+from pma_grid.transport.transport import Transport, checked_potential
 
 # Distance of a box from the origin over its side beyond which nothing is solved.
 FARTHEST_BOX_SIDES = 1e4
@@ -200,24 +200,8 @@ def _check_distance(name: str, grid: Grid) -> None:
 def _refined(cascade: Cascade, initial: Transport | ArrayLike) -> Reached:
     """Newton on the finest grid alone, from a given potential."""
     problem = cascade.levels.problem
-    try:
-        potential = initial.potential if isinstance(initial, Transport) else np.asarray(initial)
-    except ValueError as error:
-        raise InvalidInputError(
-            f"initial cannot be read as an array ({error}); pass u at the source's cell centres"
-        ) from None
-    if np.ma.is_masked(initial):
-        raise InvalidInputError(
-            "initial has masked values; u must be given everywhere: fill them, for example with "
-            "initial.filled(...)"
-        )
-    if potential.shape != problem.source.shape:
-        raise InvalidInputError(
-            f"initial has shape {potential.shape}, the source grid "
-            f"{problem.source.shape}; they must agree: "
-            "interpolate the potential to the source grid"
-        )
-    potential = Transport.from_potential(problem, potential).potential
+    given = initial.potential if isinstance(initial, Transport) else initial
+    potential = checked_potential(problem, given, "initial")
     return cascade.refine(cascade.levels.last, split(problem, potential)[0])
 
 

@@ -85,26 +85,7 @@ class Transport:
         InvalidInputError
             The shape differs from the source grid's, or a value is not finite.
         """
-        try:
-            if np.iscomplexobj(potential):
-                raise TypeError("it is complex")
-            values = np.array(potential, dtype=float)
-        except (TypeError, ValueError) as error:
-            raise InvalidInputError(
-                f"potential cannot be read as real numbers ({error}); pass an array of floats"
-            ) from None
-        if values.shape != problem.source.shape:
-            raise InvalidInputError(
-                f"potential has shape {values.shape}, the source grid {problem.source.shape}; "
-                "they must agree: give u at the cell centres of the source"
-            )
-        if not np.isfinite(values).all():
-            where = tuple(int(i) for i in np.argwhere(~np.isfinite(values))[0])
-            raise InvalidInputError(
-                f"potential has the value {values[where]} at {where}; values must be finite: "
-                "extend the potential off the support by its conjugate's conjugate"
-            )
-        return cls(problem, values)
+        return cls(problem, checked_potential(problem, potential, "potential"))
 
     def __repr__(self) -> str:
         shape = "x".join(map(str, self.problem.source.shape))
@@ -297,6 +278,33 @@ class Transport:
             mass_constant=solved.get("mass_constant", 0.0),
             averaged=solved.get("averaged", False),
         )
+
+
+def checked_potential(problem: Problem, values: ArrayLike, name: str) -> Array:
+    """u at the cell centres of the source, finite real numbers."""
+    try:
+        if np.iscomplexobj(values):
+            raise TypeError("it is complex")
+        if np.ma.is_masked(values):
+            raise ValueError("some of its values are masked")
+        array = np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{name} cannot be read as an array of real numbers ({error}); pass floats, u "
+            "everywhere on the source's grid"
+        ) from None
+    if array.shape != problem.source.shape:
+        raise InvalidInputError(
+            f"{name} has shape {array.shape}, the source grid {problem.source.shape}; they must "
+            "agree: give u at the cell centres of the source"
+        )
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidInputError(
+            f"{name} has the value {array[where]} at {where}; values must be finite: extend the "
+            "potential off the support by its conjugate's conjugate"
+        )
+    return array
 
 
 @runtime_checkable

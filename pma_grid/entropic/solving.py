@@ -30,7 +30,7 @@ from pma_grid.runtime.checks import (
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.runtime.progress import reporter
 from pma_grid.runtime.versions import versions
-from pma_grid.transport.transport import HasTransport, Transport
+from pma_grid.transport.transport import HasTransport, Transport, checked_potential
 
 Method = Literal["dense", "multiscale"]
 Kernel = Literal["plain", "reflect"]
@@ -234,11 +234,8 @@ def _start(problem: Problem, initial: Transport | HasTransport | ArrayLike) -> T
     """A transport to start from, on a source grid of the problem's shape."""
     given = initial.transport if isinstance(initial, HasTransport) else initial
     values = given.potential if isinstance(given, Transport) else given
-    try:
-        checked = Transport.from_potential(problem, values)
-    except InvalidInputError as error:
-        raise InvalidInputError(f"initial: {error}") from None
-    return given if isinstance(given, EntropicTransport) else checked
+    checked = checked_potential(problem, values, "initial")
+    return given if isinstance(given, EntropicTransport) else Transport(problem, checked)
 
 
 def _reduced_start(problem: Problem, start: Transport) -> Array:

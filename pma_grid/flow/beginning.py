@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 
@@ -19,7 +21,7 @@ from pma_grid.problem.problem import Problem
 from pma_grid.runtime.arrays import Array
 from pma_grid.runtime.checks import check_choice
 from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.transport.transport import Transport
+from pma_grid.transport.transport import Transport, checked_potential
 
 # What a flow may start from.
 Initial = Transport | Flow | State | ArrayLike
@@ -148,17 +150,10 @@ def _fits(flow: Flow, problem: Problem) -> bool:
     return theirs.source.grid == problem.source.grid and theirs.target.grid == problem.target.grid
 
 
-def _candidates(problem: Problem, initial: object) -> list[tuple[Array, float]]:
+def _candidates(problem: Problem, initial: Any) -> list[tuple[Array, float]]:
     """phi and mean on the source's grid, from a transport (of any grid of its box) or an array."""
     if not isinstance(initial, Transport):
-        try:
-            initial = Transport.from_potential(problem, np.asarray(initial))
-        except (InvalidInputError, ValueError) as error:
-            # the argument of from_potential has another name here
-            text = str(error)
-            if not text.startswith("potential"):
-                text = "potential cannot be read as an array; give u at the source's cell centres"
-            raise InvalidInputError(text.replace("potential", "initial", 1)) from None
+        initial = Transport(problem, checked_potential(problem, initial, "initial"))
     grid, mine = initial.problem.source.grid, problem.source.grid
     grid.check_same_box(mine)
     initial.problem.target.grid.check_same_box(problem.target.grid)

@@ -651,8 +651,8 @@ INITIALS: list[tuple[Any, str]] = [
     (np.zeros((24, 1)), "initial has shape (24, 1)"),
     (5.0, "initial has shape ()"),
     (np.full(24, np.nan), "initial has the value nan at (0,)"),
-    ("abc", "initial cannot be read as real numbers"),
-    (np.full(24, 1j), "initial cannot be read as real numbers"),
+    ("abc", "initial cannot be read"),
+    (np.full(24, 1j), "initial cannot be read"),
     ([[1.0], [2.0, 3.0]], "initial cannot be read"),
     (np.zeros(24), "initial is not convex at (0,) and"),
 ]  # fmt: skip

@@ -12,8 +12,7 @@ from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
 from pma_grid.inference.posterior import Posterior
 from pma_grid.learning.model import Model
-from pma_grid.runtime import storage
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError, storage
 from pma_grid.transport.transport import Transport
 
 Result = Transport | Flow | Model | Posterior

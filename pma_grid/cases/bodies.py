@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 
 from pma_grid.grid.grid import Grid
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Lines through a cell along each axis but the last: chords of a cut cell are exact.
 LINES_A_CELL = {1: 1, 2: 32, 3: 12}

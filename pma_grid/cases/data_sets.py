@@ -16,9 +16,7 @@ from scipy.special import ive, logsumexp
 
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array, Integers
-from pma_grid.runtime.checks import check_count, check_seed
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, Integers, InvalidInputError, check_count, check_seed
 
 # Cells an axis for the mass in the box and that of the modes.
 QUADRATURE_CELLS = {1: 1 << 14, 2: 384, 3: 96}

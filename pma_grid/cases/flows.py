@@ -25,8 +25,7 @@ from pma_grid.cases.stationary import (
 from pma_grid.flow.parabolic_operator import Forcing
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array, Mask
-from pma_grid.runtime.checks import check_positive
+from pma_grid.runtime import Array, Mask, check_positive
 
 # Standard deviations from the mean within which Gaussians cut to a box are compared.
 TRUSTED_DEVIATIONS = 2.0

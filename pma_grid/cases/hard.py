@@ -27,7 +27,7 @@ from pma_grid.cases.stationary import Case, Field, check_dim
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 Averages = Callable[[Grid], Array]
 

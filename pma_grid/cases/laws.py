@@ -15,7 +15,7 @@ import numpy as np
 
 from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 class Law(Protocol):

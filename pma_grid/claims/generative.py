@@ -22,7 +22,7 @@ from pma_grid.inference.integrals import log_cell_masses
 from pma_grid.learning import LearnedRegret, Logistic, fit, learned_regret
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.samples import Samples
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.sampling import quality
 from pma_grid.sampling.sampler import Sampler
 from pma_grid.stationary.solving import solve

@@ -15,8 +15,7 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Explicit
 from pma_grid.flow.stepping.explicit import convexity_limit, stability_limit
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import LostConvexityError
+from pma_grid.runtime import Array, LostConvexityError
 
 # Explicit steps near the stability limit: 1.01 of it then grow the fastest mode 1.02^1000-fold.
 MOST_STEPS = 1000

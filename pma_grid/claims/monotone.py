@@ -18,7 +18,7 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, linearised
 from pma_grid.linsolve import AMG, LinearSolver
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.errors import Status
+from pma_grid.runtime import Status
 
 FALLING = ("kl", "reverse_kl", "tv", "chi2", "max_h")
 RISING = ("min_h",)

@@ -16,7 +16,7 @@ from pma_grid.flow.stepping.stage import default_linear_solver
 from pma_grid.grid.grid import Grid
 from pma_grid.linsolve import LinearSolver
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.stationary.solving import solve
 from pma_grid.transport.transport import Transport
 

@@ -19,7 +19,7 @@ from pma_grid.claims import (
     spectra,
 )
 from pma_grid.claims.result import ClaimResult, Findings
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 
 @dataclass(frozen=True)

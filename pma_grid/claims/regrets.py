@@ -13,7 +13,7 @@ from pma_grid.flow import schedules, theory
 from pma_grid.flow.evolution import evolve
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule, StateSchedule
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.transport.transport import Transport
 
 # Some bounds are sharp: an identity once D_K has vanished.

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.tabular import plain
+from pma_grid.runtime import Array, plain
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from pma_grid.flow.schedules import (
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, Explicit, Scheme
 from pma_grid.problem.frame import split
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Distance of two potentials that counts as none, length^2.  In 3-D the superbases that a walk finds
 # are local optima: solutions reached on different ways differ by a part of their grid's error.

@@ -17,7 +17,7 @@ from pma_grid.flow.stepping import TRBDF2, Scheme
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 def spectral_gap(findings: Findings, quick: bool) -> None:

@@ -13,7 +13,7 @@ import click
 
 from pma_grid.cli.group import cli, spread
 from pma_grid.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
-from pma_grid.runtime.errors import ConvergenceError, PMAError
+from pma_grid.runtime import ConvergenceError, PMAError
 
 __all__ = ["main"]
 

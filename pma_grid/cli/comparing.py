@@ -12,7 +12,7 @@ from pma_grid.cli.entropic import KERNELS
 from pma_grid.cli.options import given, option, takes
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 from pma_grid.cli.reading import BoxesAndFloors, check_distinct, transport_of
-from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.runtime import ConvergenceError, InvalidInputError, Status
 
 if TYPE_CHECKING:
     from pma_grid.problem.problem import Problem
@@ -119,7 +119,7 @@ def compare(
 
 def _check_options(asked: Entropic) -> None:
     """What only fits together, before anything is computed."""
-    from pma_grid.runtime.checks import check_positive
+    from pma_grid.runtime import check_positive
 
     if asked.method == "multiscale" and (asked.kernel != "plain" or asked.debiased):
         raise InvalidInputError(

@@ -11,7 +11,7 @@ import click
 from pma_grid.cli.options import option
 from pma_grid.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
 from pma_grid.cli.output import FILMS, Output, draw, tell, writable
-from pma_grid.runtime.errors import EvolutionInterrupted, LostConvexityError, PMAError
+from pma_grid.runtime import EvolutionInterrupted, LostConvexityError, PMAError
 
 if TYPE_CHECKING:
     from pma_grid.flow.flow import Flow

@@ -15,7 +15,7 @@ import click
 from pma_grid.cli import output, reading
 from pma_grid.cli.options import box, cells, numbers, option, parsed, takes
 from pma_grid.cli.output import Output
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 
 @dataclass(frozen=True)

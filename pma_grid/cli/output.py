@@ -14,8 +14,7 @@ import click
 
 from pma_grid.cli.options import Callback, field, option
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
-from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.runtime.tabular import plain
+from pma_grid.runtime import InvalidInputError, plain
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 FILMS = (".gif", ".mp4")

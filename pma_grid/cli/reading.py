@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pma_grid.cli.options import Command, box, option, pairs, parsed
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 if TYPE_CHECKING:
     from pma_grid.flow.flow import Flow
     from pma_grid.problem.density import Density
     from pma_grid.problem.problem import Problem
-    from pma_grid.runtime.arrays import Array
+    from pma_grid.runtime import Array
     from pma_grid.transport.transport import Transport
 
 

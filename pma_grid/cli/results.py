@@ -9,7 +9,7 @@ import click
 
 from pma_grid.cli import output, reading
 from pma_grid.cli.outcome import DONE
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 if TYPE_CHECKING:
     from pma_grid.flow.flow import Flow

@@ -34,7 +34,7 @@ def parse(_: click.Context, parameter: click.Parameter, text: str | None) -> Any
     if text is None:
         return None
     from pma_grid.flow import schedules
-    from pma_grid.runtime.errors import InvalidInputError
+    from pma_grid.runtime import InvalidInputError
 
     name, _colon, rest = text.partition(":")
     name = name.strip().replace("-", "_")

@@ -13,7 +13,7 @@ from pma_grid.cli import output, reading
 from pma_grid.cli.options import option, takes
 from pma_grid.cli.output import Output
 from pma_grid.cli.solvers import SOLVERS, linear_solver
-from pma_grid.runtime.errors import ConvergenceError
+from pma_grid.runtime import ConvergenceError
 
 if TYPE_CHECKING:
     from pma_grid.problem.problem import Problem

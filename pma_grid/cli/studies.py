@@ -8,7 +8,7 @@ import click
 
 from pma_grid.cli import output
 from pma_grid.cli.outcome import DONE
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 STUDIES = (
     "manufactured", "anisotropic", "affine-gaussian", "separable", "quantile", "radial",

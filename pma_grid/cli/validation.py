@@ -14,7 +14,7 @@ import click
 
 from pma_grid.cli import output
 from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 if TYPE_CHECKING:
     from pma_grid.claims import Check, ClaimResult

@@ -19,17 +19,17 @@ from pma_grid.kernels.compilation import CompileClock
 from pma_grid.problem.arguments import check_eps, check_problem
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import (
+from pma_grid.runtime import (
+    Array,
+    InvalidInputError,
     check_choice,
     check_inside,
     check_positive,
     check_threads,
     check_whole,
+    versions,
 )
-from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.runtime.progress import reporter
-from pma_grid.runtime.versions import versions
 from pma_grid.transport.transport import HasTransport, Transport, checked_potential
 
 Method = Literal["dense", "multiscale"]

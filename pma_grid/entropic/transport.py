@@ -15,9 +15,7 @@ from scipy.ndimage import binary_dilation
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime import storage
-from pma_grid.runtime.arrays import Array, Mask
-from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.runtime import Array, InvalidInputError, Mask, Status, storage
 from pma_grid.transport.duality import dual_value
 from pma_grid.transport.interpolation import interpolated_grid
 from pma_grid.transport.pushforward import Raster

@@ -17,7 +17,7 @@ from pma_grid.kernels.grid.lattice import VECTORS_A_CELL
 from pma_grid.kernels.grid.vectors import squares
 from pma_grid.kernels.records import Balance, Linearisation, Spline, Superbases
 from pma_grid.linsolve import Stencil
-from pma_grid.runtime.arrays import Array, Integers
+from pma_grid.runtime import Array, Integers
 
 
 class Evaluation:

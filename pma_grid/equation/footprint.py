@@ -10,8 +10,7 @@ from scipy import ndimage
 
 from pma_grid.grid.lattice import Lattice
 from pma_grid.grid.splines import SPLINE_HALO, histospline, largest_difference
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Array, Workers
 
 # Change of log nu over the image of a cell from which, and to which, its mean takes over from its
 # point value.

@@ -15,8 +15,7 @@ from pma_grid.grid.transfer import Transfer, lagrange
 from pma_grid.kernels.equation import ghosts as kernels
 from pma_grid.kernels.records import Chain, Face
 from pma_grid.problem.domains import ConvexDomain
-from pma_grid.runtime.arrays import Array, Floats, Integers
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Array, Floats, Integers, Workers
 
 # Cells that a ghost depends on: those around a point of a row in two dimensions, one cell in one.
 CELLS_OF_A_GHOST = {1: 1, 2: 4}

@@ -14,7 +14,7 @@ from pma_grid.kernels.equation import ADD_CHANGE, AVERAGE
 from pma_grid.kernels.equation.variation import VARIES
 from pma_grid.kernels.records import Blend, ImageMeans, Spline, Variation
 from pma_grid.linsolve import Stencil
-from pma_grid.runtime.arrays import Array, Integers
+from pma_grid.runtime import Array, Integers
 
 # A mean over an image may lower a weight of the stencil to this share of it, not to zero.
 SMALLEST_WEIGHT_SHARE = 0.05

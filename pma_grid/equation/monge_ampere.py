@@ -27,8 +27,7 @@ from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Array, Workers
 
 # Density over its mean below which cells count less.
 THIN_DENSITY = 1e-2

@@ -7,7 +7,7 @@ import numpy as np
 from pma_grid.grid.axes import outer_sum
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import cell_means, histospline
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Halvings of a cell until the point with a given mass to its left is known to rounding.
 QUANTILE_BISECTIONS = 52

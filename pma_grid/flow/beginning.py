@@ -18,9 +18,7 @@ from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.density import Density
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_choice
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, check_choice
 from pma_grid.transport.transport import Transport, checked_potential
 
 # What a flow may start from.

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pma_grid.flow.state import State
-from pma_grid.runtime.checks import check_not_negative, check_whole
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError, check_not_negative, check_whole
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,7 @@ from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import ConvergenceError
+from pma_grid.runtime import Array, ConvergenceError
 
 # Sweeps kept: the fixed point, the last state and the present one, which divergences compare.
 SWEEPS_KEPT = 3

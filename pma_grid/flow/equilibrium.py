@@ -6,8 +6,7 @@ import numpy as np
 
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import ImplicitEuler, parabolic, start
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import ConvergenceError
+from pma_grid.runtime import Array, ConvergenceError
 from pma_grid.stationary.solving import solve
 
 # `solve`, then one implicit step so long that only h = const is left of its equation.

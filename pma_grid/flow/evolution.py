@@ -20,8 +20,7 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, Scheme
 from pma_grid.problem.arguments import check_problem
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.checks import check_offers
-from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.runtime import InvalidInputError, Status, check_offers
 
 Side = Literal["source", "target"]
 

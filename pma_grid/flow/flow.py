@@ -14,9 +14,7 @@ from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.report import FlowReport
 from pma_grid.problem.frame import Frame, split
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime import storage
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.runtime import Array, InvalidInputError, Status, storage
 from pma_grid.transport.transport import Transport, storable_pair, stored_pair
 
 

@@ -13,13 +13,13 @@ from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme
-from pma_grid.runtime.checks import is_number
-from pma_grid.runtime.errors import (
+from pma_grid.runtime import (
     ConvergenceError,
     EvolutionInterrupted,
     InvalidInputError,
     LostConvexityError,
     Status,
+    is_number,
 )
 from pma_grid.runtime.progress import time_bar
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.transport.pullback import normalised
 
 # Gauss-Legendre rule of eight points on [0, 1], for divergences along segments of potentials: exact

@@ -14,8 +14,7 @@ import numpy as np
 
 from pma_grid.flow.state import State
 from pma_grid.grid.smoothing import helmholtz
-from pma_grid.runtime.arrays import Array, Mask
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, Mask
 
 Observable = Callable[[State], float]
 

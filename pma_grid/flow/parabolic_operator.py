@@ -20,8 +20,7 @@ from pma_grid.linsolve import Stencil
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 from pma_grid.transport.duality import cell_integral
 from pma_grid.transport.potential import Potential
 

@@ -16,10 +16,7 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Explicit, Scheme
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number, is_whole
-from pma_grid.runtime.errors import InvalidInputError, Status
-from pma_grid.runtime.versions import versions
+from pma_grid.runtime import Array, InvalidInputError, Status, is_number, is_whole, versions
 
 # Snapshots: every so many steps, or at given times.
 Keep = int | np.integer[Any] | Sequence[float] | Array

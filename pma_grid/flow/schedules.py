@@ -40,8 +40,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from pma_grid.runtime.checks import check_positive, check_whole
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError, check_positive, check_whole
 
 Schedule = Callable[[int, float, float], float]
 

@@ -15,9 +15,7 @@ from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule
 from pma_grid.flow.state import State
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime import storage
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import ConvergenceError, Status
+from pma_grid.runtime import Array, ConvergenceError, Status, storage
 from pma_grid.stationary.solving import solve
 from pma_grid.transport.transport import Transport
 

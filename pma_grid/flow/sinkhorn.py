@@ -26,9 +26,7 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance_explicitly
 from pma_grid.problem.arguments import check_eps, check_problem
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_choice
-from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.runtime import Array, InvalidInputError, Status, check_choice
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import numpy as np
 
 from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.linsolve import Handle
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.transport.potential import Potential
 from pma_grid.transport.pullback import normalised
 

@@ -10,9 +10,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.grid.axes import along
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_whole
-from pma_grid.runtime.errors import InvalidDensityError
+from pma_grid.runtime import Array, InvalidDensityError, check_whole
 
 
 def function_averages(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 def along(line: Array, axis: int, dim: int) -> Array:

@@ -13,8 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.grid.axes import coordinates
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 MAX_DIM = 3
 # Points this share of a box length outside are rounding errors of the caller.

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from pma_grid.kernels.grid import lattice as kernels
 from pma_grid.kernels.records import Layout
-from pma_grid.runtime.arrays import Floats, Integers
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Floats, Integers, Workers
 
 Result = TypeVar("Result")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pma_grid.kernels.grid import legendre as transforms
-from pma_grid.runtime.arrays import Array, Integers
+from pma_grid.runtime import Array, Integers
 
 
 def legendre(

@@ -6,7 +6,7 @@ import numpy as np
 from scipy import fft
 
 from pma_grid.grid.axes import along
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 def helmholtz(field: Array, spacing: tuple[float, ...], length: float) -> Array:

@@ -11,8 +11,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.grid.lattice import Lattice
 from pma_grid.grid.transfer import PIECE_CELLS
 from pma_grid.kernels.grid import interpolation, transfer
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Array, Workers
 
 SPLINE_HALO = 2
 # Columns that a thread filters at a time: a cache line of doubles, some times over.

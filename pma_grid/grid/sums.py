@@ -7,8 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from pma_grid.kernels.grid.vectors import BLOCK
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Array, Workers
 
 
 class BlockSums:

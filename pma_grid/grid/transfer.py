@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pma_grid.kernels.grid import transfer as transfer_kernels
-from pma_grid.runtime.arrays import Array, Floats, Integers
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Array, Floats, Integers, Workers
 
 Kind = TypeVar("Kind", bound=np.generic)
 Real = TypeVar("Real", bound=np.floating[Any])

@@ -12,8 +12,7 @@ from scipy import ndimage, optimize
 
 from pma_grid.grid.grid import MAX_DIM, Grid
 from pma_grid.inference.counted import LogFunction
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # The box holds all points so many nats below the maximum: second differences of the potential hold
 # no more, and of a Gaussian in the plane 3e-7 lies beyond.

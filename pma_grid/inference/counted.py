@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # Points that the function is asked for at a time: it may hold one row of data for each.
 POINTS_AT_A_TIME = 1 << 14

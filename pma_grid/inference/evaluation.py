@@ -12,9 +12,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.integrals import Tail, log_cell_masses, tail
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_not_negative, is_whole
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, check_not_negative, is_whole
 
 # The rule is doubled to see its error, or halved where doubling took more evaluations than this.
 MOST_EVALUATIONS = 3_000_000

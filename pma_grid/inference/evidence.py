@@ -9,7 +9,7 @@ import numpy as np
 
 from pma_grid.flow.observables import Observable
 from pma_grid.flow.state import State
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 @dataclass(frozen=True)

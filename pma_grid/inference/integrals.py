@@ -11,8 +11,7 @@ from scipy.special import logsumexp
 
 from pma_grid.grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # Cells an axis of a shell between two boxes, a quarter of them on either side.
 SHELL_CELLS = {1: 2048, 2: 128, 3: 32}

@@ -23,10 +23,7 @@ from pma_grid.inference.report import InferenceReport
 from pma_grid.problem.density import Density
 from pma_grid.problem.log_density import LogDensity
 from pma_grid.problem.quantiles import quantiles
-from pma_grid.runtime import storage
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_inside, check_whole
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, check_inside, check_whole, storage
 from pma_grid.sampling.sampler import Sampler
 from pma_grid.transport.duality import cell_integral
 from pma_grid.transport.transport import Transport

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.transport.transport import Transport
 
 # Differences of the map are taken over so many cells: its pieces are cubics, so that their error is

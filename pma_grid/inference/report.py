@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pma_grid.runtime.report import Report
+from pma_grid.runtime import Report
 
 
 @dataclass(eq=False)

@@ -21,9 +21,7 @@ from pma_grid.inference.evaluation import CellMasses
 from pma_grid.inference.evidence import bounds, conjugate_bounds
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_choice, check_positive
-from pma_grid.runtime.errors import Status
+from pma_grid.runtime import Array, Status, check_choice, check_positive
 
 # To both laws their largest value is added, this many nats down, by dimension.  det D2u is their
 # ratio, and where one falls off and the other does not, steps are hard to solve.  A sum has no

@@ -22,8 +22,7 @@ from pma_grid.learning.running import Ended, LearnedRun, LearningOptions
 from pma_grid.learning.selection import select
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import Samples, checked_names
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.runtime import Array, InvalidInputError, Status
 from pma_grid.sampling.base_laws import base_law
 from pma_grid.transport.transport import Transport
 

@@ -16,8 +16,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.learning.report import FitReport
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import default_names
-from pma_grid.runtime import storage
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array, storage
 from pma_grid.sampling.sampler import Sampler
 from pma_grid.transport.transport import Transport
 

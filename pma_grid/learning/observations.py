@@ -18,7 +18,7 @@ from pma_grid.learning.estimators.estimator import TINY_MASS
 from pma_grid.learning.steps import LearnedState
 from pma_grid.problem.density import Density
 from pma_grid.problem.log_density import LogDensity
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.transport.pullback import normalised
 
 

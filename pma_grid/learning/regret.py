@@ -8,8 +8,7 @@ import numpy as np
 
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.theory import master_bound
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # What `learned_regret` reads of the observables that exact flows have too; the others are those of
 # `pma_grid.learning.observations`.  `fit` records both where the truth is given.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from pma_grid.runtime.report import Report
+from pma_grid.runtime import Report
 
 
 @dataclass(eq=False)

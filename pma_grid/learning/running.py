@@ -28,8 +28,7 @@ from pma_grid.learning.steps import LearnedExplicit, LearnedImplicit, LearnedSta
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.samples import Samples
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import ConvergenceError, Status
+from pma_grid.runtime import Array, ConvergenceError, Status
 from pma_grid.stationary.solving import solve
 
 # A flow towards one learned law ends where (sum mu hbar^2)^{1/2} is below this: KL of 5e-9, far

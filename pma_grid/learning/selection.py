@@ -14,8 +14,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators import Estimator
 from pma_grid.problem.log_density import LogDensity
 from pma_grid.problem.samples import Samples
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_whole
+from pma_grid.runtime import Array, check_whole
 from pma_grid.runtime.progress import tally
 
 # Weaker and weaker strengths are tried until the likelihood has fallen so many times in a row: once

@@ -19,8 +19,7 @@ from pma_grid.flow.stepping import Explicit, ImplicitEuler, parabolic, start
 from pma_grid.learning.estimators.estimator import Learns
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import LostConvexityError
+from pma_grid.runtime import Array, LostConvexityError
 from pma_grid.transport.pullback import normalised
 
 

@@ -15,7 +15,7 @@ from scipy import sparse
 
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Mean of |drift| over the weights above which J is taken as it is instead of its symmetric part.
 DRIFT_DOMINATES = 0.5

@@ -8,7 +8,7 @@ import numpy as np
 
 from pma_grid.linsolve.krylov import Handle, LinearResult, LinearSolver
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 def attempt(

@@ -16,7 +16,7 @@ from pma_grid.linsolve.krylov import (
 )
 from pma_grid.linsolve.multigrid import Multigrid
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 class AutoHandle(Handle):

@@ -9,7 +9,7 @@ from scipy.sparse import linalg
 
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from scipy.sparse import linalg
 from threadpoolctl import threadpool_limits
 
 from pma_grid.linsolve.amg import reproducible, silent
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Rows of a screened operator keep this share of the largest weight, so that none is singular.
 LOWEST_WEIGHT = 1e-9

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
 
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # After so many directions the method starts again from what it has.
 DIRECTIONS_KEPT = 20

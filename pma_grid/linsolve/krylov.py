@@ -20,8 +20,7 @@ from pma_grid.kernels.grid import vectors as kernels
 from pma_grid.kernels.records import Direction
 from pma_grid.linsolve.gmres import solve_gmres
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Array, Workers
 
 Preconditioner = Callable[[Array, Array], None]
 

@@ -23,7 +23,7 @@ from pma_grid.kernels.grid.lattice import VECTORS_A_CELL, link
 from pma_grid.kernels.linsolve import hierarchy as kernels
 from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime.arrays import Array, Floats, Integers
+from pma_grid.runtime import Array, Floats, Integers
 
 SINGLE = np.float32
 # Grids of at most so many cells are solved by a dense inverse, which costs less than their sweeps.

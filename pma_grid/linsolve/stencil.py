@@ -10,7 +10,7 @@ from scipy import sparse
 from pma_grid.grid.lattice import Lattice, Share
 from pma_grid.kernels.grid import lattice as kernels
 from pma_grid.kernels.grid.vectors import add_multiple
-from pma_grid.runtime.arrays import Array, Integers
+from pma_grid.runtime import Array, Integers
 
 
 @dataclass

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.grid.grid import Grid
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import Status
+from pma_grid.runtime import Array, Status
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -11,8 +11,7 @@ import numpy as np
 
 from pma_grid.plotting import canvas
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -18,8 +18,7 @@ from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP, FAINT, INK
 from pma_grid.problem.density import Density
 from pma_grid.problem.quantiles import quantiles
 from pma_grid.problem.samples import Samples, default_names
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

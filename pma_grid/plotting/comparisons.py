@@ -11,7 +11,7 @@ from pma_grid.plotting import canvas
 from pma_grid.plotting.canvas import COLOURS, FAINT
 from pma_grid.plotting.densities import density
 from pma_grid.plotting.transports import map as draw_map
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.transport.comparison import Comparison, Row, compare
 from pma_grid.transport.transport import Transport
 

@@ -16,8 +16,7 @@ from pma_grid.plotting.densities import common_top, density, plane
 from pma_grid.plotting.flows import check_snapshots, colour_bar, limit, limit_name
 from pma_grid.plotting.histories import TIME_LABEL
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,7 @@ from pma_grid.plotting.canvas import COLOURS, INK
 from pma_grid.plotting.densities import common_top, density, plane
 from pma_grid.plotting.flows import check_snapshots, colour_bar, density_axes, limit, limit_name
 from pma_grid.problem.density import Density
-from pma_grid.runtime.checks import is_number
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError, is_number
 
 if TYPE_CHECKING:
     from matplotlib.animation import AbstractMovieWriter

@@ -15,7 +15,7 @@ from pma_grid.plotting.canvas import COLOURS, INK, TIME_MAP
 from pma_grid.plotting.densities import common_top, density
 from pma_grid.plotting.histories import TIME_LABEL, history
 from pma_grid.problem.density import Density
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

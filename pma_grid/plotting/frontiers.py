@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.plotting import canvas
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -25,8 +25,7 @@ from pma_grid.plotting.clouds import (
 from pma_grid.plotting.histories import history
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import Samples
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 from pma_grid.sampling.sampler import Sampler
 
 if TYPE_CHECKING:

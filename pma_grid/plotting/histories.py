@@ -9,8 +9,7 @@ from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
 from pma_grid.plotting import canvas
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK
-from pma_grid.runtime.checks import check_positive
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError, check_positive
 from pma_grid.transport.transport import Transport
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pma_grid.inference.posterior import Posterior
 from pma_grid.plotting import canvas
 from pma_grid.plotting.canvas import COLOURS, INK
 from pma_grid.plotting.clouds import PANEL_SIDE, corner
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

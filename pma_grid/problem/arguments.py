@@ -6,8 +6,7 @@ from typing import Any
 
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
-from pma_grid.runtime.checks import check_positive
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError, check_positive
 
 # Least eps over the squared side of the box L^2.  Potentials are of the size L^2, so that rounding
 # moves exponents, potentials over eps, by some 2e-16 L^2 / eps: 2e-4 here.  It may not be larger:

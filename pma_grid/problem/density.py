@@ -15,9 +15,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.problem.raising import FloorReport, raised
 from pma_grid.problem.readers import MAX_PIXELS, read_image
 from pma_grid.problem.validation import checked_floor, checked_total, checked_values
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_count, check_seed
-from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
+from pma_grid.runtime import Array, InvalidDensityError, InvalidInputError, check_count, check_seed
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)

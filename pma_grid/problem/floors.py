@@ -12,7 +12,7 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.raising import FloorReport
-from pma_grid.runtime.arrays import Array, Mask
+from pma_grid.runtime import Array, Mask
 
 # Working floors, relative to the mean density, for data with exact zeros.
 WORKING_FLOORS = {"source": 1e-6, "target": 1e-3}

@@ -7,7 +7,7 @@ import numpy as np
 from pma_grid.grid.axes import outer_sum
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 class Frame:

@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline, log_centre_values
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Gauss points an axis in a cell for the total mass: the spline is a cubic, its exponential smooth.
 GAUSS_POINTS_PER_AXIS = 3

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 
 from pma_grid.problem.density import Density, as_density
 from pma_grid.problem.domains import ConvexDomain
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 # Share of the target's mass that may lie outside its domain: rounding, no data.
 LARGEST_MASS_OUTSIDE = 1e-9

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Points a cell at which the distribution function is tabulated and inverted: its pieces are cubics.
 POINTS_PER_CELL = 16

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from pma_grid.grid.grid import Grid
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 @dataclass(frozen=True)

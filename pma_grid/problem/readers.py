@@ -17,7 +17,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 from pma_grid.runtime.files import PathLike, check_file, check_size, one_line
 
 # 2 GiB hold 512^3 float64 values; 2^26 pixels are 8192 x 8192.

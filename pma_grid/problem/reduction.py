@@ -22,7 +22,7 @@ from pma_grid.grid.axes import half_square, outer_sum
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 Axes = tuple[Array, ...]
 Side = Literal["source", "target"]

@@ -8,9 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.grid.grid import MAX_DIM, Grid
-from pma_grid.runtime.arrays import Array, Integers
-from pma_grid.runtime.checks import check_inside, check_seed
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, Integers, InvalidInputError, check_inside, check_seed
 
 # Fewer different points say nothing about a density.
 LEAST_POINTS = 10

@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.problem.readers import MAX_BYTES, read_array
-from pma_grid.runtime import storage
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, storage
 from pma_grid.runtime.files import PathLike, check_file, check_size, writing
 
 # What points are written to.

@@ -9,9 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.grid.grid import MAX_DIM
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_inside
-from pma_grid.runtime.errors import InvalidDensityError
+from pma_grid.runtime import Array, InvalidDensityError, check_inside
 
 
 def checked_values(values: ArrayLike, name: str) -> Array:

@@ -6,8 +6,7 @@ import numpy as np
 
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # The Gaussian is cut at so many standard deviations, where 6e-7 of its mass an axis is left out.
 GAUSSIAN_CUT_SIGMAS = 5.0

@@ -13,9 +13,7 @@ from scipy.spatial.distance import cdist
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_inside, check_positive, check_seed
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, check_inside, check_positive, check_seed
 from pma_grid.stationary.solving import solve
 
 # Rows of a matrix of distances held at a time: 80 MB for 10^4 points.

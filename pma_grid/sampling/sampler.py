@@ -14,9 +14,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import positive
 from pma_grid.problem.log_density import LogDensity
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_count, check_seed, is_number
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, check_count, check_seed, is_number
 from pma_grid.transport.pullback import normalised
 from pma_grid.transport.transport import Transport
 

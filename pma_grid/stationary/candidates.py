@@ -28,8 +28,7 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.floors import Floors, positive
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.runtime import Array, InvalidInputError, Status
 from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Cascade, Reached
 from pma_grid.stationary.levels import Levels
 from pma_grid.transport.atomic_dual import atomic_dual

@@ -15,8 +15,7 @@ from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.rearrangement import rearranged
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import Status
+from pma_grid.runtime import Array, Status
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Iterate, Newton
 from pma_grid.stationary.start import ROUGH_NODES, Comparison, Start

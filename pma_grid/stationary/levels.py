@@ -9,8 +9,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.grid.transfer import Transfer, halved
 from pma_grid.problem.floors import Floors
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.workers import SERIAL, Workers
+from pma_grid.runtime import SERIAL, Array, Workers
 
 
 @dataclass

@@ -16,8 +16,7 @@ from pma_grid.equation.images import Renewal
 from pma_grid.grid.lattice import Share
 from pma_grid.linsolve import Handle, LinearResult, LinearSolver, attempt
 from pma_grid.linsolve.line_search import armijo, backtrack
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import Status
+from pma_grid.runtime import Array, Status
 
 # Reduction asked of a linear solve; Newton on these problems gains about that much a step anyway.
 LINEAR_REDUCTION = 0.1

@@ -24,11 +24,17 @@ from pma_grid.problem.arguments import check_problem
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.checks import check_offers, check_positive, check_whole
-from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.runtime import (
+    ConvergenceError,
+    InvalidInputError,
+    Status,
+    Workers,
+    check_offers,
+    check_positive,
+    check_whole,
+    versions,
+)
 from pma_grid.runtime.progress import reporter
-from pma_grid.runtime.versions import versions
-from pma_grid.runtime.workers import Workers
 from pma_grid.stationary.candidates import PATIENCE_STEPS, Candidate, globalise
 from pma_grid.stationary.cascade import Cascade, Reached, Tolerances
 from pma_grid.stationary.levels import Levels

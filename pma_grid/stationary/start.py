@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.ghosts import prolongations
 from pma_grid.grid.lattice import Lattice
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Iterate
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 from pma_grid.transport.atomic_dual import atomic_dual
 from pma_grid.transport.pushforward import push_forward_error
 from pma_grid.transport.transport import Transport

@@ -15,7 +15,7 @@ from pma_grid.grid.axes import along, half_square, outer_sum
 from pma_grid.grid.legendre import legendre
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Axes, Reduced, Reduction
-from pma_grid.runtime.arrays import Array, Integers, Mask
+from pma_grid.runtime import Array, Integers, Mask
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.problem.density import Density
-from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.runtime.tabular import plain, text_table
+from pma_grid.runtime import InvalidInputError, plain, text_table
 from pma_grid.transport.pushforward import Bins
 from pma_grid.transport.transport import Transport
 

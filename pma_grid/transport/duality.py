@@ -8,7 +8,7 @@ import numpy as np
 from scipy import ndimage
 
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 if TYPE_CHECKING:
     pass

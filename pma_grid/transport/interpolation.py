@@ -8,9 +8,7 @@ from scipy import ndimage
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, is_number
 from pma_grid.transport.potential import Potential
 
 # Cells by which a point may be missed that still counts as an image.

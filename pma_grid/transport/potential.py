@@ -11,7 +11,7 @@ from pma_grid.grid.legendre import legendre
 from pma_grid.kernels.grid.points import gradient_at, invert
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.frame import Frame
-from pma_grid.runtime.arrays import Array, Integers
+from pma_grid.runtime import Array, Integers
 
 # Step, in cells, below which Newton for the inverse stops.
 INVERSE_TOLERANCE_CELLS = 1e-9

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 def normalised(masses: Array, residual: Array) -> tuple[Array, Array, float]:

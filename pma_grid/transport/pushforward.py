@@ -8,7 +8,7 @@ import numpy as np
 
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.transport.transport import Transport
 
 # Bins an axis at most.

@@ -19,9 +19,7 @@ from pma_grid.problem.domains import stored_domain
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime import storage
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError, Status
+from pma_grid.runtime import Array, InvalidInputError, Status, storage
 from pma_grid.transport.duality import dual_value
 from pma_grid.transport.interpolation import mccann
 from pma_grid.transport.potential import Potential

@@ -24,9 +24,7 @@ from pma_grid.cases.convergence.rows import (
 from pma_grid.cases.stationary import Case
 from pma_grid.entropic.solving import Kernel, sinkhorn
 from pma_grid.grid.splines import log_centre_values
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.runtime.tabular import text_table
+from pma_grid.runtime import Array, InvalidInputError, text_table
 
 # L1 error of the marginals at the fixed points; errors of u are about eps times that.
 MARGINAL_TOLERANCE = 1e-10

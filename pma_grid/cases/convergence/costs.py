@@ -15,9 +15,7 @@ from pma_grid.cases.stationary import Case
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.runtime.tabular import text_table
+from pma_grid.runtime import Array, InvalidInputError, text_table
 from pma_grid.stationary.solving import solve
 from pma_grid.transport.transport import Transport
 

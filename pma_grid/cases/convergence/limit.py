@@ -25,9 +25,7 @@ from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
-from pma_grid.runtime.arrays import Array, Mask
-from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.runtime.tabular import text_table
+from pma_grid.runtime import Array, InvalidInputError, Mask, text_table
 
 # Default eps and times, relative to L^2, L the geometric mean of all sides of both boxes.
 EPS = (0.01, 0.005, 0.0025, 0.00125)

@@ -26,8 +26,7 @@ from pma_grid.flow.stepping import TRBDF2
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # Cells of the finer grid along a cell of the coarser one; odd, so that centres coincide.
 FINER = 3

@@ -11,10 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_choice, check_positive
-from pma_grid.runtime.errors import InvalidInputError
-from pma_grid.runtime.tabular import plain
+from pma_grid.runtime import Array, InvalidInputError, check_choice, check_positive, plain
 
 # Slopes in eps are fitted over so many of its halvings, the last ones: those nearest to the limit.
 FITTED_HALVINGS = 3

@@ -18,9 +18,7 @@ from pma_grid.grid.splines import log_centre_values
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import ConvergenceError, InvalidInputError
-from pma_grid.runtime.tabular import text_table
+from pma_grid.runtime import Array, ConvergenceError, InvalidInputError, text_table
 from pma_grid.stationary.solving import solve
 from pma_grid.transport.transport import Transport
 

@@ -11,8 +11,7 @@ import numpy as np
 
 from pma_grid.cases.convergence.rows import Rows, fitted_slope
 from pma_grid.cases.stationary import Case
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 from pma_grid.stationary.solving import solve
 
 # Algebraic error far below the discretisation's, so that the orders are those of the scheme.

@@ -24,9 +24,7 @@ from pma_grid.cases.oracles.mirror_steps import checked_step, excess, mirror_flo
 from pma_grid.cases.oracles.quadratic import Quadratic
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import constant
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_positive
-from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
+from pma_grid.runtime import Array, InvalidInputError, LostConvexityError, check_positive
 
 if TYPE_CHECKING:
     from pma_grid.cases.oracles.gaussian import GaussianPair

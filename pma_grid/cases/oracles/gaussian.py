@@ -31,9 +31,7 @@ from pma_grid.cases.oracles.mirror_steps import (
 from pma_grid.cases.oracles.quadratic import Quadratic, positive_definite, vector
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule, StateSchedule
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
-from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
+from pma_grid.runtime import Array, InvalidInputError, LostConvexityError, is_number
 
 # Gauss-Legendre rule of a panel in time, for the constant of the potential: full precision, as
 # panels keep their distance from the singularities.

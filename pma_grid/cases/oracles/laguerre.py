@@ -33,8 +33,7 @@ from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.linsolve.line_search import backtrack
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, LostConvexityError
+from pma_grid.runtime import Array, ConvergenceError, InvalidInputError, LostConvexityError
 
 # Newton steps of an implicit step, and the smallest fraction of one that is tried.
 MOST_NEWTON_STEPS = 100

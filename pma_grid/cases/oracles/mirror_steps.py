@@ -15,9 +15,17 @@ from pma_grid.flow.flow import Flow
 from pma_grid.flow.marching import MOST_HALVINGS
 from pma_grid.flow.report import FlowReport
 from pma_grid.flow.schedules import Schedule, StateSchedule
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_choice, check_positive, check_whole, is_number
-from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, LostConvexityError, Status
+from pma_grid.runtime import (
+    Array,
+    ConvergenceError,
+    InvalidInputError,
+    LostConvexityError,
+    Status,
+    check_choice,
+    check_positive,
+    check_whole,
+    is_number,
+)
 
 U = TypeVar("U")
 SchemeName = Literal["explicit", "implicit"]

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import is_number
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, is_number
 
 # Asymmetry of a matrix, relative to its largest entry, that counts as rounding.
 LARGEST_ASYMMETRY = 1e-12

@@ -13,7 +13,7 @@ import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.kernels.entropic import softmax
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Scalings smaller than this are not used: the next ones could underflow.
 SMALLEST_SCALING = 1e-250

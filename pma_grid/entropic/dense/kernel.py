@@ -23,8 +23,7 @@ from numpy.typing import NDArray
 from pma_grid.kernels.entropic import softmax
 from pma_grid.kernels.records import Tilt
 from pma_grid.problem.reduction import Reduced
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.workers import Workers
+from pma_grid.runtime import Array, Workers
 
 # Tilted sums leave out terms exp(-40) of the largest, below rounding, and keep exponents within a
 # block below 300: exp(-2 * 300 - 40) does not underflow.

@@ -12,8 +12,7 @@ from pma_grid.entropic.transport import EntropicSolution, EntropicTransport
 from pma_grid.grid.axes import along, coordinates, half_square
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import Status
+from pma_grid.runtime import Array, Status
 from pma_grid.transport.report import TransportReport
 
 

@@ -32,7 +32,7 @@ import numpy as np
 
 from pma_grid.entropic.dense.forms import Logarithms, Scalings
 from pma_grid.entropic.dense.kernel import SeparableKernel
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Sweeps between a change of the factor and the next observation, and over which contraction is
 # observed: at least so many, and this multiple of the 1 / (2 - w) that a transient lasts.

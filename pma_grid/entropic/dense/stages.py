@@ -21,7 +21,7 @@ from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials, sweeps
 from pma_grid.grid.transfer import halved
 from pma_grid.problem.reduction import Reduced
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # On the coarsest grid eps starts at this share of the squared diagonal and falls by this factor.
 FIRST_EPS_SQUARED_DIAGONALS, EPS_RATIO = 0.25, 0.25

@@ -6,7 +6,7 @@ import numpy as np
 
 from pma_grid.entropic.dense.stages import Settings
 from pma_grid.problem.reduction import Reduced
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # The averaged iteration contracts by about a half a sweep.
 MOST_SWEEPS = 1000

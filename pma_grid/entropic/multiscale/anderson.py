@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Share of the trace that is added to the normal matrix's diagonal.
 REGULARISATION_TRACES = 1e-10

@@ -21,8 +21,7 @@ from pma_grid.entropic.multiscale.pyramid import Atoms, Level
 from pma_grid.kernels import records
 from pma_grid.kernels.entropic import plans
 from pma_grid.kernels.records import Entries, GroupPairs
-from pma_grid.runtime.arrays import Array, Integers
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, Integers, InvalidInputError
 
 # Images of neighbours further apart than so many cells are torn apart.
 TEAR_CELLS = 3.0

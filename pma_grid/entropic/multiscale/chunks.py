@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.kernels.records import Entries, GroupPairs
-from pma_grid.runtime.arrays import Array, Integers
-from pma_grid.runtime.workers import Workers
+from pma_grid.runtime import Array, Integers, Workers
 
 # What is compressed by rows: its pointers say where ranges are to be cut.
 Rows = Entries | GroupPairs

@@ -22,7 +22,7 @@ from pma_grid.entropic.multiscale.pyramid import Level
 from pma_grid.entropic.multiscale.scaling import MatrixScaling
 from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.kernels.records import Entries
-from pma_grid.runtime.arrays import Array, Mask
+from pma_grid.runtime import Array, Mask
 
 # Pairs that carry less than this share of the smaller mass join nothing, the weakest tried first.
 JOINING_SHARES = (0.0, 1e-4, 1e-3, 1e-2, 0.1)

@@ -25,7 +25,7 @@ from pma_grid.entropic.multiscale.refinement import EpsStage, LevelPlan, Refinem
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 from pma_grid.transport.atomic_dual import from_source
 
 # Default eps, and where every level but the last ends, in cells squared.

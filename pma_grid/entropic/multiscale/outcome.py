@@ -13,8 +13,7 @@ from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.kernels.records import Entries
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Axes, Reduced, Reduction
-from pma_grid.runtime.arrays import Array, Integers, Mask
-from pma_grid.runtime.errors import Status
+from pma_grid.runtime import Array, Integers, Mask, Status
 from pma_grid.transport.atomic_dual import hard_pairs, transform
 from pma_grid.transport.report import TransportReport
 

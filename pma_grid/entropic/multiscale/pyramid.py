@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pma_grid.problem.reduction import Reduced, squared_cell
-from pma_grid.runtime.arrays import Array, Integers
+from pma_grid.runtime import Array, Integers
 
 # The coarsest level solved, between all atoms, has at most so many pairs.
 ALL_PAIRS = 2**16

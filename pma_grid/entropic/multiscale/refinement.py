@@ -15,7 +15,7 @@ from pma_grid.entropic.multiscale.components import Components
 from pma_grid.entropic.multiscale.pyramid import Level
 from pma_grid.entropic.multiscale.scaling import MatrixScaling
 from pma_grid.kernels.entropic import sparse
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # A thinned list is good for factors e^-3 .. e^3 only: beyond, pairs that it lacks would matter.
 # Thin lists also fall into parts whose masses do not match; their factors then drift until the

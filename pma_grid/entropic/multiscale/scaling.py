@@ -15,7 +15,7 @@ from pma_grid.entropic.multiscale.chunks import Chunks
 from pma_grid.entropic.multiscale.pyramid import ALL_PAIRS, Level
 from pma_grid.kernels.entropic import sparse
 from pma_grid.kernels.records import Entries
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Sweeps of a cycle where nothing coarser is left: below other levels, and alone.
 COARSEST_SWEEPS = 30

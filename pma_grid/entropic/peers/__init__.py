@@ -20,7 +20,7 @@ from pma_grid.entropic.peers.ott import check_ott, solve_ott
 from pma_grid.entropic.peers.pot import check_pot, solve_pot
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import InvalidInputError
 
 PEERS: dict[str, Callable[..., EntropicTransport]] = {
     "pot": solve_pot, "ott": solve_ott, "geomloss": solve_geomloss,

@@ -11,8 +11,7 @@ from pma_grid.entropic.peers.plans import PeerRun, Request, imported, transport
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 
 def solve_ott(

@@ -15,9 +15,14 @@ from pma_grid.entropic.transport import EntropicSolution, EntropicTransport
 from pma_grid.grid.axes import coordinates
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_positive, check_whole
-from pma_grid.runtime.errors import ConvergenceError, InvalidInputError, Status
+from pma_grid.runtime import (
+    Array,
+    ConvergenceError,
+    InvalidInputError,
+    Status,
+    check_positive,
+    check_whole,
+)
 from pma_grid.transport.report import TransportReport
 
 # Entries of a dense matrix over pairs of cells; methods keep about four of them, 8 bytes each.

@@ -12,9 +12,7 @@ from scipy.sparse import linalg
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance_explicitly, linearised
 from pma_grid.grid.smoothing import helmholtz
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_not_negative
-from pma_grid.runtime.errors import InvalidInputError, LostConvexityError
+from pma_grid.runtime import Array, InvalidInputError, LostConvexityError, check_not_negative
 
 # Share of a limit that capped steps keep.
 SHARE_OF_LIMIT = 0.9

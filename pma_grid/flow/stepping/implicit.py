@@ -11,8 +11,7 @@ from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance, parabolic
 from pma_grid.flow.stepping.stage import ImplicitStage, StageSolver, default_linear_solver
 from pma_grid.linsolve import LinearSolver
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_not_negative, check_offers, check_whole
+from pma_grid.runtime import Array, check_not_negative, check_offers, check_whole
 
 # Place of the inner stage of TR-BDF2 in its step: both stages then have the same coefficient.
 GAMMA = 2.0 - math.sqrt(2.0)

@@ -11,8 +11,7 @@ from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State, Step
 from pma_grid.linsolve import Handle, Stencil
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 
 class Scheme(Protocol):

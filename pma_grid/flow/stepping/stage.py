@@ -15,7 +15,7 @@ from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.stepping.scheme import Reached
 from pma_grid.linsolve import Auto, Handle, LinearSolver, Multigrid, attempt
 from pma_grid.linsolve.line_search import armijo, backtrack
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 # Share of the promised fall of the defect that a Newton step must bring, and the smallest fraction
 # of a step that is tried.

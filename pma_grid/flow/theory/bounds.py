@@ -7,8 +7,7 @@ import math
 import numpy as np
 
 from pma_grid.flow.flow import Flow
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 
 def master_bound(flow: Flow) -> Array:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from pma_grid.flow.flow import Flow
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # What the functions of this package read; pass it as record=.
 SERIES = (

@@ -12,8 +12,7 @@ from pma_grid.flow.flow import Flow
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.stepping.implicit import GAMMA
 from pma_grid.problem.density import Density
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 from pma_grid.transport.transport import Transport
 
 # Smallest values of a series that a fit believes in: below, rounding takes over.

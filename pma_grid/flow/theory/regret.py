@@ -15,8 +15,7 @@ from pma_grid.flow.theory.identities import regret_series
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 from pma_grid.transport.transport import Transport
 
 # The bound phase of a run: the divergence left is above this share of the first one.  Later the

@@ -9,9 +9,7 @@ from typing import Protocol, Self
 import numpy as np
 
 from pma_grid.grid.grid import Grid
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_positive
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, check_positive
 
 # Learned log-densities are cut so many nats below their maximum.  det D2u is mu / nu(grad u): from
 # about 15 nats on second differences of u drown in rounding, and from 12 on implicit steps from the

@@ -8,7 +8,7 @@ import numpy as np
 
 from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators.estimator import OneStrength, limited
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 @dataclass(frozen=True)

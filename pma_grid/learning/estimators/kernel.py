@@ -10,7 +10,7 @@ from scipy import fft
 from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators.estimator import TINY_MASS, OneStrength, limited
-from pma_grid.runtime.arrays import Array
+from pma_grid.runtime import Array
 
 
 @dataclass(frozen=True)

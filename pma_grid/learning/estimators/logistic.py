@@ -28,8 +28,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators.estimator import OneStrength, limited
 from pma_grid.linsolve.elliptic import Biharmonic, EllipticResult, Screened, laplacian
 from pma_grid.linsolve.line_search import backtrack
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_choice
+from pma_grid.runtime import Array, check_choice
 
 # Newton's method ends where its decrement, twice what F can still fall by, is below this: nats a
 # point, far below what any estimate is good for, and above the rounding of F.

@@ -28,8 +28,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators.estimator import OneStrength, limited
 from pma_grid.learning.estimators.kernel import smoothed
 from pma_grid.linsolve.elliptic import Screened, difference, differences, laplacian, poisson
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.checks import check_choice
+from pma_grid.runtime import Array, check_choice
 
 # Weights of a projection are at least this share of their mean, so that it determines all of l.
 LOWEST_WEIGHT_SHARE = 1e-4

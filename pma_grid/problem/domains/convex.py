@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.domains.rings import checked_points
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
+from pma_grid.runtime import Array, InvalidDensityError, InvalidInputError
 
 # Points this share of the set's width outside count as inside: rounding of the caller.
 INSIDE_WIDTHS = 1e-12

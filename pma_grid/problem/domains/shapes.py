@@ -12,8 +12,7 @@ from numpy.typing import ArrayLike
 
 from pma_grid.problem.domains.convex import ConvexDomain, described
 from pma_grid.problem.domains.rings import FLAT_SHARE, checked_points, convex_ring
-from pma_grid.runtime.arrays import Array
-from pma_grid.runtime.errors import InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # Vertices of the outline of a smooth set: lengths are then right to 1e-6, areas exact for ellipses.
 OUTLINE_VERTICES = 2048

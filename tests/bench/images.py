@@ -198,7 +198,7 @@ def named_scene(name: str, n: int = FULL) -> Array:
 
 def bundled_photograph(name: str) -> Array:
     """The pixels of one of the package's photographs."""
-    density = pma.Density.from_image(Path(pma.__file__).parent / "images" / f"{name}.png")
+    density = pma.Density.from_image(Path(pma.__file__).parent / "cases" / "images" / f"{name}.png")
     return np.rint(density.values * density.mass)
 
 

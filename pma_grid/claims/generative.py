@@ -38,26 +38,6 @@ def correlated(x: Array, y: Array) -> Array:
     return np.asarray(-0.5 * (x * x - 1.6 * x * y + y * y) / 0.36)
 
 
-def banana(x: Array, y: Array) -> Array:
-    """A bent normal law; Z = pi."""
-    return np.asarray(-0.5 * (x * x + 4 * (y - 0.5 * x * x) ** 2))
-
-
-def gamma(x: Array) -> Array:
-    """x^2 e^{-3x} on the half line; Z = 2/27."""
-    return np.where(x > 0, 2 * np.log(np.maximum(x, 1e-300)) - 3 * x, -np.inf)
-
-
-def half(x: Array, y: Array) -> Array:
-    """A normal law, cut by the box given; Z = pi."""
-    return np.asarray(-0.5 * (x * x + y * y))
-
-
-def ball(x: Array, y: Array, z: Array) -> Array:
-    """A stretched normal law in space; Z = (2 pi)^{3/2}."""
-    return np.asarray(-0.5 * (x * x + 0.25 * y * y + 4 * z * z))
-
-
 def beta(x: Array, y: Array) -> Array:
     """Beta(3, 4) times Beta(3, 2): slopes at faces."""
     with np.errstate(divide="ignore"):
@@ -66,14 +46,26 @@ def beta(x: Array, y: Array) -> Array:
 
 
 LOG_BETA = float(gammaln(3) + gammaln(4) - gammaln(7) + gammaln(3) + gammaln(2) - gammaln(5))
+# Log densities, where `infer` looks, and log Z.
 POSTERIORS: dict[str, tuple[Callable[..., Array], dict[str, Any], float]] = {
     "correlated": (correlated, {"box": [(-20, 20)] * 2}, math.log(2 * math.pi * 0.6)),
-    "banana": (banana, {"start": (0.5, 0.5)}, math.log(math.pi)),
-    "gamma": (gamma, {"box": [(0, 50)]}, math.log(2 / 27)),
-    "cut at a face": (half, {"box": [(0, 10), (-10, 10)]}, math.log(math.pi)),
+    "banana": (
+        lambda x, y: -0.5 * (x * x + 4 * (y - 0.5 * x * x) ** 2),
+        {"start": (0.5, 0.5)}, math.log(math.pi),
+    ),
+    "gamma": (
+        lambda x: np.where(x > 0, 2 * np.log(np.maximum(x, 1e-300)) - 3 * x, -np.inf),
+        {"box": [(0, 50)]}, math.log(2 / 27),
+    ),
+    "cut at a face": (
+        lambda x, y: -0.5 * (x * x + y * y), {"box": [(0, 10), (-10, 10)]}, math.log(math.pi)
+    ),
     "beta": (beta, {"box": [(0, 1)] * 2}, LOG_BETA),
-    "3-D": (ball, {"start": (1, 1, 1)}, 1.5 * math.log(2 * math.pi)),
-}
+    "3-D": (
+        lambda x, y, z: -0.5 * (x * x + 0.25 * y * y + 4 * z * z),
+        {"start": (1, 1, 1)}, 1.5 * math.log(2 * math.pi),
+    ),
+}  # fmt: skip
 
 
 def evidence(findings: Findings, quick: bool) -> None:

@@ -39,54 +39,41 @@ def bumps(dim: int, n: int) -> Problem:
     if dim == 3:
         return manufactured(3).problem((n, n, n))
     grid = Grid((n,) * dim)
-    mu, nu = (_source_1d, _target_1d) if dim == 1 else (_source_2d, _target_2d)
-    return averaged_pair(mu, nu, grid, grid)
-
-
-def _source_1d(x: Array) -> Array:
-    left, right = np.exp(-((x - 0.3) ** 2) / 0.0128), np.exp(-((x - 0.7) ** 2) / 0.02)
-    return np.asarray(0.15 + left + 0.7 * right)
-
-
-def _target_1d(y: Array) -> Array:
-    return np.asarray(np.exp(-((y - 0.4) ** 2) / 0.245))
-
-
-def _source_2d(x: Array, y: Array) -> Array:
-    one = np.exp(-((x - 0.3) ** 2 + (y - 0.35) ** 2) / 0.03)
-    two = np.exp(-((x - 0.7) ** 2 + (y - 0.6) ** 2) / 0.04)
-    return np.asarray(0.2 + one + 0.7 * two)
-
-
-def _target_2d(x: Array, y: Array) -> Array:
-    return np.asarray(
-        np.exp(-((x - 0.4) ** 2 + 0.5 * (x - 0.4) * (y - 0.6) + (y - 0.6) ** 2) / 0.3)
-    )
+    if dim == 1:
+        return averaged_pair(
+            lambda x: 0.15
+            + np.exp(-((x - 0.3) ** 2) / 0.0128)
+            + 0.7 * np.exp(-((x - 0.7) ** 2) / 0.02),
+            lambda y: np.exp(-((y - 0.4) ** 2) / 0.245),
+            grid, grid,
+        )  # fmt: skip
+    return averaged_pair(
+        lambda x, y: 0.2
+        + np.exp(-((x - 0.3) ** 2 + (y - 0.35) ** 2) / 0.03)
+        + 0.7 * np.exp(-((x - 0.7) ** 2 + (y - 0.6) ** 2) / 0.04),
+        lambda x, y: np.exp(
+            -((x - 0.4) ** 2 + 0.5 * (x - 0.4) * (y - 0.6) + (y - 0.6) ** 2) / 0.3
+        ),
+        grid, grid,
+    )  # fmt: skip
 
 
 def gentle(dim: int, n: int) -> Problem:
     """Log densities of low curvature with slopes at the faces, 1-D and 2-D: asymptotic early."""
     grid = Grid((n,) * dim)
-    mu, nu = (_gentle_1d, _gentle_target_1d) if dim == 1 else (_gentle_2d, _gentle_target_2d)
-    return averaged_pair(mu, nu, grid, grid)
-
-
-def _gentle_1d(x: Array) -> Array:
-    return np.asarray(np.exp(-1.5 * (x - 0.7) ** 2 + 0.3 * np.sin(3 * x)))
-
-
-def _gentle_target_1d(y: Array) -> Array:
-    return np.asarray(np.exp(-1.2 * (y - 0.3) ** 2))
-
-
-def _gentle_2d(x: Array, y: Array) -> Array:
-    a, b = x - 0.7, y - 0.4
-    return np.asarray(np.exp(-1.5 * a * a - b * b - a * b))
-
-
-def _gentle_target_2d(x: Array, y: Array) -> Array:
-    a, b = x - 0.3, y - 0.6
-    return np.asarray(np.exp(-1.2 * a * a - 0.8 * b * b + 0.6 * a * b))
+    if dim == 1:
+        return averaged_pair(
+            lambda x: np.exp(-1.5 * (x - 0.7) ** 2 + 0.3 * np.sin(3 * x)),
+            lambda y: np.exp(-1.2 * (y - 0.3) ** 2),
+            grid, grid,
+        )  # fmt: skip
+    return averaged_pair(
+        lambda x, y: np.exp(-1.5 * (x - 0.7) ** 2 - (y - 0.4) ** 2 - (x - 0.7) * (y - 0.4)),
+        lambda x, y: np.exp(
+            -1.2 * (x - 0.3) ** 2 - 0.8 * (y - 0.6) ** 2 + 0.6 * (x - 0.3) * (y - 0.6)
+        ),
+        grid, grid,
+    )  # fmt: skip
 
 
 def conjugate_integral(state: State) -> float:

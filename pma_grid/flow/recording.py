@@ -75,26 +75,9 @@ class _Album:
 class Recorder:
     """Takes the states of a flow one by one; `flow` gives what was recorded up to now.
 
-    Parameters
-    ----------
-    problem : Problem
-        As given: not exchanged where the target's side is solved on.
-    scheme : Scheme
-    schedule : callable or StateSchedule
-    side : {"source", "target"}
-    record : mapping of str to observable
-        See `pma_grid.flow.observables.resolve`; None where the stationary potential is needed.
-    keep : int or sequence of float
-        Snapshots; see `pma_grid.evolve`.
-    stationary : callable
-        phi of the potential that the flow of a state ends in; called if "bregman" is recorded.
-
-    Attributes
-    ----------
-    state : State or None
-        The last one taken.
-    clock : CompileClock
-        To be entered while the flow runs.
+    ``problem`` is the one given, whatever the side; ``record`` is what `observables.resolve` gives;
+    ``stationary`` finds phi of the potential that the flow of a state ends in, for "bregman".
+    ``state`` is the last one taken, and ``clock`` has to be entered while the flow runs.
     """
 
     def __init__(

@@ -27,18 +27,10 @@ class FlowReport(Report):
         Index of the first state: not 0 where another flow was continued.
     schedule, scheme : str
         The calls that make the schedule and the scheme.
-    side : str
-        "source" or "target": the grid that the equation was solved on.
-    weights : list of float
-        Shares of the old and the new state in the regret of a step.
-    smoothing : float
-        Length that explicit steps were smoothed over; 0 for all others.
+    side, weights, smoothing, eps, kernel
+        As in the `Flow`.
     linear_solver : str
         The one that the last step used, or "none".
-    eps : float
-        Of Sinkhorn's flow, length^2.
-    kernel : str
-        "plain" or "reflect"; of Sinkhorn's flow.
     narrow_kernel : bool
         Whether sqrt(eps) is below the width of a cell; of Sinkhorn's flow.
     residual_norm, mass_constant : float

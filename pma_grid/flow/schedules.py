@@ -57,11 +57,9 @@ class StateSchedule(Protocol):
 
     def propose(self, state: Any) -> float:
         """Step size from this state."""
-        ...
 
     def review(self, state: Any, trial: Any) -> float | None:
         """None to accept the trial, or a smaller step size to retry with."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -169,16 +169,10 @@ def sinkhorn_flow(
         What happens at the faces of the box: "reflect" sums over the images of the target in them.
         The plain kernel's map is wrong to O(sqrt(eps)) within sqrt(eps) of the faces, the
         reflecting one's to O(eps).
-    record : sequence of str or callable
-        What to record at every state: names of `pma_grid.observables`, or functions of a `State`.
-        "bregman" finds the entropic optimum first.  All divergences, "semidual" and "dissipation"
-        are those of the entropic mirror, without quadrature; Hessians are those of the potential
-        one sweep later.
-    keep : int or sequence of float
-        When to keep a snapshot of density and potential: every so many steps, or at the first step
-        at or after each of these times.
-    progress : bool
-        Whether to show progress and the time remaining on standard error.
+    record, keep, progress
+        As for `evolve`; "bregman" finds the entropic optimum first.  All divergences, "semidual"
+        and "dissipation" are those of the entropic mirror, without quadrature; Hessians are those
+        of the potential one sweep later.
 
     Returns
     -------

@@ -118,9 +118,9 @@ class GaussianPair:
     def at(self, t: float, start: Quadratic | None = None) -> Quadratic:
         """The exact potential at time t >= 0 of the flow from ``start`` (default: the identity).
 
-        C = Lam^{1/2} (I - Z)(I + Z)^{-1} Lam^{1/2} with Z = E W E, E = e^{-Lam t} and
-        W = 2 Lam^{1/2} (Lam + C0)^{-1} Lam^{1/2} - I holds no growing exponential, so any t may be
-        given, math.inf included; a is integrated to rounding.
+        Any t may be given, math.inf included.  C = Lam^{1/2} (I - Z)(I + Z)^{-1} Lam^{1/2} with
+        Z = E W E, E = e^{-Lam t} and W = 2 Lam^{1/2} (Lam + C0)^{-1} Lam^{1/2} - I holds no growing
+        exponential.
         """
         if not (is_number(t) and t >= 0):
             raise InvalidInputError(f"t is {t!r}; it must be a time >= 0, in length^2")
@@ -275,24 +275,8 @@ class GaussianPair:
     def sinkhorn(self, eps: float, steps: int, start: Quadratic | None = None) -> Flow:
         """The flow of so many of Sinkhorn's iterates, exact; u_k belongs to the time k eps.
 
-        Parameters
-        ----------
-        eps : float
-            Regularisation and step size, positive, length^2.
-        steps : int
-            Number of sweeps.
-        start : Quadratic, optional
-            Potential to start from; default that of the identity.
-
-        Returns
-        -------
-        Flow
-            As that of `mirror_flow`, with the entropic dual in the place of J and scheme
-            "sinkhorn".  ``entropic(eps).iterates()`` gives the potentials.
-
-        Notes
-        -----
-        The flow of `at` to first order in eps, at fixed times.
+        It is that of `at` to first order in eps, with the series of `mirror_flow` for the entropic
+        dual in the place of J; ``entropic(eps).iterates()`` gives the potentials.
         """
         return self.entropic(eps).flow(steps, start)
 

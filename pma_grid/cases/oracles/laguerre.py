@@ -192,33 +192,10 @@ class LaguerreScheme:
         scheme: SchemeName = "explicit",
         start: Array | None = None,
     ) -> Flow:
-        """The flow of exact mirror steps.
+        """The flow of exact mirror steps, from `affine` where no ``start`` is given.
 
-        Parameters
-        ----------
-        schedule : callable or StateSchedule
-            Step sizes, as for `pma_grid.evolve`.
-        steps : int
-            Number of steps to take.
-        scheme : {"explicit", "implicit"}
-            Kind of the steps.
-        start : ndarray of ``source.shape``, optional
-            Potential to start from; default `affine`.
-
-        Returns
-        -------
-        Flow
-            With the series kl, reverse_kl, symmetrised_kl, dissipation, bregman,
-            forward_divergence, backward_divergence, residual_norm, semidual (J) and
-            conjugate_integral (int u* dnu).
-
-        Raises
-        ------
-        LostConvexityError
-            An explicit step emptied a Laguerre cell; its ``result`` is the flow until then.  For
-            schedules that look at the state such steps are halved instead.
-        InvalidInputError
-            A start that is not convex, or an argument out of range.
+        Parameters, errors and series are those of `GaussianPair.mirror_flow`, and the series
+        semidual (J) and conjugate_integral (int u* dnu) beside them.
         """
         begin = self.affine() if start is None else self._checked(start)
         states = mirror_states(self, begin, schedule=schedule, steps=steps, scheme=scheme)

@@ -41,39 +41,30 @@ class Oracle(Protocol[U]):
 
     def kl(self, potential: U) -> float:
         """KL(rho_u | mu)."""
-        ...
 
     def reverse_kl(self, potential: U) -> float:
         """KL(mu | rho_u)."""
-        ...
 
     def dissipation(self, potential: U) -> float:
         """I, the curvature of J along the explicit step at its start."""
-        ...
 
     def bregman(self, potential: U) -> float:
         """D(mu | rho_u), length^2."""
-        ...
 
     def divergence(self, first: U, second: U) -> float:
         """D(rho_first | rho_second), length^2."""
-        ...
 
     def residual_norm(self, potential: U) -> float:
         """(int h^2 dmu)^{1/2}."""
-        ...
 
     def step_error(self, old: U, new: U, step_size: float) -> float:
         """Estimated local error of the step from ``old`` to ``new``, length^2."""
-        ...
 
     def explicit_step(self, potential: U, step_size: float) -> U:
         """u + eta h(u); raises LostConvexityError where that is not convex."""
-        ...
 
     def implicit_step(self, potential: U, step_size: float) -> U:
         """v with v - eta h(v) = u; raises ConvergenceError where it is not found."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,6 @@ class Scheme(Protocol):
 
     def step(self, state: State, step_size: float) -> State | None:
         """The state one step later, or None where the step cannot be solved."""
-        ...
 
 
 def start(

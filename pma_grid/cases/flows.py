@@ -21,6 +21,7 @@ from pma_grid.cases.stationary import (
     cosine_density,
     cosine_hessian,
     cosine_product,
+    uniform,
 )
 from pma_grid.flow.parabolic_operator import Forcing
 from pma_grid.grid.grid import Grid
@@ -78,11 +79,6 @@ class FlowCase:
         return np.asarray(self.potential(*x, 0.0))
 
 
-def _ones(*x: Array) -> Array:
-    """The uniform density."""
-    return np.ones(np.broadcast_shapes(*(np.shape(v) for v in x)))
-
-
 def poisson_kernel(dim: int = 1, start: float = 0.7) -> FlowCase:
     """Uniform to uniform on [0, pi]^d, from a start far from the identity: a closed form.
 
@@ -125,10 +121,10 @@ def poisson_kernel(dim: int = 1, start: float = 0.7) -> FlowCase:
 
     def problem(shape: tuple[int, ...]) -> Problem:
         grid = Grid(shape, (0.0,) * dim, (math.pi,) * dim)
-        return averaged_pair(_ones, _ones, grid, grid)
+        return averaged_pair(uniform, uniform, grid, grid)
 
     return FlowCase(
-        f"poisson-kernel-{dim}d", dim, problem, _ones, _ones, potential, gradient, time=1.0
+        f"poisson-kernel-{dim}d", dim, problem, uniform, uniform, potential, gradient, time=1.0
     )
 
 
@@ -169,8 +165,8 @@ def manufactured_flow(dim: int = 2) -> FlowCase:
 
     return FlowCase(
         f"manufactured-flow-{dim}d", dim,
-        lambda shape: averaged_pair(_ones, cosine_density, Grid(shape), Grid(shape)),
-        _ones, cosine_density, potential, gradient, time=0.4, forcing=forcing,
+        lambda shape: averaged_pair(uniform, cosine_density, Grid(shape), Grid(shape)),
+        uniform, cosine_density, potential, gradient, time=0.4, forcing=forcing,
     )  # fmt: skip
 
 

@@ -69,6 +69,11 @@ def _on_unit_box(mu: Field, nu: Field) -> Callable[[tuple[int, ...]], Problem]:
     return lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape))
 
 
+def uniform(*x: Array) -> Array:
+    """The uniform density."""
+    return np.ones(np.broadcast_shapes(*(np.shape(v) for v in x)))
+
+
 def check_dim(dim: int, allowed: tuple[int, ...] = (1, 2, 3)) -> None:
     """An error that names the dimensions in which a case exists."""
     if dim not in allowed:
@@ -271,13 +276,10 @@ def separable(dim: int = 2) -> Case:
         factors = [1 + a * k * np.cos(np.pi * k * v) for (a, k), v in zip(terms, x, strict=True)]
         return np.asarray(math.prod(factors))
 
-    def nu(*y: Array) -> Array:
-        return np.ones(np.broadcast_shapes(*(np.shape(v) for v in y)))
-
     # int (a/pi)^2 sin^2(pi k x) (1 + a k cos(pi k x)) dx = a^2 / (2 pi^2) for whole k
     value = sum(a * a / (2 * np.pi**2) for a, _ in terms)
     return Case(
-        f"separable-{dim}d", dim, _on_unit_box(mu, nu),
+        f"separable-{dim}d", dim, _on_unit_box(mu, uniform),
         potential, gradient, float(value),
     )  # fmt: skip
 
@@ -320,13 +322,9 @@ def radial(amplitude: float = 0.5) -> Case:
             ]
         )
 
-    def nu(x: Array, y: Array) -> Array:
-        ones: Array = 1 + 0 * (x + y)
-        return ones
-
-    mu = pulled_back(nu, gradient, hessian)
+    mu = pulled_back(uniform, gradient, hessian)
     return Case(
-        "radial", 2, _on_unit_box(mu, nu),
+        "radial", 2, _on_unit_box(mu, uniform),
         potential, gradient, _mean_square(mu, gradient, 2, 200),
     )  # fmt: skip
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from pma_grid.cases import gaussian_pair, gaussians
 from pma_grid.claims.problems import SHARP, bumps, sharp
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.result import Curve, Findings
 from pma_grid.flow import observables, theory
 from pma_grid.flow.evolution import Side, evolve, iterate
 from pma_grid.flow.flow import Flow
@@ -183,8 +183,7 @@ def hessian(findings: Findings, quick: bool) -> None:
             curves.append(Curve(which, times, values))
             bounds = np.full_like(values, bound)
             curves.append(Curve(f"bound of the {which}", times, bounds, "predicted"))
-        panel = Panel(name, "time", "eigenvalues", tuple(curves), xscale="linear")
-        findings.panels.append(panel)
+        findings.panel(name, "time", "eigenvalues", curves, xscale="linear")
 
 
 def _extremes(dim: int, n: int, side: Side) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -116,13 +116,7 @@ def _find(name: str) -> Claim:
 
 
 def statement(name: str) -> str:
-    """The claim in one sentence.
-
-    Raises
-    ------
-    InvalidInputError
-        The name does not exist.
-    """
+    """The claim in one sentence."""
     return _find(name).statement
 
 

@@ -14,14 +14,7 @@ from pma_grid.runtime import Array, plain
 class Check:
     """One line of the table: a quantity that was predicted and measured.
 
-    Attributes
-    ----------
-    quantity : str
-        What was measured, with the case, in a few words.
-    predicted, measured : float
-        What the theory says, and what came out.
-    low, high : float
-        ``measured`` must lie between them, ends included; infinite where there is no bound.
+    ``measured`` must lie between ``low`` and ``high``, ends included.
     """
 
     quantity: str
@@ -64,21 +57,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """A claim, its checks and its figure.
-
-    Attributes
-    ----------
-    name : str
-        As on the command line.
-    statement : str
-        The claim in one sentence.
-    checks : tuple of Check
-        Lines of its table.
-    panels : tuple of Panel
-        Axes of its figure.
-    seconds : float
-        Time that checking took.
-    """
+    """A claim, the lines of its table, the axes of its figure, and the time that checking took."""
 
     name: str
     statement: str

@@ -48,10 +48,8 @@ def _studies(
 
 def _slope_line(study: SmallEps, name: str, slope: float, time: float) -> Curve:
     """A line of that slope, a little above the last error."""
-    eps = np.array(study.eps)
-    errors = study.errors(name, time)
-    good = np.isfinite(errors)
-    return slope_line(eps[good], errors[good], slope)
+    errors = _curve("errors", study, name, time)
+    return slope_line(errors.x, errors.y, slope)
 
 
 def _curve(label: str, study: SmallEps, name: str, time: float) -> Curve:

@@ -34,12 +34,10 @@ def _last(case: FlowCase, n: int, scheme: Scheme, steps: int) -> State:
     """The flow of a case on n cells an axis at its end time."""
     problem = case.problem((n,) * case.dim)
     grid = problem.source.grid
-    states = iterate(
+    *_, last = iterate(
         problem, schedule=constant(case.time / steps), time=case.time, scheme=scheme,
         initial=case.initial(grid), forcing=case.forcing(grid) if case.forcing else None,
     )  # fmt: skip
-    for state in states:
-        last = state
     return last
 
 

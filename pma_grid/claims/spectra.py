@@ -9,7 +9,7 @@ from scipy.linalg import eigh_tridiagonal
 
 from pma_grid.cases import bimodal, gaussian_pair
 from pma_grid.claims.problems import SHARP, bumps, settled, sharp
-from pma_grid.claims.result import Curve, Findings, Panel
+from pma_grid.claims.result import Curve, Findings
 from pma_grid.flow import theory
 from pma_grid.flow.evolution import evolve
 from pma_grid.flow.schedules import constant
@@ -117,8 +117,7 @@ def convex_bound(findings: Findings, quick: bool) -> None:
     gap = float(theory.spectrum(settled(gaussian, 1e-9))[0])
     findings.near("Gaussians attain it: gap / sqrt(a b)", 1.0, gap / 2.0, 0.01)
     curves.append(Curve("sqrt(a b)", x, x, "predicted"))
-    panel = Panel("log-concave pairs", "sqrt(a b)", "gap", tuple(curves), "linear", "linear")
-    findings.panels.append(panel)
+    findings.panel("log-concave pairs", "sqrt(a b)", "gap", curves, "linear", "linear")
 
 
 def _quartic(a: float, *x: Array) -> Array:

@@ -32,13 +32,7 @@ SAME_DENSITY_L1, RESAMPLED_DENSITY_L1 = 1e-9, 2e-2
 
 
 def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None) -> State:
-    """The first state of a flow on one side of ``problem``.
-
-    Raises
-    ------
-    InvalidInputError
-        ``side`` is unknown, or ``initial`` has the wrong shape, is not finite or not convex.
-    """
+    """The first state of a flow on one side of ``problem``, or the error of what it was given."""
     check_choice(side, ("source", "target"), "side")
     if forcing is not None and not (callable(forcing) and side == "source"):
         raise InvalidInputError(
@@ -75,13 +69,7 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
 
 
 def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -> State:
-    """The first state of Sinkhorn's flow; its time is always index times eps.
-
-    Raises
-    ------
-    InvalidInputError
-        ``initial`` has the wrong shape or is not finite.
-    """
+    """The first state of Sinkhorn's flow; its time is always index times eps."""
     operator = EntropicOperator(problem, eps, kernel=kernel)
     index = 0
     if isinstance(initial, State):

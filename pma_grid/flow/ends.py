@@ -10,17 +10,7 @@ from pma_grid.runtime import InvalidInputError, check_not_negative, check_whole
 
 @dataclass(frozen=True)
 class Ends:
-    """The ends of a flow: the first one reached counts, and None is no end.
-
-    Attributes
-    ----------
-    steps : int or None
-        Steps to take from the first state on.
-    time : float or None
-        Time to end at, length^2.
-    tol : float or None
-        Residual norm (sum mu hbar^2)^{1/2} at or below which the flow is at rest.
-    """
+    """The ends of a flow as `evolve` takes them: the first one reached counts, None is no end."""
 
     steps: int | None = None
     time: float | None = None

@@ -65,17 +65,8 @@ class Sweep:
 class EntropicOperator(MirrorOperator):
     """h of Sinkhorn's iteration for one problem and one eps, with the geometry of its mirror.
 
-    Attributes
-    ----------
-    masses : ndarray, shape ``source.shape``
-        Cell masses of the source as given: zeros stay, and nothing of a potential there counts.
-    eps : float
-        length^2, of the cost <x, y>.
-    kernel : str
-        "plain" or "reflect"; see `pma_grid.entropic.dense.kernel.SeparableKernel`.
-    reduced : Reduced
-    work : dict
-        "sweeps" done.
+    ``eps`` is that of the cost <x, y>, length^2; ``kernel`` is "plain" or "reflect", as in
+    `SeparableKernel`.  Zeros of the source stay: nothing of a potential there counts.
     """
 
     def __init__(self, problem: Problem, eps: float, *, kernel: str = "plain") -> None:

@@ -16,13 +16,7 @@ REFERENCE_RESIDUAL = 1e-12
 
 
 def stationary_phi(state: State) -> Array:
-    """phi of the discrete stationary solution: where h is constant to 1e-12.
-
-    Raises
-    ------
-    ConvergenceError
-        Where it cannot be found.
-    """
+    """phi of the discrete stationary solution, where h is constant to 1e-12, or the error of it."""
     operator = parabolic(state)
     grid = operator.problem.source.grid
     failure: ConvergenceError | None = None

@@ -41,15 +41,7 @@ LONGEST_STEP_SIDES_SQUARED = 1e15
 def march(
     state: State, method: Scheme, schedule: Schedule | StateSchedule, ends: Ends
 ) -> Iterator[State]:
-    """States from ``state`` on, that one first, until the first of the ends is reached.
-
-    Raises
-    ------
-    InvalidInputError
-        The end time lies before the state, or the schedule returns no step size.
-    LostConvexityError, ConvergenceError
-        A step cannot be taken.
-    """
+    """States from ``state`` on, that one first, until the first of the ends is reached."""
     if ends.time is not None and ends.time < state.time:
         raise too_late(ends.time, state)
     first, lowest, idle = state.index, math.inf, 0
@@ -83,13 +75,7 @@ def gather(
     met: Callable[[State], Status] = lambda _: Status.CONVERGED,
     progress: bool = False,
 ) -> Flow:
-    """The flow of all states; ``met`` says how one ended that came to rest.
-
-    Raises
-    ------
-    LostConvexityError, EvolutionInterrupted
-        With the flow until then as ``result``.
-    """
+    """The flow of all states; ``met`` says how one ended that came to rest."""
     with recorder.clock, time_bar(progress, ends.steps, ends.time, ends.tol) as show:
         try:
             for state in states:

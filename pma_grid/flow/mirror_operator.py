@@ -27,21 +27,9 @@ SEGMENT_NODES, SEGMENT_WEIGHTS = (
 class MirrorOperator(ABC):
     """h and the geometry of one mirror, for potentials phi beyond the affine stretch, mean zero.
 
-    Attributes
-    ----------
-    problem : Problem
-    masses : ndarray, shape ``source.shape``
-        Cell masses mu of the source, which sum to 1.
-    work : dict
-        Counts of what was done so far, by name.
-    floors : dict
-        What working floors change, by side; see `solve`.
-    eps : float or None
-        Of an entropic mirror, length^2; None for the Wasserstein one.
-    kernel : str or None
-        Of an entropic mirror; see `EntropicOperator`.
-    narrow_kernel : bool or None
-        Whether an entropic mirror is narrower than a cell: it then follows the grid.
+    ``masses`` are the cell masses mu of the source, which sum to 1; ``work`` counts what was done
+    so far, and ``floors`` says what working floors change, by side.  An entropic mirror has eps and
+    a kernel, of which ``narrow_kernel`` says whether it is narrower than a cell.
     """
 
     problem: Problem

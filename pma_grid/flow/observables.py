@@ -194,13 +194,7 @@ NAMES = (*NAMED, *WITH_REFERENCE)
 
 
 def resolve(record: Sequence[str | Observable]) -> dict[str, Observable | None]:
-    """Functions by name of what is to be recorded; None for those that need a reference.
-
-    Raises
-    ------
-    InvalidInputError
-        A name that does not exist, or a name twice.
-    """
+    """Functions by name of what is to be recorded; None for those that need a reference."""
     if isinstance(record, str) or not isinstance(record, Iterable):
         raise InvalidInputError(
             f"record is {record!r}; it must be a sequence of names and functions: for example "

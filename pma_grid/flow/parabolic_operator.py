@@ -35,15 +35,7 @@ class ParabolicOperator(MirrorOperator):
 
     The mirror is half the squared Wasserstein distance to nu.  A divergence comes out below 0 where
     the grid does not resolve the target (log nu changes by more than 2 across the image of a cell).
-
-    Attributes
-    ----------
-    masses : ndarray, shape ``source.shape``
-        Cell masses of the source (working floor included), which sum to 1.
-    equation : Evaluation
-        Of the discrete equation.
-    work : dict
-        Newton and linear iterations and set-ups so far, those of refused steps included.
+    ``masses`` include the working floor, ``work`` the iterations of refused steps.
     """
 
     def __init__(self, problem: Problem, forcing: Forcing | None = None) -> None:

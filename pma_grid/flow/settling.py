@@ -64,13 +64,7 @@ def growing(problem: Problem) -> Schedule:
 
 
 def while_easy(states: Iterator[State]) -> Iterator[State]:
-    """States up to the first step that had to be halved often, where the flow gives up.
-
-    Raises
-    ------
-    ConvergenceError
-        After that state.
-    """
+    """States up to the first step that had to be halved often, after which the flow gives up."""
     for state in states:
         yield state
         if state.step.attempts > 1 + MOST_EASY_HALVINGS:

@@ -145,9 +145,8 @@ class State:
     @cached_property
     def backward_divergence(self) -> float:
         """D(rho_{k+1} | rho_k) of the step that led here; 0 at the start."""
-        return (
-            self.operator.divergence(self.phi, self.step.phi, self.time) if self.step.size else 0.0
-        )
+        before, now = self.step.phi, self.phi
+        return self.operator.divergence(now, before, self.time) if self.step.size else 0.0
 
     @cached_property
     def residual_norm(self) -> float:

@@ -58,18 +58,9 @@ class BiasRow:
 
 @dataclass(frozen=True)
 class Bias(Rows):
-    """What `fixed_point_bias` found.
+    """What `fixed_point_bias` found: a row for every eps, which falls.
 
-    Attributes
-    ----------
-    case, kernel : str
-        Names of the case and of the kernel.
-    n : int
-        Cells an axis.
-    margin : float
-        Distance of the interior from the faces, length.
-    rows : tuple of BiasRow
-        One for every eps, which falls.
+    ``n`` counts the cells an axis; the interior is farther than ``margin`` from the faces, length.
     """
 
     case: str

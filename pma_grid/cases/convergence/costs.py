@@ -64,17 +64,9 @@ class CostRow:
 
 @dataclass(frozen=True)
 class Cost(Rows):
-    """What `cost` found; rows by grid, then by method, then by eps.
+    """What `cost` found for the case of this name; rows by grid, then by method, then by eps.
 
-    Attributes
-    ----------
-    case : str
-        Name of the case.
-    dim : int
-        Number of axes.
-    tol : float
-        L1 marginal error that Sinkhorn's runs were asked for.
-    rows : tuple of CostRow
+    ``tol`` is the L1 marginal error that Sinkhorn's runs were asked for.
     """
 
     case: str

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+import operator
+from collections.abc import Sequence
 from dataclasses import asdict, fields
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -59,28 +60,29 @@ def fitted_slope(x: ArrayLike, errors: ArrayLike, last: int = 0) -> float:
 
 def local_slopes(x: Array, errors: Array) -> Array:
     """Slopes between successive points; NaN where an error is none."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.asarray(np.diff(np.log(errors)) / np.diff(np.log(x)))
+    known = np.where(errors > 0, errors, math.nan)
+    return np.asarray(np.diff(np.log(known)) / np.diff(np.log(x)))
 
 
 def falling(values: Sequence[float], name: str) -> tuple[float, ...]:
     """Positive numbers from large to small, at least one, or the error that says what is wrong."""
-    return _ordered(values, name, "fall", lambda before, after: after < before)
+    return _ordered(values, name, "fall")
 
 
 def rising(values: Sequence[float], name: str) -> tuple[float, ...]:
     """Positive numbers from small to large, at least one, or the error that says what is wrong."""
-    return _ordered(values, name, "rise", lambda before, after: after > before)
+    return _ordered(values, name, "rise")
 
 
 def _ordered(
-    values: Sequence[float], name: str, verb: str, right: Callable[[float, float], bool]
+    values: Sequence[float], name: str, verb: Literal["fall", "rise"]
 ) -> tuple[float, ...]:
     given = tuple(values)
     if not given:
         raise InvalidInputError(f"{name} is empty; it needs a number: for example (0.01,)")
     for value in given:
         check_positive(value, name, "its numbers are in length^2, for example (0.01,)")
+    right = operator.gt if verb == "fall" else operator.lt
     if not all(itertools.starmap(right, itertools.pairwise(given))):
         raise InvalidInputError(f"{name} is {given!r}; the numbers must {verb}: sort them")
     return tuple(float(v) for v in given)

@@ -54,15 +54,7 @@ class StartRow:
 
 @dataclass(frozen=True)
 class Starts(Rows):
-    """What `warm_starts` found; cold starts come before warm ones.
-
-    Attributes
-    ----------
-    shape : tuple of int
-        Cells of the grid.
-    rows : tuple of StartRow
-        One for every run.
-    """
+    """What `warm_starts` found on a grid of ``shape``; cold starts come before warm ones."""
 
     shape: tuple[int, ...]
     rows: tuple[StartRow, ...]

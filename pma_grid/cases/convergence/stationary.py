@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.cases.convergence.rows import Rows, fitted_slope
+from pma_grid.cases.convergence.rows import Rows, fitted_slope, local_slopes
 from pma_grid.cases.stationary import Case
 from pma_grid.runtime import Array, InvalidInputError
 from pma_grid.stationary.solving import solve
@@ -60,17 +60,7 @@ ERRORS = ("potential_max", "potential_l2", "map_max", "map_l2", "w2_squared", "m
 
 @dataclass(frozen=True)
 class Study(Rows):
-    """Rows of a convergence study of one case, from coarse grids to fine ones.
-
-    Attributes
-    ----------
-    case : str
-        Name of the case.
-    dim : int
-        Number of axes.
-    rows : tuple of Row
-        One for every grid.
-    """
+    """Rows of a convergence study of the case of this name, from coarse grids to fine ones."""
 
     case: str
     dim: int
@@ -88,13 +78,8 @@ class Study(Rows):
 
     def orders(self, name: str) -> list[float]:
         """Slopes between successive grids."""
-        h, errors = [row.h for row in self.rows], self.errors(name)
-        return [
-            math.log(errors[k] / errors[k + 1]) / math.log(h[k] / h[k + 1])
-            if errors[k] > 0 and errors[k + 1] > 0
-            else math.nan
-            for k in range(len(h) - 1)
-        ]
+        h = np.array([row.h for row in self.rows])
+        return [float(slope) for slope in local_slopes(h, self.errors(name))]
 
     def table(self) -> str:
         """Errors and observed orders as text."""

@@ -80,18 +80,8 @@ class MirrorStep(Generic[U]):
 class MirrorState(Generic[U]):
     """One instant of a mirror flow, with what schedules that look at states ask for.
 
-    Attributes
-    ----------
-    index : int
-        Steps taken.
-    time : float
-        Sum of the step sizes, length^2.
-    potential : U
-        As the oracle represents it.
-    oracle : Oracle
-    step : MirrorStep
-    order : int
-        1.
+    ``index`` counts the steps, ``time`` is the sum of their sizes, length^2, and ``potential`` is
+    whatever the oracle represents one by.
     """
 
     index: int
@@ -160,15 +150,8 @@ def mirror_states(
 ) -> Iterator[MirrorState[U]]:
     """The states of ``steps`` mirror steps, the start first.
 
-    Raises
-    ------
-    InvalidInputError
-        ``scheme`` or ``steps`` is not valid, or the schedule returns a step <= 0.
-    LostConvexityError
-        An explicit step left the convex potentials.  A `StateSchedule` sees such a step as refused:
-        it is halved first.
-    ConvergenceError
-        A step was refused 30 times.
+    An explicit step that leaves the convex potentials raises LostConvexityError, but is halved, as
+    any refused step is, where the schedule looks at states.
     """
     check_choice(scheme, NAMES, "scheme")
     if not callable(schedule) and not isinstance(schedule, StateSchedule):

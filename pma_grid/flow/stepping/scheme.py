@@ -54,20 +54,10 @@ def start(
 
 @dataclass(frozen=True)
 class Reached:
-    """The potential that a step, or a stage of one, led to, and what it took.
+    """The potential phi that a step, or a stage of one, led to, h there, and what it took.
 
-    Attributes
-    ----------
-    phi : ndarray
-        Mean zero.
-    residual : ndarray
-        h there.
-    gauge_rate : float
-        The constant of the equation of the mean-free parts, by which u rises a unit of time.
-    handle : Handle or None
-        Preconditioner of the last linear solve.
-    newton, linear : int
-        Newton and linear iterations.
+    ``gauge_rate`` is the constant of the equation of the mean-free parts, by which u rises a unit
+    of time, and ``handle`` the preconditioner of the last linear solve.
     """
 
     phi: Array

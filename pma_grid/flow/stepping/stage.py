@@ -52,18 +52,7 @@ class _Point:
 
 @dataclass(frozen=True)
 class ImplicitStage:
-    """The equation v - beta h(v, t) = base of the mean-free parts of v and base.
-
-    Attributes
-    ----------
-    operator : ParabolicOperator
-        h.
-    base : ndarray, shape ``source.shape``
-    beta : float
-        Length of the stage, length^2.
-    time : float
-        t, at which h is taken.
-    """
+    """The equation v - beta h(v, t) = base of the mean-free parts of v and base; beta, length^2."""
 
     operator: ParabolicOperator
     base: Array
@@ -107,14 +96,8 @@ class ImplicitStage:
 class StageSolver:
     """Newton for the mean-free part of v - beta h(v) = base; the mean follows in closed form.
 
-    Parameters
-    ----------
-    linear_solver : LinearSolver
-    rtol : float
-        rms of the stage equation over beta, relative to that of h - mean h at the step's start.
-    atol : float
-        The same, absolute (h is dimensionless).
-    max_iterations : int
+    The rms of the equation over beta ends below ``rtol`` times that of h - mean h at the step's
+    start, or below ``atol`` (h is dimensionless).
     """
 
     linear_solver: LinearSolver

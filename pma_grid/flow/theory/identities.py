@@ -49,16 +49,13 @@ def evi_residual(flow: Flow) -> Array:
     Deb & Liang (2025), arXiv:2504.09279: the evolution variational inequality; as identities
     derived in docs/theory.md.
     """
-    old, _ = _mirror_weights(flow)
-    gain = np.diff(flow["bregman"])
-    s = regret_series(flow)
-    if old == 1.0:
-        spent = flow.step_sizes * s[:-1]
-        defect = gain + spent - flow["forward_divergence"][1:]
-    else:
-        spent = flow.step_sizes * s[1:]
-        defect = gain + spent + flow["backward_divergence"][1:]
-    return _relative(defect, spent)
+    if flow.weights not in ((1.0, 0.0), (0.0, 1.0)):
+        raise InvalidInputError(
+            f"flow is of the scheme {flow.scheme}; the identities are those of mirror steps: use "
+            "Explicit or ImplicitEuler"
+        )
+    gain, spent = np.diff(flow["bregman"]), weighted_regret(flow)
+    return _relative(gain + spent - _divergences(flow), spent)
 
 
 def regret_residual(flow: Flow) -> Array:
@@ -68,15 +65,8 @@ def regret_residual(flow: Flow) -> Array:
     implicit mirror steps; shape (steps,).  For TR-BDF2, by the trapezoidal rule and with no
     divergence, it is the identity of the continuous flow: zero up to the order in time.
     """
-    old, new = flow.weights
-    s, d = regret_series(flow), flow["bregman"]
-    spent = np.cumsum(flow.step_sizes * (old * s[:-1] + new * s[1:]))
-    extra = np.zeros(len(flow))
-    if old == 1.0:
-        extra = np.cumsum(flow["forward_divergence"][1:])
-    elif new == 1.0:
-        extra = -np.cumsum(flow["backward_divergence"][1:])
-    return _relative(spent - (d[0] - d[1:] + extra), spent)
+    spent, d = np.cumsum(weighted_regret(flow)), flow["bregman"]
+    return _relative(spent - (d[0] - d[1:] + np.cumsum(_divergences(flow))), spent)
 
 
 def dissipation_residual(flow: Flow) -> Array:
@@ -93,14 +83,19 @@ def regret_series(flow: Flow) -> Array:
     return flow["smoothed_kl" if flow.smoothing > 0 else "symmetrised_kl"]
 
 
-def _mirror_weights(flow: Flow) -> tuple[float, float]:
-    """The weights of a flow of mirror steps, or the error that refuses others."""
-    if flow.weights not in ((1.0, 0.0), (0.0, 1.0)):
-        raise InvalidInputError(
-            f"flow is of the scheme {flow.scheme}; the identities are those of mirror steps: use "
-            "Explicit or ImplicitEuler"
-        )
-    return flow.weights
+def weighted_regret(flow: Flow) -> Array:
+    """eta_k S at the states where the steps evaluate h, one a step, length^2."""
+    (old, new), s = flow.weights, regret_series(flow)
+    return np.asarray(flow.step_sizes * (old * s[:-1] + new * s[1:]))
+
+
+def _divergences(flow: Flow) -> Array:
+    """What D_k - D_{k+1} and eta S differ by: a divergence a mirror step, 0 for other schemes."""
+    if flow.weights == (1.0, 0.0):
+        return flow["forward_divergence"][1:]
+    if flow.weights == (0.0, 1.0):
+        return -flow["backward_divergence"][1:]
+    return np.zeros(len(flow))
 
 
 def _relative(defect: Array, size: Array) -> Array:

@@ -11,7 +11,7 @@ from pma_grid.flow.flow import Flow
 from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.theory.bounds import master_bound
-from pma_grid.flow.theory.identities import regret_series
+from pma_grid.flow.theory.identities import regret_series, weighted_regret
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
@@ -87,10 +87,8 @@ def regret(flow: Flow) -> Regret:
     """
     if not len(flow):
         raise InvalidInputError("flow has no step; regret is a sum over steps: evolve it first")
-    old, new = flow.weights
     s, d = regret_series(flow), flow["bregman"]
-    elapsed = np.cumsum(flow.step_sizes)
-    cumulative = np.cumsum(flow.step_sizes * (old * s[:-1] + new * s[1:]))
+    elapsed, cumulative = np.cumsum(flow.step_sizes), np.cumsum(weighted_regret(flow))
     return Regret(
         elapsed=elapsed,
         cumulative=cumulative,

@@ -9,8 +9,7 @@ import pytest
 
 from pma_grid import claims
 from pma_grid.claims import Check, ClaimResult, Curve, Findings, Panel, registry
-from pma_grid.claims.problems import bumps, order, sharp
-from pma_grid.linsolve import Direct
+from pma_grid.claims.problems import bumps, order
 from pma_grid.runtime.errors import InvalidInputError
 
 PANEL = Panel("case", "h", "error", (Curve("error", np.array([0.1]), np.array([0.2])),))
@@ -62,28 +61,16 @@ def test_findings_fail_on_the_other_side() -> None:
 def test_a_claim_holds_if_all_of_it_does() -> None:
     good, bad = Check("order", 2, 2.0, 1.8, 2.2), Check("order", 2, 1.0, 1.8, 2.2)
     assert _result(good, good).holds
-    assert not _result(good, bad).holds
-    assert not _result(bad).holds
-
-
-def test_a_claim_without_checks_does_not_hold() -> None:
-    assert not _result().holds
+    for checks in ((good, bad), (bad,), ()):
+        assert not _result(*checks).holds
 
 
 def test_a_result_as_json_knows_no_infinity() -> None:
-    checks = Check("growth", 100, math.inf, low=100), Check("order", 2, 1.9, 1.8, 2.2)
-    written = json.dumps(_result(*checks).to_dict(), allow_nan=False)
-    assert json.loads(written) == {
-        "claim": "order",
-        "statement": "The order is 2.",
-        "holds": False,
-        "checks": [
-            {"quantity": "growth", "predicted": 100, "measured": None, "low": 100, "high": None,
-             "holds": False},
-            {"quantity": "order", "predicted": 2, "measured": 1.9, "low": 1.8, "high": 2.2,
-             "holds": True},
-        ],
-        "seconds": 1.5,
+    result = _result(Check("growth", 100, math.inf, low=100)).to_dict()
+    row = {"quantity": "growth", "predicted": 100, "measured": None, "low": 100, "high": None}
+    assert json.loads(json.dumps(result, allow_nan=False)) == {
+        "claim": "order", "statement": "The order is 2.", "holds": False,
+        "checks": [row | {"holds": False}], "seconds": 1.5,
     }  # fmt: skip
 
 
@@ -94,12 +81,9 @@ def test_claims_have_names_for_the_command_line_and_one_sentence() -> None:
     assert len(set(claims.NAMES)) == len(claims.NAMES) >= 20
     sentences = [claims.statement(name) for name in claims.NAMES]
     assert len(set(sentences)) == len(sentences)
-    for name, sentence in zip(claims.NAMES, sentences, strict=True):
+    for name in claims.NAMES:
         assert name.replace("-", "").isalpha()
         assert name == name.lower()
-        assert sentence[0].isupper() or sentence.startswith("int u*")
-        assert sentence.endswith(".")
-        assert len(sentence) <= 100
 
 
 @pytest.mark.parametrize("function", [claims.check, claims.statement])
@@ -152,10 +136,3 @@ def test_order_is_the_slope_of_a_power() -> None:
     h = [1 / 16, 1 / 32, 1 / 64]
     assert order(h, [3 * v**2 for v in h]) == pytest.approx(2.0, rel=1e-12)
     assert order(h, [-(v**1.5) for v in h]) == pytest.approx(1.5, rel=1e-12)
-
-
-def test_sharp_steps_are_solved_to_rounding() -> None:
-    scheme = sharp()
-    assert (scheme.rtol, scheme.atol) == (1e-9, 1e-13)
-    solver = Direct()
-    assert sharp(solver).linear_solver is solver

@@ -25,24 +25,16 @@ def _problem(n: int = 40) -> pma.Problem:
 
 
 def test_formulas() -> None:
-    k = range(6)
-    assert [schedules.constant(0.3)(i, 9.0, 7.0) for i in k] == [0.3] * 6
-    np.testing.assert_allclose(
-        [schedules.inverse_sqrt(2.0)(i, 0, 1) for i in k], 2 / np.sqrt(np.arange(1, 7))
-    )
-    np.testing.assert_allclose(
-        [schedules.inverse(2.0)(i, 0, 1) for i in k], 2 / np.arange(1.0, 7.0)
-    )
-    np.testing.assert_allclose(
-        [schedules.geometric(0.1, 3.0)(i, 0, 1) for i in k], 0.1 * 3.0 ** np.arange(6)
-    )
-    np.testing.assert_allclose(
-        [schedules.geometric(0.1, 3.0, 2.0)(i, 0, 1) for i in k],
-        np.minimum(2.0, 0.1 * 3.0 ** np.arange(6)),
-    )
-    np.testing.assert_allclose(
-        [schedules.geometric(0.1, 0.5)(i, 0, 1) for i in k], 0.1 * 0.5 ** np.arange(6)
-    )
+    k = np.arange(6)
+    assert [schedules.constant(0.3)(i, 9.0, 7.0) for i in range(6)] == [0.3] * 6
+    for schedule, sizes in (
+        (schedules.inverse_sqrt(2.0), 2 / np.sqrt(k + 1)),
+        (schedules.inverse(2.0), 2 / (k + 1)),
+        (schedules.geometric(0.1, 3.0), 0.1 * 3.0**k),
+        (schedules.geometric(0.1, 3.0, 2.0), np.minimum(2.0, 0.1 * 3.0**k)),
+        (schedules.geometric(0.1, 0.5), 0.1 * 0.5**k),
+    ):
+        np.testing.assert_allclose([schedule(i, 0, 1) for i in range(6)], sizes)
     assert schedules.horizon(0.02, 4.0, 25)(3, 0, 1) == pytest.approx(math.sqrt(0.04 / 100))
     assert schedules.residual_balanced(0.2)(0, 0.0, 0.05) == pytest.approx(4.0)
     assert schedules.residual_balanced(0.2, 3.0)(0, 0.0, 0.05) == 3.0

@@ -1,5 +1,6 @@
 """Theory: sums over hand-made flows, spectra known in closed form, rates of flows with one mode."""
 
+import functools
 import math
 from typing import Any
 
@@ -236,34 +237,26 @@ def test_spectrum_of_the_laplacian(cells: int) -> None:
     assert found == pytest.approx((k * np.pi) ** 2 * (1 - (k * np.pi / cells) ** 2 / 12), rel=4e-3)
 
 
-def test_spectrum_scales_with_the_boxes() -> None:
-    # L = (source side / target side) times the Laplacian of the source's box
-    found = theory.spectrum(_uniform((16,), (3.0,), (2.0,)), 2)
-    assert found == pytest.approx(1.5 * _modes(16, 3.0, 3)[1:], rel=1e-10)
+@pytest.mark.parametrize(
+    ("shape", "source", "target"),
+    [
+        ((16,), (3.0,), (2.0,)),
+        ((6, 6), (1.0, 1.0), (1.0, 1.0)),  # dense
+        ((24, 24), (1.0, 1.0), (1.0, 1.0)),  # sparse
+        ((20, 24), (2.0, 1.0), (1.0, 3.0)),
+        ((8, 7, 9), (1.0, 1.5, 0.5), (1.0, 1.5, 0.5)),
+        ((8, 1), (1.0, 1.0), (1.0, 1.0)),
+    ],
+)
+def test_spectrum_of_boxes(shape: tuple[int, ...], source: Any, target: Any) -> None:
+    """Sums of those of the axes, (source side / target side) times the Laplacian's; repeated too.
 
-
-@pytest.mark.parametrize("cells", [6, 24])  # dense and sparse
-def test_spectrum_has_the_multiplicities_of_a_square(cells: int) -> None:
-    found = theory.spectrum(_uniform((cells, cells), (1.0, 1.0)), 5)
-    _, one, two = _modes(cells, 1.0, 3)
-    assert found == pytest.approx([one, one, 2 * one, two, two], rel=1e-8)
-
-
-def test_spectrum_of_a_rectangle() -> None:
-    found = theory.spectrum(_uniform((20, 24), (2.0, 1.0), (1.0, 3.0)), 4)
-    x, y = 2 * _modes(20, 2.0, 6), _modes(24, 1.0, 6) / 3
-    assert found == pytest.approx(np.sort(np.add.outer(x, y).ravel())[1:5], rel=1e-8)
-
-
-def test_spectrum_of_three_dimensions() -> None:
-    found = theory.spectrum(_uniform((8, 7, 9), (1.0, 1.5, 0.5)), 3)
-    x, y = _modes(8, 1.0, 2)[1], _modes(7, 1.5, 2)[1]
-    assert found == pytest.approx([y, x, x + y], rel=1e-8)
-
-
-def test_spectrum_of_an_axis_of_one_cell() -> None:
-    found = theory.spectrum(_uniform((8, 1), (1.0, 1.0)), 2)
-    assert found == pytest.approx(_modes(8, 1.0, 3)[1:], rel=1e-10)
+    Five, where there are as many.
+    """
+    axes = [a / b * _modes(n, a, min(n, 6)) for n, a, b in zip(shape, source, target, strict=True)]
+    sums = np.sort(functools.reduce(np.add.outer, axes), axis=None)
+    found = theory.spectrum(_uniform(shape, source, target), 5)
+    assert found == pytest.approx(sums[1:6], rel=1e-8)
 
 
 @pytest.mark.parametrize("count", [0, -1, 8])

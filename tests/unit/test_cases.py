@@ -151,9 +151,16 @@ def test_the_anisotropic_case_is_anisotropic() -> None:
     assert values.min() == pytest.approx(0.22, abs=1e-3)
 
 
-@pytest.mark.parametrize("maker", [cases.manufactured, cases.affine_gaussian, cases.separable])
-@pytest.mark.parametrize("dim", [0, 4, -1])
-def test_bad_dim(maker: Callable[[int], Case], dim: int) -> None:
+EVERY_DIMENSION = [
+    cases.manufactured, cases.affine_gaussian, cases.separable, cases.poisson_kernel,
+    cases.manufactured_flow, cases.gaussians, cases.bimodal, cases.ellipsoids, cases.split_ball,
+    cases.contrast, cases.gaps,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("maker", EVERY_DIMENSION)
+@pytest.mark.parametrize("dim", [0, 4])
+def test_bad_dim(maker: Callable[[int], object], dim: int) -> None:
     with pytest.raises(InvalidInputError, match=rf"dim is {dim}"):
         maker(dim)
 

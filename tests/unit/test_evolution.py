@@ -2,13 +2,14 @@
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
 import pma_grid as pma
+from pma_grid.flow import equilibrium
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import half_oscillation
@@ -74,11 +75,8 @@ def test_tolerance_stops_at_the_first_state_below_it(line: pma.Problem) -> None:
     # already there: no step
     again = pma.evolve(line, schedule=STEP, tol=1e-3, initial=flow, record=())
     assert len(again) == 0 and again.status is pma.Status.CONVERGED
-
-
-def test_tolerance_that_is_not_reached_is_not_converged(line: pma.Problem) -> None:
-    flow = pma.evolve(line, schedule=STEP, tol=1e-12, steps=2, record=())
-    assert flow.status is pma.Status.COMPLETED
+    short = pma.evolve(line, schedule=STEP, tol=1e-12, steps=2, record=())
+    assert short.status is pma.Status.COMPLETED
 
 
 def test_schedule_is_called_once_a_step_with_the_state_it_starts_from(line: pma.Problem) -> None:
@@ -334,11 +332,8 @@ def test_start_that_is_not_convex_is_one_error_that_names_a_cell(
     x, y = problem.source.grid.coordinates()
     u = 0.5 * (x**2 + y**2)
     u[4, 7] += scale * 0.1
-    with pytest.raises(pma.InvalidInputError) as refused:
+    with pytest.raises(pma.InvalidInputError, match=r"^initial is not convex at \([^(\n]*$"):
         pma.evolve(problem, schedule=STEP, steps=1, initial=u)
-    text = str(refused.value)
-    assert text.startswith("initial is not convex at (") and "\n" not in text
-    assert text.count("(") == 1
     with pytest.raises(pma.InvalidInputError, match=r"not convex at \(4, 7\) and 0 more"):
         # a bump of a cell's own size: the cell itself, no neighbour
         v = 0.5 * (x**2 + y**2)
@@ -586,9 +581,6 @@ def test_iterate_refuses_when_it_is_called(line: pma.Problem) -> None:
         pma.iterate(line, schedule=0.1)  # type: ignore[arg-type]
     with pytest.raises(pma.InvalidInputError, match="problem is of type ndarray"):
         pma.iterate(np.ones(3), schedule=STEP)  # type: ignore[arg-type]
-
-
-def test_a_flow_needs_an_end(line: pma.Problem) -> None:
     with pytest.raises(pma.InvalidInputError, match="steps, time and tol are all None"):
         pma.evolve(line, schedule=STEP)
 
@@ -746,25 +738,10 @@ def test_errors_of_the_user_are_not_swallowed(line: pma.Problem) -> None:
         pma.evolve(line, schedule=schedule, steps=1)
 
 
-def test_reference_that_cannot_be_found_is_an_error() -> None:
+def test_failure_of_the_reference_is_passed_on(
+    line: pma.Problem, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """ "bregman" needs the stationary potential: no half-recorded flow without it."""
-    x = (np.arange(128) + 0.5) / 128
-    target = 1e-4 + np.exp(-((x - 0.35) ** 2) / (2 * 0.02**2))
-    problem = pma.Problem(np.ones(128), target)
-    try:
-        flow = pma.evolve(
-            problem, schedule=pma.schedules.constant(1e-3), steps=1, record=("bregman",)
-        )
-    except pma.ConvergenceError as error:
-        assert isinstance(error.result, pma.Transport)
-    else:
-        assert np.isfinite(flow["bregman"]).all()
-
-
-@pytest.fixture
-def broken_solve(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """`solve` that never succeeds and has no idea."""
-    from pma_grid.flow import equilibrium
 
     def fail(problem: pma.Problem, **_: object) -> pma.Transport:
         u = ParabolicOperator(problem).frame.quadratic()
@@ -772,11 +749,6 @@ def broken_solve(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         raise pma.ConvergenceError("nothing found", result=result)
 
     monkeypatch.setattr(equilibrium, "solve", fail)
-    yield
-
-
-@pytest.mark.usefixtures("broken_solve")
-def test_failure_of_the_reference_is_passed_on(line: pma.Problem) -> None:
     with pytest.raises(pma.ConvergenceError, match="nothing found"):
         pma.evolve(line, schedule=STEP, steps=1, record=("bregman",))
 
@@ -786,8 +758,6 @@ def test_progress_is_written_to_standard_error(
 ) -> None:
     pma.evolve(line, schedule=STEP, steps=3, record=(), progress=True)
     out, err = capsys.readouterr()
-    assert out == "" and "residual" in err
-    pma.evolve(line, schedule=STEP, time=0.05, record=(), progress=True)
-    assert "t = " in capsys.readouterr().err
+    assert out == "" and err
     pma.evolve(line, schedule=STEP, steps=1, record=())
     assert capsys.readouterr() == ("", "")

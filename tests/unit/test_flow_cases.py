@@ -267,15 +267,6 @@ def test_the_bimodal_start_is_convex_even_at_the_faces_and_no_product(dim: int) 
         assert abs(mixed) > 0.1
 
 
-@pytest.mark.parametrize(
-    "maker", [cases.poisson_kernel, cases.manufactured_flow, cases.gaussians, cases.bimodal]
-)
-@pytest.mark.parametrize("dim", [0, 4])
-def test_bad_dim(maker: Callable[[int], FlowCase], dim: int) -> None:
-    with pytest.raises(InvalidInputError, match=rf"dim is {dim}"):
-        maker(dim)
-
-
 def test_bad_parameters() -> None:
     with pytest.raises(InvalidInputError, match="start is 0"):
         cases.poisson_kernel(1, 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +12,6 @@ import pma_grid as pma
 from pma_grid import cases
 from pma_grid.cases import HardCase, bodies
 from pma_grid.cases.laws import UNIFORM, Exponential, Law, Power, Steps, squared_distance
-from pma_grid.runtime.errors import InvalidInputError
 
 CASES = {case.name: case for dim in (1, 2, 3) for case in cases.hard_cases(dim)}
 CLOSED = {name: case for name, case in CASES.items() if case.gradient is not None}
@@ -248,9 +246,3 @@ def test_squared_distances_against_quad(first: str, second: str) -> None:
     kinks = sorted({*mu.kinks(), *nu.kinks()}) or None
     want = integrate.quad(gap, 0, 1, points=kinks, limit=500, epsabs=1e-13)[0]
     assert squared_distance(mu, nu) == pytest.approx(want, rel=1e-8, abs=1e-12)
-
-
-@pytest.mark.parametrize("maker", [cases.ellipsoids, cases.split_ball, cases.contrast, cases.gaps])
-def test_bad_dim(maker: Callable[[int], HardCase]) -> None:
-    with pytest.raises(InvalidInputError, match=r"dim is 4"):
-        maker(4)

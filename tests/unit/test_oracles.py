@@ -484,34 +484,22 @@ def test_bad_pairs(arguments: Any, message: str) -> None:
 
 
 def test_bad_arguments() -> None:
-    pair, start = _pair(2)
-    with pytest.raises(InvalidInputError, match="t is -1"):
-        pair.at(-1)
-    with pytest.raises(InvalidInputError, match="not convex"):
-        pair.at(1.0, Quadratic(0.0, np.zeros(2), -np.eye(2), np.zeros(2)))
-    with pytest.raises(InvalidInputError, match="1 variables, the pair 2"):
-        pair.kl(Quadratic(0.0, np.zeros(1), np.eye(1), np.zeros(1)))
-    with pytest.raises(InvalidInputError, match="3 coordinate arrays"):
-        start.gradient(0.0, 0.0, 0.0)
-    with pytest.raises(InvalidInputError, match="step_size is 0"):
-        pair.implicit_step(start, 0)
-    with pytest.raises(InvalidInputError, match="scheme is 'euler'"):
-        pair.mirror_flow(schedules.constant(0.1), 3, "euler")  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match=r"steps is 2\.5"):
-        pair.mirror_flow(schedules.constant(0.1), 2.5)  # type: ignore[arg-type]
-    with pytest.raises(InvalidInputError, match="returned -1.* at step 0"):
-        pair.mirror_flow(lambda k, t, r: -1.0, 3)
-    with pytest.raises(InvalidInputError, match=r"schedule is 0\.1.*callable"):
-        pair.mirror_flow(0.1, 3)  # type: ignore[arg-type]
-
-
-def test_bad_laguerre_problems_and_starts() -> None:
-    with pytest.raises(InvalidInputError, match="2 axes"):
-        LaguerreScheme(pma.Problem(np.ones((4, 4)), np.ones((4, 4))))
-    with pytest.raises(InvalidInputError, match="source is 0 at cell 1"):
-        LaguerreScheme(pma.Problem([1.0, 0.0, 1.0], np.ones(3)))
-    scheme = _laguerre(16)
-    with pytest.raises(InvalidInputError, match="start is not usable.*empty"):
-        scheme.run(schedules.constant(0.1), 1, start=-scheme.affine())
-    with pytest.raises(InvalidInputError, match=r"start has shape \(3,\)"):
-        scheme.run(schedules.constant(0.1), 1, start=np.zeros(3))
+    (pair, start), scheme, rule = _pair(2), _laguerre(16), schedules.constant(0.1)
+    calls: dict[str, Callable[[], object]] = {
+        "t is -1": lambda: pair.at(-1),
+        "not convex": lambda: pair.at(1.0, Quadratic(0.0, [0, 0], -np.eye(2), [0, 0])),
+        "1 variables, the pair 2": lambda: pair.kl(Quadratic(0.0, [0], [[1]], [0])),
+        "3 coordinate arrays": lambda: start.gradient(0.0, 0.0, 0.0),
+        "step_size is 0": lambda: pair.implicit_step(start, 0),
+        "scheme is 'euler'": lambda: pair.mirror_flow(rule, 3, "euler"),  # type: ignore[arg-type]
+        r"steps is 2\.5": lambda: pair.mirror_flow(rule, 2.5),  # type: ignore[arg-type]
+        "returned -1.* at step 0": lambda: pair.mirror_flow(lambda k, t, r: -1.0, 3),
+        r"schedule is 0\.1": lambda: pair.mirror_flow(0.1, 3),  # type: ignore[arg-type]
+        "2 axes": lambda: LaguerreScheme(pma.Problem(np.ones((4, 4)), np.ones((4, 4)))),
+        "source is 0 at cell 1": lambda: LaguerreScheme(pma.Problem([1.0, 0, 1], np.ones(3))),
+        "start is not usable.*empty": lambda: scheme.run(rule, 1, start=-scheme.affine()),
+        r"start has shape \(3,\)": lambda: scheme.run(rule, 1, start=np.zeros(3)),
+    }
+    for message, call in calls.items():
+        with pytest.raises(InvalidInputError, match=message):
+            call()

@@ -107,9 +107,7 @@ def test_slopes_ratios_and_tables(study: SmallEps) -> None:
     np.testing.assert_allclose(study.ratios("u_max")[:, 1], errors / np.array(EPS))
     assert math.isnan(study.errors("richardson_max", 0.02)[0])
     assert study.resolution == pytest.approx(1 / 96 / math.sqrt(0.0025))
-    table = study.table()
-    assert table.count("slope") == 2
-    assert "reflect kernel, 96 cells" in table
+    assert study.table().count("slope") == 2
     stored = json.loads(json.dumps(study.to_dict(), allow_nan=False))
     assert stored["rows"][0]["richardson_max"] is None
     assert len(stored["slopes"]["u_max"]) == 2

@@ -491,17 +491,17 @@ def test_rejected_trials_say_nothing_about_rounding(monkeypatch: pytest.MonkeyPa
     assert not done
 
 
-@pytest.mark.parametrize("name", ["rtol", "atol"])
-@pytest.mark.parametrize("value", [-1.0, math.nan, math.inf])
-def test_tolerances_out_of_range(name: str, value: float) -> None:
-    for kind in (pma.ImplicitEuler, pma.TRBDF2):
-        with pytest.raises(pma.InvalidInputError, match=f"{name} is {value!r}"):
-            kind(**dict[str, Any]({name: value}))
+REFUSED: list[tuple[Any, str, Any]] = [
+    *itertools.product((pma.ImplicitEuler, pma.TRBDF2), ("rtol", "atol"), (-1.0, math.nan)),
+    (pma.ImplicitEuler, "max_iterations", 0),
+    *((pma.Explicit, "cap", value) for value in ("cfl", True, 1.0)),
+]
 
 
-def test_iterations_out_of_range() -> None:
-    with pytest.raises(pma.InvalidInputError, match=r"max_iterations is 0.*integer >= 1"):
-        pma.ImplicitEuler(max_iterations=0)
+@pytest.mark.parametrize(("kind", "name", "value"), REFUSED)
+def test_settings_out_of_range(kind: Any, name: str, value: Any) -> None:
+    with pytest.raises(pma.InvalidInputError, match=f"{name} is {value!r}"):
+        kind(**{name: value})
 
 
 # explicit steps
@@ -574,7 +574,6 @@ def test_lost_convexity_carries_the_flow() -> None:
     assert len(flow) == 3 and flow["kl"].shape == (4,)
     assert np.isfinite(flow.potential).all()
     assert "step 3 of size 1.000e+00" in str(lost.value)
-    assert "ImplicitEuler()" in str(lost.value)
     with pytest.raises(pma.LostConvexityError, match="step 0"):
         list(pma.iterate(problem, schedule=lambda k, t, r: 1.0, scheme=pma.Explicit(), steps=1))
 
@@ -603,12 +602,6 @@ def test_convexity_cap_shortens_to_its_limit_only() -> None:
     assert capped.step.size == pytest.approx(0.9 * convexity_limit(state))
     small = 1e-6
     assert pma.Explicit(cap="convexity").step(state, small).step.size == small
-
-
-@pytest.mark.parametrize("cap", ["cfl", True, 1.0])
-def test_caps_that_do_not_exist(cap: Any) -> None:
-    with pytest.raises(pma.InvalidInputError, match="cap is"):
-        pma.Explicit(cap=cap)
 
 
 def test_limits_of_a_single_cell_are_infinite() -> None:

@@ -48,8 +48,12 @@ class HardCase(Case):
     closed: bool = True
 
 
-def _pair(source: Averages, target: Averages) -> Callable[[tuple[int, ...]], Problem]:
-    """Problem of two ways to average, on the unit box."""
+def _pair(
+    source: Averages, target: Averages, reverse: bool = False
+) -> Callable[[tuple[int, ...]], Problem]:
+    """Problem of two ways to average, on the unit box, exchanged where ``reverse``."""
+    if reverse:
+        source, target = target, source
 
     def problem(shape: tuple[int, ...]) -> Problem:
         grid = Grid(shape)
@@ -167,9 +171,9 @@ def split_ball(dim: int = 2, *, reverse: bool = False) -> HardCase:
         out[-1] += -step if reverse else step
         return out
 
-    pair = (lambda g: bodies.ball(g, centre, radius)), halves
     return HardCase(
-        _name("split-ball", dim, reverse), dim, _pair(*(pair[::-1] if reverse else pair)),
+        _name("split-ball", dim, reverse), dim,
+        _pair(lambda g: bodies.ball(g, centre, radius), halves, reverse),
         potential, gradient, shift**2,
         None if reverse else lambda *x: np.abs(x[-1] - middle),
     )  # fmt: skip
@@ -200,16 +204,15 @@ def ball_to_shell(dim: int = 2, *, reverse: bool = False) -> HardCase:
     root = 0.5 + 0.5 * nodes
     gap = (inner**dim + volume * root**dim) ** (1 / dim) - radius * root
     value = (0.5 * weights * dim * root ** (dim - 1) * gap**2).sum()
-    pair = (
+    pair = _pair(
         lambda g: bodies.ball(g, centre, radius),
-        lambda g: bodies.shell(g, centre, inner, outer),
-    )
+        lambda g: bodies.shell(g, centre, inner, outer), reverse,
+    )  # fmt: skip
     distance = None if reverse else lambda *x: np.sqrt(
         ((np.stack(x) - _column(centre, x)) ** 2).sum(axis=0)
     )  # fmt: skip
     return HardCase(
-        _name("ball-to-shell", dim, reverse), dim, _pair(*(pair[::-1] if reverse else pair)),
-        None, gradient, float(value), distance,
+        _name("ball-to-shell", dim, reverse), dim, pair, None, gradient, float(value), distance,
     )  # fmt: skip
 
 

@@ -95,7 +95,6 @@ def evidence(findings: Findings, quick: bool) -> None:
 
 def _orders(findings: Findings) -> None:
     """log of the sum of cell masses, by midpoints and by two Gauss points an axis."""
-
     sizes = (16, 32, 64)
     for quadrature, predicted in ((1, 2.0), (2, 4.0)):
         errors = [

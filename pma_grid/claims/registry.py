@@ -121,13 +121,7 @@ def statement(name: str) -> str:
 
 
 def check(name: str, *, quick: bool = False) -> ClaimResult:
-    """Measure what a claim predicts; ``quick`` takes small grids.
-
-    Raises
-    ------
-    InvalidInputError
-        The name does not exist.
-    """
+    """Measure what a claim predicts; ``quick`` takes small grids."""
     claim = _find(name)
     began = time.perf_counter()
     findings = Findings()

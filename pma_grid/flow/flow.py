@@ -17,6 +17,9 @@ from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array, InvalidInputError, Status, storage
 from pma_grid.transport.transport import Transport, storable_pair, stored_pair
 
+# Fields that a flow has where it is one on a grid and has taken a step.
+_AT_THE_END = ("potential", "average_density", "average_potential")
+
 
 @dataclass(frozen=True, eq=False)
 class Snapshot:
@@ -136,10 +139,8 @@ class Flow:
         """Arrays and metadata that `from_stored` makes the flow of."""
         arrays = {"times": self.times, "step_sizes": self.step_sizes}
         arrays |= {f"series.{name}": values for name, values in self.series.items()}
-        for name in ("potential", "average_density", "average_potential"):
-            value = getattr(self, name)
-            if value is not None:
-                arrays[name] = value
+        ends = {name: getattr(self, name) for name in _AT_THE_END}
+        arrays |= {name: value for name, value in ends.items() if value is not None}
         for k, snapshot in enumerate(self.snapshots):
             arrays[f"snapshot.{k}.density"] = snapshot.density
             arrays[f"snapshot.{k}.potential"] = snapshot.potential
@@ -169,16 +170,13 @@ class Flow:
             Snapshot(t, arrays[f"snapshot.{k}.density"], arrays[f"snapshot.{k}.potential"])
             for k, t in enumerate(meta["snapshot_times"])
         )
+        prefix = "series."
         old, new = facts.get("weights", (0.5, 0.5))
         return cls(
             scheme=meta["scheme"],
             times=arrays["times"],
             step_sizes=arrays["step_sizes"],
-            series={
-                name.removeprefix("series."): values
-                for name, values in arrays.items()
-                if name.startswith("series.")
-            },
+            series={k.removeprefix(prefix): v for k, v in arrays.items() if k.startswith(prefix)},
             status=Status[meta["status"]],
             problem=problem,
             side=facts.get("side", "source"),
@@ -187,9 +185,7 @@ class Flow:
             smoothing=float(facts.get("smoothing", 0.0)),
             eps=facts.get("eps"),
             kernel=facts.get("kernel"),
-            potential=arrays.get("potential"),
-            average_density=arrays.get("average_density"),
-            average_potential=arrays.get("average_potential"),
             snapshots=shots,
             stats=FlowReport.from_dict(meta["stats"]),
+            **{name: arrays.get(name) for name in _AT_THE_END},
         )

@@ -128,16 +128,7 @@ def fixed_point_bias(
     kernel : {"reflect", "plain"}
         With the plain kernel the remainder is of first order at the faces.
     margin : float
-        Distance of the interior from the faces, length.
-
-    Returns
-    -------
-    Bias
-
-    Raises
-    ------
-    InvalidInputError
-        No closed form, fewer than two eps, or a margin that leaves no interior.
+        Distance of the interior from the faces, length; it must leave some of the box.
 
     Examples
     --------

@@ -132,15 +132,6 @@ def cost(
     max_iterations : int
         Most sweeps of a run.
 
-    Returns
-    -------
-    Cost
-
-    Raises
-    ------
-    InvalidInputError
-        No closed form, an unknown method, eps that do not fall.
-
     Notes
     -----
     One thread, every run by itself from a cold start.  An extrapolated map costs both of its runs.

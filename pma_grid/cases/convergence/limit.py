@@ -71,18 +71,12 @@ ERRORS = tuple(f.name for f in fields(LimitRow) if f.name not in ("eps", "time")
 
 @dataclass(frozen=True)
 class SmallEps(Rows):
-    """What `small_eps` found.
+    """What `small_eps` found with a kernel on a grid of ``shape``, by eps, then by time.
 
     Attributes
     ----------
-    kernel : str
-        Name of the kernel.
-    shape : tuple of int
-        Cells of the grid.
     spacing : float
         Largest distance of two cell centres, length.
-    eps, times : tuple of float
-        eps falls, times rise.
     interior : float
         Distance from the faces beyond which the interior lies: 3 sqrt(eps A), with the largest
         eigenvalue A of (D2u)^{-1} and the largest of the eps that slopes are fitted on.  It is the
@@ -90,8 +84,6 @@ class SmallEps(Rows):
     floor, floor_interior, map_floor : float
         Estimated sup errors of the flow that is compared with, u over the box and in the interior,
         and grad u; see `Reference`.
-    rows : tuple of LimitRow
-        By eps, then by time.
     """
 
     kernel: str
@@ -190,15 +182,6 @@ def small_eps(
     against : Reference, optional
         The flow at ``times`` as `reference` gives it: one serves several runs.  Default
         ``reference(problem, times)``.
-
-    Returns
-    -------
-    SmallEps
-
-    Raises
-    ------
-    InvalidInputError
-        Lists out of order, times that are no multiples of eps, densities with zeros.
 
     Notes
     -----

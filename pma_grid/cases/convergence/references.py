@@ -79,14 +79,6 @@ def reference(
         Steps of TR-BDF2 from one time to the next on the grid itself, three times as many on the
         finer one.
 
-    Returns
-    -------
-    Reference
-
-    Raises
-    ------
-    InvalidInputError
-        Densities with zeros and no ``finer``, or one that does not fit.
     """
     fine = refined(problem) if finer is None else _checked(problem, finer)
     pick = tuple(slice(None) if n == 1 else slice(1, None, FINER) for n in problem.source.shape)
@@ -132,11 +124,6 @@ def refined(problem: Problem) -> Problem:
 
     Along each axis a quintic spline through the sums of masses at the edges of the cells: its
     differences are averages over the finer cells, of sixth order up to the faces.
-
-    Raises
-    ------
-    InvalidInputError
-        What comes out is not positive: zeros, or data too rough for a smooth function.
     """
     return Problem(*(_refined(getattr(problem, side), side) for side in ("source", "target")))
 

@@ -107,10 +107,6 @@ def study(case: Case, sizes: tuple[int, ...]) -> Study:
     sizes : sequence of int
         Cells an axis of the grids, increasing, at least two.
 
-    Returns
-    -------
-    Study
-
     Examples
     --------
     >>> import pma_grid as pma

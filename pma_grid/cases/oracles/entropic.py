@@ -51,16 +51,6 @@ class GaussianSinkhorn:
     eps : float
         > 0, length^2: cost |x - y|^2/2, reference measure mu x nu.
 
-    Raises
-    ------
-    InvalidInputError
-        ``eps`` is not a positive finite number.
-
-    Notes
-    -----
-    Relative entropies and divergences are sums of squares or of x - log(1 + x): they keep their
-    relative precision near the fixed point.
-
     References
     ----------
     Janati, Muzellec, Peyré & Cuturi (2020), Entropic optimal transport between unbalanced Gaussian
@@ -194,10 +184,7 @@ class GaussianSinkhorn:
     def explicit_step(self, potential: Quadratic, step_size: float) -> Quadratic:
         """u + eta h(u): Sinkhorn's iterate for eta = eps, an over-relaxed one beyond.
 
-        Raises
-        ------
-        LostConvexityError
-            The step ends where e^{-u/eps} is not integrable against mu.
+        LostConvexityError where e^{-u/eps} is no longer integrable against mu.
         """
         eta = checked_step(step_size)
         u, new = self._checked(potential), self.step(potential)

@@ -70,11 +70,6 @@ class GaussianPair:
     Relative entropies and divergences are sums of squares or of x - log(1 + x): they keep their
     relative precision near equilibrium.  Explicit steps have no stability limit of a grid here.
 
-    References
-    ----------
-    Deb & Liang (2025), No-Regret Generative Modeling via Parabolic Monge-Ampère PDE,
-    arXiv:2504.09279.
-
     Examples
     --------
     >>> pair = GaussianPair([0.0], [[4.0]], [0.0], [[1.0]])
@@ -197,13 +192,7 @@ class GaussianPair:
         return 0.5 * step_size * change
 
     def explicit_step(self, potential: Quadratic, step_size: float) -> Quadratic:
-        """u + eta h(u).
-
-        Raises
-        ------
-        LostConvexityError
-            B + eta (S^{-1} - B T^{-1} B) is not positive definite.
-        """
+        """u + eta h(u), or LostConvexityError where D2u + eta D2h is not positive definite."""
         eta = checked_step(step_size)
         a, p, C = self._reduced(potential)
         lower, bend = np.linalg.cholesky(C), self._bend(C)
@@ -241,10 +230,8 @@ class GaussianPair:
 
         Parameters
         ----------
-        schedule : callable or StateSchedule
-            Step sizes, as for `pma_grid.evolve`.
-        steps : int
-            Number of steps to take.
+        schedule, steps
+            As for `pma_grid.evolve`.
         scheme : {"explicit", "implicit"}
             Kind of the steps.
         start : Quadratic, optional

@@ -53,12 +53,6 @@ class LaguerreScheme:
     problem : Problem
         One axis; the source strictly positive, the target piecewise constant on its own grid.
 
-    Attributes
-    ----------
-    problem : Problem
-    masses : ndarray, shape ``source.shape``
-        mu_i, which sum to 1.
-
     Raises
     ------
     InvalidInputError
@@ -109,8 +103,6 @@ class LaguerreScheme:
         means = 0.5 * (self._cumulated[1:] + self._cumulated[:-1])
         self._integrated = np.concatenate([[0.0], np.cumsum(means * np.diff(self._faces))])
 
-    # the scheme ------------------------------------------------------------------------------
-
     def affine(self) -> Array:
         """The potential of the affine map of box to box, where flows start by default."""
         grid = self.problem.source.grid
@@ -131,13 +123,7 @@ class LaguerreScheme:
         return centred
 
     def pullback(self, potential: Array) -> Array:
-        """rho_i, the masses of the Laguerre cells, which sum to 1.
-
-        Raises
-        ------
-        LostConvexityError
-            A Laguerre cell is empty.
-        """
+        """rho_i, the masses of the Laguerre cells, which sum to 1; none may be empty."""
         edges = self._edges(potential)
         bounds = np.concatenate([self._faces[:1], edges, self._faces[-1:]])
         masses = self._mass(bounds[:-1], bounds[1:])
@@ -166,11 +152,7 @@ class LaguerreScheme:
         The equation is that of the minimiser of the strictly convex
         sum eta mu e^{(v - u)/eta} + int v* dnu; its Newton matrix diag(rho) + eta A, A the weights
         nu(edge)/h of neighbours, is tridiagonal, symmetric and positive definite.
-
-        Raises
-        ------
-        ConvergenceError
-            The residual stalls above rounding.
+        ConvergenceError where the residual stalls above rounding.
         """
         eta = checked_step(step_size)
         # far from u the kinks of h can stall Newton's method; the limit eta -> inf is then nearer
@@ -204,8 +186,6 @@ class LaguerreScheme:
             observables={"semidual": self.semidual, "conjugate_integral": self.conjugate_integral},
             finish=lambda potential: {"problem": self.problem, "potential": potential},
         )  # fmt: skip
-
-    # functionals -----------------------------------------------------------------------------
 
     def conjugate_integral(self, potential: Array) -> float:
         """int u* dnu = sum_i (x_i int_{cell i} y dnu - u_i rho_i), length^2."""
@@ -250,8 +230,6 @@ class LaguerreScheme:
     def step_error(self, old: Array, new: Array, step_size: float) -> float:
         """Half the oscillation of eta (h_new - h_old)/2."""
         return 0.25 * step_size * float(np.ptp(self.log_ratio(new) - self.log_ratio(old)))
-
-    # inner -----------------------------------------------------------------------------------
 
     def _checked(self, start: Array) -> Array:
         """A start of the right shape without empty cells."""

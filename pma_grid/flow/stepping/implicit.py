@@ -66,11 +66,6 @@ class ImplicitEuler(_Implicit):
     Newton's method runs in log form with backtracking, from an extrapolated start; its matrix
     1/eta - L, L the linearisation of h, is an M-matrix up to the centred gradient.  The local error
     of a step is estimated by (eta/2) (h_{k+1} - h_k).
-
-    References
-    ----------
-    Deb & Liang (2025), No-Regret Generative Modeling via Parabolic Monge-Ampère PDE,
-    arXiv:2504.09279: the explicit step u_{k+1} = u_k + eta_k log(rho_k / mu).
     """
 
     name = "implicit_euler"

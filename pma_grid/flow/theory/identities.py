@@ -43,11 +43,6 @@ def evi_residual(flow: Flow) -> Array:
     ------
     InvalidInputError
         The scheme is of another kind, or a series is missing.
-
-    References
-    ----------
-    Deb & Liang (2025), arXiv:2504.09279: the evolution variational inequality; as identities
-    derived in docs/theory.md.
     """
     if flow.weights not in ((1.0, 0.0), (0.0, 1.0)):
         raise InvalidInputError(

@@ -66,11 +66,6 @@ def regret(flow: Flow) -> Regret:
         "forward_divergence"; for smoothed steps also `pma_grid.observables.smoothed_kl`, which then
         is S.
 
-    Returns
-    -------
-    Regret
-        One entry for every number of steps K.
-
     Raises
     ------
     InvalidInputError

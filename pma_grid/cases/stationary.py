@@ -14,7 +14,7 @@ from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime import Array, InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError, check_inside
 
 Field = Callable[..., Array]
 
@@ -161,11 +161,7 @@ def anisotropic(smallest: float = 0.22) -> Case:
 
     The eigenvectors turn over the box and the condition number of D2u reaches 5 at the default.
     """
-    if not 0 < smallest < 1:
-        raise InvalidInputError(
-            f"smallest is {smallest!r}; the smallest eigenvalue of D2u must lie in (0, 1): "
-            "for example 0.22"
-        )
+    check_inside(smallest, 0, 1, "smallest", "an eigenvalue of D2u, for example 0.22")
     terms = ((2, 1, 0.4), (1, 2, -0.5), (1, 1, 0.3), (2, 0, -0.2))
 
     def series(x: Array, y: Array, dx: int, dy: int) -> Array:

@@ -15,7 +15,7 @@ from pma_grid.flow.marching import gather, march
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.parabolic_operator import Forcing
 from pma_grid.flow.recording import Keep, Recorder
-from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.flow.schedules import Schedule, StateSchedule, check_schedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, Scheme
 from pma_grid.problem.arguments import check_problem
@@ -217,9 +217,5 @@ def _check(problem: object, schedule: object, scheme: object) -> None:
             "problem has a target_domain, which flows do not take: their potentials are reflected "
             "at the faces of a box; use solve, or a target on its box"
         )
-    if isinstance(schedule, type) or not callable(getattr(schedule, "propose", schedule)):
-        raise InvalidInputError(
-            f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
-            "for example pma.schedules.constant(0.1)"
-        )
+    check_schedule(schedule)
     check_offers(scheme, "step", "scheme", "for example pma.ImplicitEuler()")

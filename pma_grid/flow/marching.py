@@ -6,6 +6,7 @@ import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from pma_grid.flow.ends import Ends
 from pma_grid.flow.flow import Flow
@@ -13,6 +14,7 @@ from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme
+from pma_grid.problem.problem import Problem
 from pma_grid.runtime import (
     ConvergenceError,
     EvolutionInterrupted,
@@ -105,7 +107,8 @@ def _advance(
     state: State, scheme: Scheme, schedule: Schedule | StateSchedule, end: float | None
 ) -> State:
     """One accepted step: retried smaller where it cannot be solved or the schedule asks for it."""
-    asked = size = _proposed(schedule, state)
+    longest = longest_step(state.operator.problem)
+    asked = size = proposed(schedule, state, longest)
     if state.step.attempts > 1:
         # where the last step had to be shortened, do not begin from the full size again
         size = min(size, REGROWTH * state.step.size)
@@ -127,21 +130,26 @@ def _advance(
         smaller = schedule.review(state, trial) if isinstance(schedule, StateSchedule) else None
         if smaller is None:
             return trial
-        size = _checked_size(smaller, state, schedule)
+        size = checked_size(smaller, state, schedule, longest)
     raise ConvergenceError(
         f"{Status.STEP_FAILED.value} (step {state.index} at t = {state.time:g}, last size tried "
         f"{size:.1e})"
     )
 
 
-def _proposed(schedule: Schedule | StateSchedule, state: State) -> float:
-    """The step size that a schedule asks for at a state."""
+def longest_step(problem: Problem) -> float:
+    """The longest step of a flow, length^2."""
+    return LONGEST_STEP_SIDES_SQUARED * max(problem.source.grid.lengths) ** 2
+
+
+def proposed(schedule: Schedule | StateSchedule, state: Any, longest: float = math.inf) -> float:
+    """The step size that a schedule asks for at a state of a flow or an oracle."""
     if isinstance(schedule, StateSchedule):
-        return _checked_size(schedule.propose(state), state, schedule)
-    return _checked_size(_called(schedule, state), state, schedule)
+        return checked_size(schedule.propose(state), state, schedule, longest)
+    return checked_size(_called(schedule, state), state, schedule, longest)
 
 
-def _called(schedule: Schedule, state: State) -> float:
+def _called(schedule: Schedule, state: Any) -> float:
     """The step size of a plain schedule, or the error of one that cannot be called so."""
     try:
         inspect.signature(schedule).bind(state.index, state.time, state.residual_norm)
@@ -167,10 +175,9 @@ def _tried(
         return None
 
 
-def _checked_size(size: float, state: State, schedule: object) -> float:
+def checked_size(size: float, state: Any, schedule: object, longest: float = math.inf) -> float:
     """The step size of a schedule, which may be a user's function."""
-    longest = LONGEST_STEP_SIDES_SQUARED * max(state.operator.problem.source.grid.lengths) ** 2
-    if not (is_number(size) and 0 < size <= longest):
+    if not (is_number(size) and 0 < size <= longest and size < math.inf):
         raise InvalidInputError(
             f"schedule {schedule!r} returned {size!r} at step {state.index} (t = {state.time:g}); "
             f"step sizes must be positive and at most {longest:.0e}, in length^2: change the "

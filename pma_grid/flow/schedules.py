@@ -35,12 +35,11 @@ from __future__ import annotations
 
 import ast
 import math
-import numbers
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-from pma_grid.runtime import InvalidInputError, check_positive, check_whole
+from pma_grid.runtime import InvalidInputError, check_inside, check_positive, check_whole
 
 Schedule = Callable[[int, float, float], float]
 
@@ -60,6 +59,15 @@ class StateSchedule(Protocol):
 
     def review(self, state: Any, trial: Any) -> float | None:
         """None to accept the trial, or a smaller step size to retry with."""
+
+
+def check_schedule(schedule: object) -> None:
+    """Something that can be asked for step sizes, no class."""
+    if isinstance(schedule, type) or not callable(getattr(schedule, "propose", schedule)):
+        raise InvalidInputError(
+            f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
+            "for example pma.schedules.constant(0.1)"
+        )
 
 
 @dataclass(frozen=True)
@@ -195,8 +203,7 @@ def self_bounding(theta: float = 0.5, largest: float = 1.0) -> SelfBounding:
 
     With 0 < theta < 1 the average regret obeys avg S <= D_0 / ((1 - theta) W_K).
     """
-    if not (isinstance(theta, numbers.Real) and 0 < theta < 1):
-        raise InvalidInputError(f"theta is {theta!r}; it must lie in (0, 1): for example 0.5")
+    check_inside(theta, 0, 1, "theta", "for example 0.5")
     return SelfBounding(float(theta), _positive(largest, "largest"))
 
 

@@ -14,8 +14,8 @@ from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.marching import (
     END_SLACK_STEPS,
-    LONGEST_STEP_SIDES_SQUARED,
     gather,
+    longest_step,
     march,
     too_late,
 )
@@ -242,7 +242,7 @@ def _check(problem: Problem, eps: Any, kernel: object) -> None:
     """Kinds and ranges of eps and the kernel."""
     check_choice(kernel, ("plain", "reflect"), "kernel")
     check_eps(problem, eps)
-    longest = LONGEST_STEP_SIDES_SQUARED * max(problem.source.grid.lengths) ** 2
+    longest = longest_step(problem)
     if eps > longest:
         raise InvalidInputError(
             f"eps is {eps!r}; it is the step size, at most {longest:.0e} here, in length^2: cells "

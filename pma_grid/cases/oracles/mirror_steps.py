@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,19 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import MOST_HALVINGS
+from pma_grid.flow.marching import MOST_HALVINGS, checked_size, proposed
 from pma_grid.flow.report import FlowReport
-from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.flow.schedules import Schedule, StateSchedule, check_schedule
 from pma_grid.runtime import (
     Array,
     ConvergenceError,
-    InvalidInputError,
     LostConvexityError,
     Status,
     check_choice,
     check_positive,
     check_whole,
-    is_number,
 )
 
 U = TypeVar("U")
@@ -154,11 +151,7 @@ def mirror_states(
     any refused step is, where the schedule looks at states.
     """
     check_choice(scheme, NAMES, "scheme")
-    if not callable(schedule) and not isinstance(schedule, StateSchedule):
-        raise InvalidInputError(
-            f"schedule is {schedule!r}; it must be a callable (k, t, residual_norm) -> step size: "
-            "for example pma.schedules.constant(0.1)"
-        )
+    check_schedule(schedule)
     steps = check_whole(steps, 0, "steps", "for example 100")
     state = MirrorState(0, 0.0, start, oracle, MirrorStep(0.0, start))
     yield state
@@ -219,12 +212,8 @@ def _advance(
     oracle, old = state.oracle, state.potential
     take = oracle.explicit_step if scheme == "explicit" else oracle.implicit_step
     watching = schedule if isinstance(schedule, StateSchedule) else None
-    if watching is not None:
-        size = watching.propose(state)
-    else:
-        size = schedule(state.index, state.time, state.residual_norm)  # type: ignore[operator]
+    size = proposed(schedule, state)
     for _ in range(MOST_HALVINGS + 1):
-        size = _checked_size(size, state.index, schedule)
         try:
             new = take(old, size)
         except ConvergenceError as error:
@@ -237,21 +226,11 @@ def _advance(
         smaller = watching.review(state, trial) if watching is not None else None
         if smaller is None:
             return trial
-        size = smaller
+        size = checked_size(smaller, state, schedule)
     raise ConvergenceError(
         f"step {state.index} was refused {MOST_HALVINGS + 1} times, last at size {size:.1e}; "
         "use a schedule with smaller steps"
     )
-
-
-def _checked_size(size: float, index: int, schedule: object) -> float:
-    """The step size of a schedule, which may be a user's function."""
-    if not (is_number(size) and math.isfinite(size) and size > 0):
-        raise InvalidInputError(
-            f"schedule {schedule!r} returned {size!r} at step {index}; step sizes must be positive "
-            "finite numbers, in length^2: change the schedule"
-        )
-    return float(size)
 
 
 def checked_step(step_size: float) -> float:

@@ -394,15 +394,10 @@ def _check_panel(panel: Panel) -> None:
     roles = {curve.role for curve in panel.curves}
     assert "measured" in roles, panel.title
     assert roles & {"predicted", "floor"}, f"{panel.title!r} shows no prediction and no floor"
-    assert all((panel.title, panel.xlabel, panel.ylabel))
-    measured = [curve.label for curve in panel.curves if curve.role == "measured"]
-    assert len(set(measured)) == len(measured)
     for curve in panel.curves:
         where = f"{panel.title}, {curve.label}"
         x, y = np.asarray(curve.x), np.asarray(curve.y)
-        assert x.shape == y.shape, where
-        assert x.ndim == 1, where
-        assert x.size, where
+        assert x.shape == y.shape == (x.size,) != (0,), where
         for values, scale in ((x, panel.xscale), (y, panel.yscale)):
             assert np.isfinite(values).all(), where
             assert scale == "linear" or (values > 0).all(), where

@@ -87,7 +87,7 @@ def test_transport_is_of_the_last_state(problem: pma.Problem, flow: pma.Flow) ->
     assert np.abs(h).max() < 1e-3
 
 
-def test_flows_on_no_grid_have_no_transport() -> None:
+def test_flows_on_no_grid_have_no_transport(flow: pma.Flow) -> None:
     bare = pma.Flow("explicit", np.zeros(1), np.zeros(0), {"kl": np.zeros(1)})
     assert len(bare) == 0 and bare.side == "source" and bare.first == 0
     assert bare.status is pma.Status.COMPLETED
@@ -95,9 +95,6 @@ def test_flows_on_no_grid_have_no_transport() -> None:
         bare.oriented  # noqa: B018
     with pytest.raises(pma.InvalidInputError, match="lives on no grid"):
         bare.transport  # noqa: B018
-
-
-def test_flow_without_potential_has_no_transport(flow: pma.Flow) -> None:
     with pytest.raises(pma.InvalidInputError, match="carries no potential"):
         dataclasses.replace(flow, potential=None).transport  # noqa: B018
 
@@ -167,10 +164,18 @@ def test_flows_with_infinite_limits_are_saved(tmp_path: Path) -> None:
     assert pma.load(tmp_path / "flow.npz").stats["convexity_limit"][0] == math.inf
 
 
-def test_interrupted_and_failed_flows_are_saved(problem: pma.Problem, tmp_path: Path) -> None:
+def test_failed_flows_and_names_of_functions_are_saved(
+    problem: pma.Problem, tmp_path: Path
+) -> None:
+    def mean_h(state: State) -> float:
+        return float(state.residual.mean())
+
     with pytest.raises(pma.LostConvexityError) as lost:
-        pma.evolve(problem, schedule=lambda k, t, r: 1.0, steps=3, scheme=pma.Explicit())
+        pma.evolve(
+            problem, schedule=lambda k, t, r: 1.0, steps=3, scheme=pma.Explicit(), record=(mean_h,)
+        )
     flow = lost.value.result
+    assert "mean_h" in flow.series
     flow.save(tmp_path / "flow.npz")
     _same(pma.load(tmp_path / "flow.npz"), flow)
 
@@ -184,15 +189,6 @@ def test_flows_on_no_grid_are_saved(tmp_path: Path) -> None:
     loaded = pma.load(tmp_path / "flow.npz")
     assert isinstance(loaded, pma.Flow) and loaded.problem is None and loaded.potential is None
     _same(loaded, bare)
-
-
-def test_custom_observables_keep_their_names_in_files(problem: pma.Problem, tmp_path: Path) -> None:
-    def mean_h(state: State) -> float:
-        return float(state.residual.mean())
-
-    flow = pma.evolve(problem, schedule=STEP, steps=1, record=(mean_h,))
-    flow.save(tmp_path / "flow.npz")
-    np.testing.assert_array_equal(pma.load(tmp_path / "flow.npz")["mean_h"], flow["mean_h"])
 
 
 def test_transports_and_flows_are_told_apart(

@@ -21,20 +21,9 @@ def ellipsoid(
 ) -> Array:
     """Share of each cell inside {(x - c)' A^{-1} (x - c) <= 1}, A symmetric positive definite.
 
-    Parameters
-    ----------
-    grid : Grid
-    centre : ndarray, shape (d,)
-        c, length.
-    shape : ndarray, shape (d, d)
-        A, length^2: semi-axes are the roots of its eigenvalues.
-    between : (float, float)
-        Limits of the last coordinate: halves of bodies.
-
-    Returns
-    -------
-    ndarray, shape ``grid.shape``
-        In [0, 1]; the chord of every line along the last axis is exact, so 1-D is exact.
+    ``centre`` is c, length, and ``shape`` A, length^2: semi-axes are the roots of its eigenvalues.
+    ``between`` limits the last coordinate, for halves of bodies.  The chord of every line along the
+    last axis is exact, so 1-D is.
     """
     inverse = np.linalg.inv(shape)
     dim, lines = grid.dim, LINES_A_CELL[grid.dim]

@@ -233,13 +233,7 @@ DATA_SETS = {
 
 
 def data_set(name: str) -> DataSet:
-    """One of the five standard sets in the plane, by name.
-
-    Raises
-    ------
-    InvalidInputError
-        The name does not exist.
-    """
+    """One of the five standard sets in the plane, by name."""
     if name not in DATA_SETS:
         raise InvalidInputError(
             f"data set {name!r} does not exist; the names are {', '.join(DATA_SETS)}"

@@ -47,8 +47,7 @@ def smoothed_steps(findings: Findings, quick: bool) -> None:
             f"{dim}-D: the same without smoothing", (h[-1] / h[-2]) ** 2, plain[-1] / plain[-2],
             0.1 * (h[-1] / h[-2]) ** 2,
         )  # fmt: skip
-        slope = order(h, defects)
-        findings.near(f"{dim}-D: order of the EVI's defect", 2.0, slope, 0.25)
+        findings.near(f"{dim}-D: order of the EVI's defect", 2.0, order(h, defects), 0.25)
         curves = (
             Curve("smoothed", h, np.array(limits)),
             Curve("plain", h, np.array(plain)),

@@ -81,11 +81,6 @@ def iterate_sinkhorn(
     State
         The start, and then the state after every sweep.
 
-    Raises
-    ------
-    InvalidInputError
-        See `sinkhorn_flow`.
-
     Examples
     --------
     >>> import numpy as np, pma_grid as pma

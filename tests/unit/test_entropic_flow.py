@@ -574,12 +574,8 @@ def test_transport_is_of_the_last_state(flow: pma.Flow) -> None:
     np.testing.assert_allclose(end.gradient, exact.gradient, atol=0.01)
 
 
-def test_flows_are_drawn(flow: pma.Flow, tmp_path: Path) -> None:
+def test_flows_are_drawn(flow: pma.Flow) -> None:
     pma.plotting.flow(flow)
-    ax = pma.plotting.history(flow, ("kl", "bregman", "dissipation"))
-    np.testing.assert_array_equal(ax.lines[1].get_ydata(), flow["bregman"])
-    film = pma.plotting.animation(flow, tmp_path / "flow.gif")
-    assert film.stat().st_size > 0
     assert report(flow)[0]["scheme"] == "sinkhorn"
 
 

@@ -62,6 +62,8 @@ def test_whichever_end_comes_first(line: pma.Problem) -> None:
     assert len(pma.evolve(line, schedule=STEP, steps=9, time=0.03, record=())) == 2
     both = pma.evolve(line, schedule=STEP, steps=500, tol=1e-2, record=())
     assert 0 < len(both) < 500 and both.status is pma.Status.CONVERGED
+    endless = pma.iterate(line, schedule=STEP)
+    assert [s.index for s in itertools.islice(endless, 5)] == [0, 1, 2, 3, 4]
 
 
 def test_tolerance_stops_at_the_first_state_below_it(line: pma.Problem) -> None:
@@ -91,11 +93,6 @@ def test_schedule_is_called_once_a_step_with_the_state_it_starts_from(line: pma.
     for (k, t, norm), state in zip(calls, states, strict=False):
         assert (k, t, norm) == (state.index, state.time, state.residual_norm)
     np.testing.assert_allclose([s.step.size for s in states[1:]], [0.01, 0.02, 0.03, 0.04])
-
-
-def test_iterate_without_an_end_goes_on(line: pma.Problem) -> None:
-    states = pma.iterate(line, schedule=STEP)
-    assert [s.index for s in itertools.islice(states, 5)] == [0, 1, 2, 3, 4]
 
 
 def test_iterate_is_what_evolve_records(problem: pma.Problem) -> None:
@@ -545,12 +542,6 @@ def test_schedules_that_return_no_step(line: pma.Problem, size: Any) -> None:
         pma.evolve(line, schedule=lambda k, t, r: size if k else 0.1, steps=3)
 
 
-def test_numpy_numbers_are_steps(line: pma.Problem) -> None:
-    sizes: Any = (np.float64(0.1), np.float32(0.1), np.int64(1))
-    flow = pma.evolve(line, schedule=lambda k, t, r: sizes[k], steps=3, record=())
-    np.testing.assert_allclose(flow.step_sizes, [0.1, 0.1, 1.0], rtol=1e-6)
-
-
 REFUSED: list[tuple[str, dict[str, Any]]] = [
     ("schedule is None", {"schedule": None}),
     ("schedule is 'constant'", {"schedule": "constant"}),
@@ -632,7 +623,10 @@ def test_keeps_that_are_neither_counts_nor_times(line: pma.Problem, keep: Any) -
         pma.evolve(line, schedule=STEP, steps=1, keep=keep)
 
 
-def test_keep_takes_numpy_numbers_and_arrays(line: pma.Problem) -> None:
+def test_numpy_numbers_and_arrays_are_taken(line: pma.Problem) -> None:
+    sizes: Any = (np.float64(0.1), np.float32(0.1), np.int64(1))
+    flow = pma.evolve(line, schedule=lambda k, t, r: sizes[k], steps=3, record=())
+    np.testing.assert_allclose(flow.step_sizes, [0.1, 0.1, 1.0], rtol=1e-6)
     options: dict[str, Any] = {"schedule": STEP, "steps": 4, "record": ()}
     assert len(pma.evolve(line, keep=np.int64(2), **options).snapshots) == 3
     assert len(pma.evolve(line, keep=np.array([0.0, 0.05]), **options).snapshots) == 2
@@ -731,11 +725,8 @@ def test_interrupt_before_the_first_state_is_plain(line: pma.Problem) -> None:
 
 
 def test_errors_of_the_user_are_not_swallowed(line: pma.Problem) -> None:
-    def schedule(k: int, t: float, norm: float) -> float:
-        raise ZeroDivisionError("mine")
-
-    with pytest.raises(ZeroDivisionError, match="mine"):
-        pma.evolve(line, schedule=schedule, steps=1)
+    with pytest.raises(ZeroDivisionError):
+        pma.evolve(line, schedule=lambda k, t, norm: 1 / 0, steps=1)
 
 
 def test_failure_of_the_reference_is_passed_on(

@@ -37,10 +37,8 @@ class CostRow:
 
     Attributes
     ----------
-    method : str
-        "solve" or one of `WAYS`.
-    n : int
-        Cells an axis.
+    method, n
+        "solve" or one of `WAYS`, and cells an axis.
     eps : float or None
         Regularisation, length^2; that of extrapolated maps is the larger of both.
     map_l2 : float

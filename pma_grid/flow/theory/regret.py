@@ -119,13 +119,9 @@ def mixture_divergences(flow: Flow) -> tuple[float, float]:
 def average_divergence(flow: Flow, stationary: Transport) -> float:
     """D(mu | averaged potential) for sum eta u / sum eta: by convexity at most the average of D.
 
-    Parameters
-    ----------
-    flow : Flow
-        It must have at least one step and be solved on the source's side.
-    stationary : Transport
-        The solution of its problem, found by `pma_grid.solve` with a small tolerance; for
-        Sinkhorn's flow the entropic one of the same eps and kernel.
+    The flow is one of at least one step on the source's side, and ``stationary`` the solution of
+    its problem, found by `pma_grid.solve` with a small tolerance; for Sinkhorn's flow the entropic
+    one of the same eps and kernel.
     """
     if flow.average_potential is None or flow.side != "source":
         raise InvalidInputError(

@@ -59,12 +59,6 @@ class GaussianPair:
     source_cov, target_cov : array_like, shape (d, d)
         S and T, symmetric positive definite, length^2; they need not commute.
 
-    Raises
-    ------
-    InvalidInputError
-        Shapes that differ, values that are not finite, covariances that are not symmetric positive
-        definite.
-
     Notes
     -----
     Relative entropies and divergences are sums of squares or of x - log(1 + x): they keep their

@@ -53,11 +53,6 @@ class LaguerreScheme:
     problem : Problem
         One axis; the source strictly positive, the target piecewise constant on its own grid.
 
-    Raises
-    ------
-    InvalidInputError
-        More than one axis, or a source with a zero: an atom without mass has no log(rho/mu).
-
     Notes
     -----
     A discretisation of the parabolic Monge-Ampère flow of order 2 in the spacing, for a target of

@@ -17,11 +17,6 @@ def master_bound(flow: Flow) -> Array:
     step is at most eta_k^2 G_k / 2 with G_k the largest dissipation along it.  Implicit steps:
     D_0 / W_K, whatever the step sizes.
 
-    Raises
-    ------
-    InvalidInputError
-        A series is missing.
-
     Notes
     -----
     Both are the discrete EVI summed, with D_K >= 0 dropped (and -sum D(rho_{k+1} | rho_k) of

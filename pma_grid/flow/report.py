@@ -27,8 +27,10 @@ class FlowReport(Report):
         Index of the first state: not 0 where another flow was continued.
     schedule, scheme : str
         The calls that make the schedule and the scheme.
-    side, weights, smoothing, eps, kernel
-        As in the `Flow`.
+    side, kernel : str
+        As in the `Flow`, and so are the next two.
+    weights : list of float
+    smoothing, eps : float
     linear_solver : str
         The one that the last step used, or "none".
     narrow_kernel : bool

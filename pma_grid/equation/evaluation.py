@@ -144,12 +144,13 @@ class Evaluation:
         lat.extend(phi, self.padded)
 
         def task(share: Share) -> None:
-            rows, c = lat.row_start[share.rows], share.cells
+            c = share.cells
             self._kernels.target_at_gradient(
                 self.padded, lat.layout(share), equation.scales, spline, self.log_target[c],
                 stencil.drift[c],
             )  # fmt: skip
             if stencil.viscosity is not None:
+                rows = lat.row_start[share.rows]
                 lattice_kernels.add_viscosity(
                     self.padded, rows, lat.n_last, lat.strides, stencil.viscosity,
                     np.ones(c.stop - c.start), self.log_target[c],

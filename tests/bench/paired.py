@@ -6,8 +6,11 @@
 Both checkouts solve the same problem in a process of their own, kernels compiled beforehand, one
 after the other and the other first in every second round: noise that lasts longer than a solve hits
 both.  New processes take over every few rounds: where their memory lies makes a difference of some
-percent.  Printed are the median of the ratios, here / there, and its quartiles; processor time of
-one thread.
+percent.  Both keep the memory of one solve for the next (glibc's limits, below): whether the top of
+the heap is free after a solve, and so handed back and asked for page by page in the next, is chance
+of a few bytes, differs from process to process of one and the same code, and costs up to a tenth in
+3-D.  `--default-memory` leaves the limits as they are.  Printed are the median of the ratios,
+here / there, and its quartiles; processor time of one thread.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ import numpy as np
 HERE = Path(__file__).resolve()
 ROUNDS_A_PROCESS = 4
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+# the largest that glibc takes: arrays below 32 MiB come from the heap, which is never cut
+HELD_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**40)}
 
 
 def serve(name: str, size: int) -> None:
@@ -47,8 +52,10 @@ def serve(name: str, size: int) -> None:
 class Checkout:
     """A process that solves one problem with the package of one checkout."""
 
-    def __init__(self, folder: Path, name: str, size: int) -> None:
-        environment = os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(folder)}
+    def __init__(self, folder: Path, name: str, size: int, memory: dict[str, str]) -> None:
+        environment = (
+            os.environ | dict.fromkeys(THREADS, "1") | {"PYTHONPATH": str(folder)} | memory
+        )
         self.process = subprocess.Popen(
             [sys.executable, str(HERE), "--serve", name, str(size)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment,
@@ -69,11 +76,11 @@ class Checkout:
         self.process.communicate()
 
 
-def paired(other: Path, name: str, size: int, rounds: int) -> list[float]:
+def paired(other: Path, name: str, size: int, rounds: int, memory: dict[str, str]) -> list[float]:
     """Ratios of the times, here over there."""
     ratios: list[float] = []
     while len(ratios) < rounds:
-        here, there = Checkout(HERE.parents[2], name, size), Checkout(other, name, size)
+        here, there = (Checkout(root, name, size, memory) for root in (HERE.parents[2], other))
         for k in range(min(ROUNDS_A_PROCESS, rounds - len(ratios))):
             if k % 2:
                 before, after = there.seconds(), here.seconds()
@@ -94,11 +101,13 @@ def main() -> None:
     parser.add_argument("--problems", nargs="+", default=["P1", "P2", "P3"])
     parser.add_argument("--sizes", nargs="+", type=int, default=[1024])
     parser.add_argument("--rounds", type=int, default=11)
+    parser.add_argument("--default-memory", action="store_true", help="glibc's own limits")
     options = parser.parse_args()
+    memory = {} if options.default_memory else HELD_MEMORY
     print("problem  cells an axis  rounds  here / there: median [quartiles]")
     for name in options.problems:
         for size in options.sizes:
-            ratios = paired(options.other.resolve(), name, size, options.rounds)
+            ratios = paired(options.other.resolve(), name, size, options.rounds, memory)
             low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
             print(
                 f"{name:<8} {size:>13}  {len(ratios):>6}  {middle:.3f} [{low:.3f}, {high:.3f}]",

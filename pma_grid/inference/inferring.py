@@ -14,10 +14,9 @@ from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.grid.grid import Grid
 from pma_grid.inference.box import Found, checked_place, find_box
 from pma_grid.inference.counted import LogFunction
-from pma_grid.inference.evaluation import CellMasses, Rule, evaluate
 from pma_grid.inference.evidence import Evidence
-from pma_grid.inference.posterior import Posterior
-from pma_grid.inference.report import InferenceReport
+from pma_grid.inference.integrals import CellMasses, Rule, evaluate
+from pma_grid.inference.posterior import InferenceReport, Posterior
 from pma_grid.inference.running import InferenceOptions, run
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import cell_counts, checked_names, default_names

@@ -19,11 +19,10 @@ from pma_grid.grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.evidence import Evidence
 from pma_grid.inference.proposal import log_push_forward
-from pma_grid.inference.report import InferenceReport
 from pma_grid.problem.density import Density
 from pma_grid.problem.log_density import LogDensity
 from pma_grid.problem.quantiles import quantiles
-from pma_grid.runtime import Array, InvalidInputError, check_inside, check_whole, storage
+from pma_grid.runtime import Array, InvalidInputError, Report, check_inside, check_whole, storage
 from pma_grid.sampling.sampler import Sampler
 from pma_grid.transport.duality import cell_integral
 from pma_grid.transport.transport import Transport
@@ -54,6 +53,30 @@ class Importance:
     elbo: float
     elbo_standard_error: float
     effective_sample_size: float
+
+
+@dataclass(eq=False)
+class InferenceReport(Report):
+    """The ``stats`` of a `Posterior`.
+
+    Nothing here decides what is computed from a posterior.
+
+    Attributes
+    ----------
+    modes : list of list of float
+        Local maxima of the log-density that the search for the box met, one point each.
+    side : str
+        "source" or "target": the grid that the flow was solved on.
+    base : str
+        The base law, in words.
+    seconds : float
+        Wall time, compilation included.
+    """
+
+    modes: list[list[float]] | None = None
+    side: str | None = None
+    base: str | None = None
+    seconds: float | None = None
 
 
 class Posterior:

@@ -17,8 +17,8 @@ from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.settling import MOST_STEPS, Settled, growing, solved, while_easy
 from pma_grid.flow.stepping import ImplicitEuler
-from pma_grid.inference.evaluation import CellMasses
 from pma_grid.inference.evidence import bounds, conjugate_bounds
+from pma_grid.inference.integrals import CellMasses
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array, Status, check_choice, check_positive

@@ -16,8 +16,7 @@ from pma_grid.flow.observables import CHEAP, Observable
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.settling import solved
 from pma_grid.learning.estimators import METHODS, Estimator
-from pma_grid.learning.model import Model
-from pma_grid.learning.report import FitReport
+from pma_grid.learning.model import FitReport, Model
 from pma_grid.learning.running import Ended, LearnedRun, LearningOptions
 from pma_grid.learning.selection import select
 from pma_grid.problem.density import Density

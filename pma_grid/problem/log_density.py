@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pma_grid.grid.averaging import gauss_points
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline, log_centre_values
 from pma_grid.problem.density import Density
@@ -92,12 +91,10 @@ class LogDensity:
 
     def _log_integral(self) -> float:
         """log of the integral of the exponential, the maximum taken out."""
-        nodes, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS_PER_AXIS)
-        spacing = np.array(self.grid.spacing)
-        centres = self.grid.points
+        centres, spacing = self.grid.points, np.array(self.grid.spacing)
         values = [
-            (np.prod(weights[list(k)] / 2), self._inside(centres + 0.5 * nodes[list(k)] * spacing))
-            for k in itertools.product(range(GAUSS_POINTS_PER_AXIS), repeat=self.grid.dim)
+            (weight, self._inside(centres + offset * spacing))
+            for weight, offset in gauss_points(GAUSS_POINTS_PER_AXIS, self.grid.dim)
         ]
         top = max(float(v.max()) for _, v in values)
         total = sum(w * float(np.exp(v - top).sum()) for w, v in values)

@@ -17,8 +17,7 @@ from pma_grid.learning import (
 )
 from pma_grid.learning.estimators import limited
 from pma_grid.learning.estimators.estimator import LEARNED_DEPTH_NATS
-from pma_grid.learning.estimators.histogram import padded
-from pma_grid.learning.estimators.kernel import smoothed
+from pma_grid.learning.estimators.plug_in import padded, smoothed
 from pma_grid.learning.selection import MOST_FALLS
 from pma_grid.runtime.arrays import Array
 

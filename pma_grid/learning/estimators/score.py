@@ -26,7 +26,7 @@ from scipy import sparse
 
 from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators.estimator import OneStrength, limited
-from pma_grid.learning.estimators.kernel import smoothed
+from pma_grid.learning.estimators.plug_in import smoothed
 from pma_grid.linsolve.elliptic import Screened, difference, differences, laplacian, poisson
 from pma_grid.runtime import Array, check_choice
 
@@ -100,7 +100,7 @@ def score_field(masses: Array, strength: float) -> list[Array]:
     Parameters
     ----------
     masses : ndarray
-        Cell masses, of sum 1: of the points, or of the points with noise (`kernel.smoothed`),
+        Cell masses, of sum 1: of the points, or of the points with noise (`smoothed`),
         whose objective is the denoising one with the noise averaged out.
     strength : float
         Weight > 0 of the penalty: lengths of about strength^{1/2} of the box are smoothed over.

@@ -91,18 +91,9 @@ def checked_place(
 def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found:
     """The smallest box around {f >= max f - 15 nats}, by scans from coarse to fine.
 
-    Parameters
-    ----------
-    f : LogFunction
-    limits : ndarray, shape (2, d), optional
-        Lower and upper corners that the box stays in: the support, or a generous guess.
-    start : ndarray, shape (d,), optional
-        Where to climb from; the box then grows as long as it must.
-
-    Raises
-    ------
-    InvalidInputError
-        The density is zero wherever it was looked for, does not fall off, or is a sliver.
+    It stays within the corners ``limits``, (2, d): the support, or a generous guess.  With None it
+    begins as a small box around where ``start``, (d,), climbs to, and grows as long as it must.  A
+    density that is zero wherever it was looked for, does not fall off or is a sliver is refused.
     """
     lower, upper = _first_box(f, start) if limits is None else (limits[0].copy(), limits[1].copy())
     bounds = (np.full(lower.shape, -np.inf), np.full(lower.shape, np.inf))
@@ -119,7 +110,7 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
             break
         if wide.all() and not grown.any():
             if scan.share < SMALLEST_FILLED_SHARE:
-                raise _sliver(scan.share)
+                raise InvalidInputError(_sliver(scan.share))
             return Found(lower, upper, scan.top, modes, _truncated(scan, bounds))
         lower, upper = low, high
     raise InvalidInputError(
@@ -163,7 +154,7 @@ def _climbed(f: LogFunction, start: Array, lower: Array, upper: Array) -> Array:
 
 
 class _Scan:
-    """log f at the cell centres of a coarse grid on a box, and at the modes known."""
+    """log f at the cell centres of a coarse grid on a box, and at the modes known; what is high."""
 
     def __init__(
         self, f: LogFunction, lower: Array, upper: Array, modes: Array, *, climb: bool
@@ -185,6 +176,7 @@ class _Scan:
             )
         self.modes = modes[inside & (heights >= self.top - BOX_DEPTH_NATS)]
         self.high = self.values >= self.top - BOX_DEPTH_NATS
+        self.share = float(self.high.mean())
 
     def _peaks(self) -> Array:
         """Cells that no neighbour exceeds, the highest first; also where all but a few are -inf."""
@@ -195,11 +187,6 @@ class _Scan:
         return np.array(
             [[axes[i][k] for i, k in enumerate(cell)] for cell in cells[order]]
         ).reshape(-1, self.grid.dim)
-
-    @property
-    def share(self) -> float:
-        """Of the cells within `BOX_DEPTH_NATS` of the maximum."""
-        return float(self.high.mean())
 
     def bounding(self, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         """The box of all that is high, with a cell around it; beyond a face where that is high."""
@@ -232,8 +219,8 @@ def _truncated(scan: _Scan, bounds: tuple[Array, Array]) -> tuple[tuple[int, str
     return tuple(cut)
 
 
-def _sliver(share: float) -> InvalidInputError:
-    return InvalidInputError(
+def _sliver(share: float) -> str:
+    return (
         f"log_density is within {BOX_DEPTH_NATS:g} nats of its maximum in {100 * share:.2g} % of "
         "its box only; a grid on the box does not resolve that: rotate or rescale the parameters "
         "(for example by the Cholesky factor of their covariance), or treat the modes apart"

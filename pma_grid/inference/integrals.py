@@ -59,27 +59,11 @@ class Tail:
 
 
 def tail(f: LogFunction, grid: Grid, log_mass: float, limits: Array | None) -> Tail:
-    """Mass between the grid's box and ``limits``, in shells of boxes twice as large each.
+    """Mass between a grid's box and corners ``limits``, in shells of boxes twice as large each.
 
-    Parameters
-    ----------
-    f : LogFunction
-    grid : Grid
-    log_mass : float
-        log of the mass in its box.
-    limits : ndarray, shape (2, d), optional
-        None: all of space.
-
-    Returns
-    -------
-    Tail
-        The error is half of the shells, which are integrated coarsely, and what lies beyond the
-        last, where the shells go on to fall as they did.
-
-    Raises
-    ------
-    InvalidInputError
-        They do not fall: the density cannot be normalised.
+    With None these go on through all of space, and are refused where they do not fall: the density
+    cannot be normalised.  The error is half of the shells, which are integrated coarsely, and what
+    lies beyond the last, where the shells go on to fall as they did.
     """
     lower, upper = np.array(grid.lower), np.array(grid.upper)
     total = last = before = 0.0
@@ -106,10 +90,8 @@ def tail(f: LogFunction, grid: Grid, log_mass: float, limits: Array | None) -> T
 
 
 def _shell(f: LogFunction, corners: tuple[Array, Array, Array, Array]) -> float:
-    """log of the mass between two boxes, one in the other, by midpoints.
-
-    Cells grow with the square of their number from the inner box, where most of the mass is.
-    """
+    """log of the mass between two boxes, one in the other, by midpoints."""
+    # cells grow with the square of their number from the inner box, where most of the mass is
     dim = corners[0].size
     quarter = SHELL_CELLS[dim] // 4
     centres, widths, inner = [], [], []
@@ -183,12 +165,9 @@ class CellMasses:
 
 
 def evaluate(f: LogFunction, grid: Grid, limits: Array | None, rule: Rule) -> CellMasses:
-    """Integrate exp(f) over the cells of a grid, and beyond it up to ``limits``.
+    """Integrals of exp(f) over the cells of a grid, and beyond it up to ``limits``.
 
-    Raises
-    ------
-    InvalidInputError
-        The density is not resolved by the cells, or cannot be normalised.
+    A density that the cells do not resolve, or that cannot be normalised, is refused.
     """
     logs = log_cell_masses(f, grid, rule.points)
     log_mass = float(logsumexp(logs))
@@ -205,35 +184,32 @@ def evaluate(f: LogFunction, grid: Grid, limits: Array | None, rule: Rule) -> Ce
 
 
 def _resolution(f: LogFunction, logs: Array, grid: Grid, quadrature: int) -> float:
-    """Changes of the cells' masses with the spacing, over the mass: signs do not cancel.
+    """Changes of the cells' masses with the spacing, over the mass: signs do not cancel."""
 
-    Against half the spacing, unless that takes too many evaluations, and against twice it, where a
-    smooth density changes sixteen times as much: kinks and jumps that one of them misses by chance
-    the other sees, or grids of a few cells more, whose faces lie elsewhere.
-    """
+    # against half the spacing, unless that takes too many evaluations, and against twice it, where
+    # a smooth density changes sixteen times as much: kinks and jumps that one of them misses by
+    # chance the other sees, or grids of a few cells more, whose faces lie elsewhere
+    def on(*shape: int) -> Array:
+        """log cell masses on another number of cells."""
+        return log_cell_masses(f, Grid(shape, grid.lower, grid.upper), quadrature)
+
     finer = tuple(2 * n for n in grid.shape)
     coarser = tuple(n // 2 if n % 2 == 0 else n for n in grid.shape)
     changes = []
     if math.prod(finer) * quadrature**grid.dim <= MOST_EVALUATIONS:
-        fine = log_cell_masses(f, Grid(finer, grid.lower, grid.upper), quadrature)
-        changes.append(SAFETY_FACTOR * _change(fine, logs))
+        changes.append(SAFETY_FACTOR * _change(on(*finer), logs))
     if coarser != grid.shape:
-        coarse = log_cell_masses(f, Grid(coarser, grid.lower, grid.upper), quadrature)
-        changes.append(_change(logs, coarse) / COARSE_DIVISOR)
+        changes.append(_change(logs, on(*coarser)) / COARSE_DIVISOR)
     whole = logsumexp(logs)
     for more in OTHER_GRIDS_CELLS:
-        other = Grid(tuple(n + more for n in grid.shape), grid.lower, grid.upper)
-        changes.append(
-            SAFETY_FACTOR * abs(logsumexp(log_cell_masses(f, other, quadrature)) - whole)
-        )
+        other = logsumexp(on(*(n + more for n in grid.shape)))
+        changes.append(SAFETY_FACTOR * abs(other - whole))
     return float(max(changes)) + _jumps(logs)
 
 
 def _jumps(logs: Array) -> float:
-    """Half the mass by which neighbours differ that are `JUMP_NATS` nats apart, over the mass.
-
-    Where a density ends or jumps within a cell, rules of all spacings may agree by chance.
-    """
+    """Half the mass by which neighbours `JUMP_NATS` nats apart differ, over the mass."""
+    # where a density ends or jumps within a cell, rules of all spacings may agree by chance
     masses, total = np.exp(logs - logs.max()), 0.0
     with np.errstate(invalid="ignore"):  # neighbours that are both -inf are no jump
         for axis in range(logs.ndim):

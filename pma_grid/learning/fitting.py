@@ -187,10 +187,8 @@ def _prepare(
 def _choose(
     run: LearnedRun, holding: HoldingOut, progress: bool
 ) -> tuple[LearnedRun, dict[str, Any]]:
-    """The run with what held-out samples choose, and what the report says of that.
-
-    They choose the strength, unless it was given, and the step to stop at if each learns again.
-    """
+    """The run with what held-out samples choose, and what the report says of that."""
+    # they choose the strength, unless it was given, and the step to stop at if each learns again
     choice: dict[str, Any] = {}
     if run.estimator.strength is None:
         chosen = select(
@@ -218,11 +216,9 @@ def _stopped(run: LearnedRun, holding: HoldingOut, progress: bool) -> tuple[Lear
 
 
 def _conclude(ended: Ended, options: LearningOptions) -> tuple[Flow, Transport, str]:
-    """The flow and the transport of the model, and what found the transport.
-
-    A flow that was to settle and did not, on data so rough that steps could not be solved, leaves
-    the learned law to `solve`.
-    """
+    """The flow and the transport of the model, and what found the transport."""
+    # a flow that was to settle and did not, on data so rough that steps could not be solved, leaves
+    # the learned law to `solve`
     flow = ended.flow
     if options.boosts and flow.status is Status.COMPLETED:
         flow = replace(flow, status=Status.CONVERGED)  # it went as far as held-out samples said

@@ -23,21 +23,14 @@ EMPTY_CELL_SHARE = 1e-12
 class LogDensity:
     """log of a density by cubic splines through its values at the cell centres, normalised.
 
-    An object is called with points, (m, d), and gives their log-likelihoods.  Interpolating
-    the density linearly instead would cost (h^2/12) tr D^2 log mu nats a point, which is more than
-    what good estimators differ by.
-
-    Parameters
-    ----------
-    logarithms : array_like, shape ``grid.shape``
-        Log-density at the cell centres up to a constant, finite.
-    grid : Grid
-        The cells.
+    Made of the log-density at the cell centres, finite, up to a constant.  An object is called with
+    points, (m, d), and gives their log-likelihoods.  Interpolating the density linearly instead
+    would cost (h^2/12) tr D^2 log mu nats a point, which is more than what good estimators differ
+    by.
 
     Attributes
     ----------
     grid : Grid
-        The cells.
     log_mass : float
         log of the integral over the box before normalising, by 3 Gauss points an axis in each cell.
 

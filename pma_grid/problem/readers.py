@@ -40,25 +40,18 @@ def read_array(
     max_pixels: int = MAX_PIXELS,
     channel: int | None = None,
 ) -> NDArray[Any]:
-    """Read the array of a file; the suffix says the format.
+    """The array of a file as it is stored; the suffix says the format.
 
     Parameters
     ----------
     path : str or path
         ``.npy``; ``.npz`` with one array, or with one named ``values`` or ``density``; ``.csv``
-        of comma-separated numbers, without a header; ``.png .jpg .jpeg .tif .tiff``.
-        ``"-"`` reads a .npy stream from standard input.
-    max_bytes : int
-        Larger arrays and csv files are refused.
-    max_pixels : int
-        Larger pictures are refused, all pages together.
+        of comma-separated numbers, without a header: of one row or column it has one axis;
+        ``.png .jpg .jpeg .tif .tiff``.  ``"-"`` reads a .npy stream from standard input.
+    max_bytes, max_pixels : int
+        Larger arrays and csv files, and larger pictures, all pages together, are refused.
     channel : int, optional
         Colour channel of a picture; None is the luminance.
-
-    Returns
-    -------
-    ndarray
-        As stored; a csv file of one row or of one column has one axis.
 
     Raises
     ------

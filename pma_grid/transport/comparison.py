@@ -34,8 +34,7 @@ class Row:
     map_max : float
         max |T - T_ref| over the cell centres where mu > 0, length.
     push_l1 : float
-        sum over bins of |T#mu - nu|, between 0 and 2; see
-        `pma_grid.pushforward.push_forward_error`.
+        sum over bins of |T#mu - nu|, between 0 and 2; see ``push_forward_error`` of `assess`.
     marginal_error : float
         sum |P's marginals - (mu, nu)| of an entropic plan.
     iterations : int or None

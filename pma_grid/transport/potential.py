@@ -21,14 +21,9 @@ POINT_HALO = 2
 class Potential:
     """u = affine stretch of box to box + phi, as a function of points; phi reflects evenly.
 
-    Parameters
-    ----------
-    phi : ndarray
-        At the centres of ``source``.
-    source, target : Grid
-        Boxes that the gradient maps onto each other; target's centres start the inverse.
-    domain : ConvexDomain, optional
-        What the gradient fills instead of the target box; phi is extended accordingly.
+    ``phi`` is given at the centres of ``source``; the gradient maps the two boxes onto each other,
+    and the centres of ``target`` start the inverse.  A ``domain`` is what the gradient fills
+    instead of the target box; phi is extended accordingly.
     """
 
     def __init__(
@@ -112,10 +107,8 @@ class Potential:
         return np.asarray(np.clip(x, self.source.lower, self.source.upper))
 
     def _keep_best(self, x: Array, begun: Array, y: Array, values: Array) -> None:
-        """Put back points that Newton's method took further from grad u(x) = y, with phi there.
-
-        The start maximises <x, y> - u over the cell centres, so that it is right to about a cell.
-        """
+        """Put back points that Newton's method took further from grad u(x) = y, with phi there."""
+        # the start maximises <x, y> - u over the cell centres, so that it is right to about a cell
         ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, begun))
         worse = ends > starts
         x[worse] = begun[worse]

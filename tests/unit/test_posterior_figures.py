@@ -10,7 +10,7 @@ from scipy.special import logsumexp
 import pma_grid as pma
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.integrals import log_cell_masses
-from pma_grid.inference.proposal import log_push_forward
+from pma_grid.inference.posterior import log_push_forward
 
 CORRELATION = 0.6
 

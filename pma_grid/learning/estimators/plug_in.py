@@ -37,16 +37,8 @@ class Kernel(OneStrength):
 
 
 def smoothed(masses: Array, bandwidth: float) -> Array:
-    """Cell masses convolved with a Gaussian that is reflected at the faces.
+    """Cell masses convolved with a Gaussian, its width in sides of the box, reflected at the faces.
 
-    Parameters
-    ----------
-    masses : ndarray, 1 to 3 axes
-    bandwidth : float
-        Standard deviation, in units of the box's sides, >= 0.
-
-    Notes
-    -----
     The heat semigroup on the box, exp(-(bandwidth pi k)^2 / 2) on cosines: masses are kept to
     rounding, and those that would round below 0 are 0.
 

@@ -95,10 +95,8 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
     begins as a small box around where ``start``, (d,), climbs to, and grows as long as it must.  A
     density that is zero wherever it was looked for, does not fall off or is a sliver is refused.
     """
-    lower, upper = _first_box(f, start) if limits is None else (limits[0].copy(), limits[1].copy())
-    bounds = (np.full(lower.shape, -np.inf), np.full(lower.shape, np.inf))
-    if limits is not None:
-        bounds = (limits[0], limits[1])
+    lower, upper = _first_box(f, start) if limits is None else limits.copy()
+    bounds = _everywhere(lower) if limits is None else (limits[0], limits[1])
     modes = np.empty((0, lower.size)) if start is None else start[None]
     for _ in range(MOST_SCANS):
         scan = _Scan(f, lower, upper, modes, climb=len(modes) == 0 or start is not None)
@@ -132,9 +130,14 @@ def _first_box(f: LogFunction, start: Array | None) -> tuple[Array, Array]:
             f"start is {start.tolist()}, where the density is zero; climb from a point where it is "
             "not"
         )
-    peak = _climbed(f, start, np.full(start.shape, -np.inf), np.full(start.shape, np.inf))
+    peak = _climbed(f, start, *_everywhere(start))
     reach = FIRST_REACH * (1 + np.abs(peak))
     return peak - reach, peak + reach
+
+
+def _everywhere(point: Array) -> tuple[Array, Array]:
+    """Corners of all of space."""
+    return np.full(point.shape, -np.inf), np.full(point.shape, np.inf)
 
 
 def _climbed(f: LogFunction, start: Array, lower: Array, upper: Array) -> Array:

@@ -116,8 +116,6 @@ def infer(
     f = LogFunction(log_density)
     limits, origin = checked_place(box, start)
     rule, options = Rule(quadrature, tail_bound), InferenceOptions(side, schedule, steps, gap)
-    rule.check()
-    options.check()
     found = find_box(f, limits, origin)
     law = evaluate(f, _grid(found, shape), limits, rule)
     named = checked_names(names, law.grid.dim) or default_names(law.grid.dim)

@@ -123,8 +123,7 @@ class Rule:
     points: int
     tail_bound: float | None
 
-    def check(self) -> None:
-        """Refuse what is out of range."""
+    def __post_init__(self) -> None:
         if not is_whole(self.points, 1) or self.points > MOST_GAUSS_POINTS:
             raise InvalidInputError(
                 f"quadrature is {self.points!r}; it must be a whole number of points from 1 to "

@@ -40,8 +40,7 @@ class InferenceOptions:
     steps: int | None
     gap: float
 
-    def check(self) -> None:
-        """Refuse what is out of range."""
+    def __post_init__(self) -> None:
         check_choice(self.side, ("source", "target"), "side")
         check_positive(self.gap, "gap", "it is in nats, say 1e-8")
         Ends(self.steps).check()

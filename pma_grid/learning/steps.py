@@ -107,14 +107,14 @@ class LearnedImplicit:
 
     def _begin(self, state: State) -> tuple[State, Array]:
         """The state as one of the flow towards mu_hat, and log mu_hat."""
-        known = isinstance(state, LearnedState) and state.inner is not None
-        if known and not self.relearn:
-            assert isinstance(state, LearnedState) and state.inner is not None
-            return state.inner, state.learned
-        grid = state.operator.problem.source.grid
-        before = state.learned if isinstance(state, LearnedState) else None
+        before = None
+        if isinstance(state, LearnedState):
+            if state.inner is not None and not self.relearn:
+                return state.inner, state.learned
+            before = state.learned
         learned = self.learned
         if learned is None or self.relearn:
+            grid = state.operator.problem.source.grid
             learned = self.estimator.learn(self.masses, state.masses, grid, start=before)
         operator = ParabolicOperator(towards(learned, state.operator.problem))
         operator.follow(parabolic(state))

@@ -12,7 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.grid.averaging import evaluated, gauss_points
 from pma_grid.grid.grid import Grid
-from pma_grid.problem.domains.rings import checked_points
 from pma_grid.runtime import Array, InvalidInputError
 
 # Points this share of the set's width outside count as inside: rounding of the caller.
@@ -151,6 +150,20 @@ def _kernels() -> Any:
     from pma_grid.kernels.grid import polygons
 
     return polygons
+
+
+def checked_points(points: ArrayLike, dim: int, name: str) -> Array:
+    """Finite points (m, d) in C order."""
+    try:
+        array = np.asarray(points, dtype=float)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 2 or array.shape[1] != dim or not np.isfinite(array).all():
+        raise InvalidInputError(
+            f"{name} must be finite numbers of shape (m, {dim}), one row for each point; got "
+            f"shape {np.shape(points)}: check the array for NaN and its number of columns"
+        )
+    return np.ascontiguousarray(array)
 
 
 def described(domain: ConvexDomain) -> str:

@@ -55,11 +55,6 @@ def write_table(path: PathLike, points: Array, names: Sequence[str], facts: dict
     A .csv holds one header line of names and then numbers alone, as pandas and numpy read them; the
     facts go into a file beside it, `sidecar`.  A .npz holds the facts, a .npy has no room for them.
 
-    Raises
-    ------
-    InvalidInputError
-        The ending is another one, or the file cannot be written.
-
     Examples
     --------
     >>> import tempfile, numpy as np

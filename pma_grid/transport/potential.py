@@ -45,14 +45,16 @@ class Potential:
 
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box or domain."""
-        values, gradients = np.empty(len(x)), np.empty(x.shape)
-        gradient_at(
-            self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, gradients
-        )
-        image: Array = self.frame.image(x) + gradients / self.spacing
+        image: Array = self.frame.image(x) + self._interpolated(x)[1] / self.spacing
         if self.domain is not None:
             return self.domain.nearest(image)
         return np.asarray(np.clip(image, self.target.lower, self.target.upper))
+
+    def _interpolated(self, x: Array) -> tuple[Array, Array]:
+        """phi, (m,), and its gradient per cell, (m, d), at points of the source box."""
+        values, slopes = np.empty(len(x)), np.empty(x.shape)
+        gradient_at(self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, slopes)
+        return values, slopes
 
     def centred_gradient(self) -> Array:
         """grad u at the source centres by centred differences, (d, *shape)."""
@@ -112,9 +114,4 @@ class Potential:
         ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, begun))
         worse = ends > starts
         x[worse] = begun[worse]
-        slopes = np.empty((int(worse.sum()), x.shape[1]))
-        again = np.empty(len(slopes))
-        gradient_at(
-            self.padded.ravel(), self._shape, POINT_HALO, self.positions(x[worse]), again, slopes
-        )
-        values[worse] = again
+        values[worse] = self._interpolated(x[worse])[0]

@@ -98,13 +98,6 @@ def test_units_of_the_data_do_not_matter(estimator: Estimator) -> None:
     assert np.array_equal(learned[0], learned[1])
 
 
-@every_estimator
-def test_answers_repeat(estimator: Estimator) -> None:
-    masses = Samples(_points(300, 2), grid=Grid((20, 14))).masses()
-    first, second = (estimator.learn(masses, _uniform((20, 14)), Grid((20, 14))) for _ in range(2))
-    assert np.array_equal(first, second)
-
-
 @pytest.mark.parametrize(
     "estimator",
     [Logistic(1e-6), Logistic(1e-4, penalty="h1"), Score(1e-4), Score(0.02, objective="denoising"),

@@ -108,7 +108,12 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
             break
         if wide.all() and not grown.any():
             if scan.share < SMALLEST_FILLED_SHARE:
-                raise InvalidInputError(_sliver(scan.share))
+                raise InvalidInputError(
+                    f"log_density is within {BOX_DEPTH_NATS:g} nats of its maximum in "
+                    f"{100 * scan.share:.2g} % of its box only; a grid on the box does not resolve "
+                    "that: rotate or rescale the parameters (for example by the Cholesky factor of "
+                    "their covariance), or treat the modes apart"
+                )
             return Found(lower, upper, scan.top, modes, _truncated(scan, bounds))
         lower, upper = low, high
     raise InvalidInputError(
@@ -220,11 +225,3 @@ def _truncated(scan: _Scan, bounds: tuple[Array, Array]) -> tuple[tuple[int, str
             if face == bound[axis] and np.take(scan.high, index, axis).any():
                 cut.append((axis, side))
     return tuple(cut)
-
-
-def _sliver(share: float) -> str:
-    return (
-        f"log_density is within {BOX_DEPTH_NATS:g} nats of its maximum in {100 * share:.2g} % of "
-        "its box only; a grid on the box does not resolve that: rotate or rescale the parameters "
-        "(for example by the Cholesky factor of their covariance), or treat the modes apart"
-    )

@@ -117,7 +117,8 @@ def infer(
     limits, origin = checked_place(box, start)
     rule, options = Rule(quadrature, tail_bound), InferenceOptions(side, schedule, steps, gap)
     found = find_box(f, limits, origin)
-    law = evaluate(f, _grid(found, shape), limits, rule)
+    counts = cell_counts(shape, found.lower.size, DEFAULT_CELLS)
+    law = evaluate(f, Grid(counts, tuple(found.lower), tuple(found.upper)), limits, rule)
     named = checked_names(names, law.grid.dim) or default_names(law.grid.dim)
     nu = base_law(base or ("uniform" if found.truncated else "gaussian"), law.grid.shape)
     end, limit = run(law, nu, options, progress=progress)
@@ -129,12 +130,6 @@ def infer(
         end.flow, end.transport, law.density, _evidence(law, end.flow, limit, found),
         names=named, evaluations=f.evaluations, stats=stats, function=f,
     )  # fmt: skip
-
-
-def _grid(found: Found, shape: int | Sequence[int] | None) -> Grid:
-    """Cells on the box found."""
-    counts = cell_counts(shape, found.lower.size, DEFAULT_CELLS)
-    return Grid(counts, tuple(found.lower), tuple(found.upper))
 
 
 def _evidence(law: CellMasses, flow: Flow, limit: float, found: Found) -> Evidence:

@@ -154,7 +154,8 @@ class LearnedExplicit:
         if learned is None or self.relearn:
             grid = state.operator.problem.source.grid
             learned = self.estimator.learn(self.masses, state.masses, grid, start=learned)
-        direction = log_masses(state) - (learned - logsumexp(learned))
+        log_rho = np.log(state.operator.masses) + state.log_ratio  # masses may underflow
+        direction = log_rho - (learned - logsumexp(learned))
         try:
             new = Explicit(cap="convexity").along(state, direction, step_size)
         except LostConvexityError:  # the cap looks at centred differences: a shorter step, then
@@ -172,11 +173,6 @@ def towards(learned: Array, problem: Problem) -> Problem:
     """The problem whose source is exp(learned), normalised."""
     grid = problem.source.grid
     return Problem(Density(np.exp(learned - learned.max()), grid), problem.target)
-
-
-def log_masses(state: State) -> Array:
-    """log rho at the cells, rho the masses of a state, without their underflow."""
-    return np.asarray(np.log(state.operator.masses) + state.log_ratio)
 
 
 def _as_learned(state: State, **learned: Any) -> LearnedState:

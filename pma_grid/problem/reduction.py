@@ -141,13 +141,7 @@ def _centred(shape: tuple[int, ...], lengths: Array) -> Axes:
 
 
 class Reduction:
-    """The change of variables between a problem and its reduced one.
-
-    Attributes
-    ----------
-    stretch : ndarray, shape (d,)
-        s per axis.
-    """
+    """The change of variables between a problem and its reduced one; ``stretch`` is s per axis."""
 
     def __init__(self, problem: Problem) -> None:
         grids = problem.source.grid, problem.target.grid

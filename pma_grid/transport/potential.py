@@ -1,4 +1,4 @@
-"""Integrals and densities that follow from a potential: the dual value, McCann's interpolation."""
+"""`Potential`: a potential u between its values at cell centres, its gradient and its inverse."""
 
 from __future__ import annotations
 

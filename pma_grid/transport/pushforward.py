@@ -117,15 +117,7 @@ class Raster:
 
 
 class Bins(Raster):
-    """Blocks of target cells, with the masses of the target in them.
-
-    Attributes
-    ----------
-    edges : list of ndarray
-        Faces of the bins on each axis, length.
-    masses : ndarray
-        nu's.
-    """
+    """Blocks of target cells as bins, with ``masses`` of the target in them."""
 
     def __init__(self, problem: Problem) -> None:
         target = problem.target

@@ -84,9 +84,6 @@ def test_moments_marginals_and_quantiles_of_a_normal_law() -> None:
     logs = posterior.log_density([[1.0, -2.0], [100.0, 0.0]])
     assert logs[0] == pytest.approx(-np.log(2 * np.pi * 3), abs=2e-3)
     assert logs[1] == -np.inf
-    check = posterior.importance(5000, seed=1)
-    assert abs(check.log_evidence - posterior.log_evidence) < 4 * check.standard_error + 1e-3
-    assert check.elbo <= check.log_evidence
     assert posterior.summary()["parameters"]["a"]["mean"] == pytest.approx(1, abs=1e-4)
 
 

@@ -104,9 +104,7 @@ def test_sampler_density_is_the_law_solved_for(base: str) -> None:
     gap = sampler.log_density(points) - data.log_density(*points.T)
     assert abs(gap.mean()) < 2e-2
     y, x = sampler.pairs(500, seed=4)
-    assert np.array_equal(x, sampler.sample(500, seed=4))
     assert np.median(np.abs(sampler.encode(x) - y)) < 1e-8
-    assert np.array_equal(sampler.decode(y), x)
 
 
 def test_sampler_of_an_unconverged_flow_has_the_density_of_its_map() -> None:

@@ -43,7 +43,6 @@ class LogDensity:
     def __init__(self, logarithms: ArrayLike, grid: Grid) -> None:
         self.grid = grid
         self._spline = LogSpline(np.ascontiguousarray(logarithms, float), grid)
-        self.log_mass = 0.0
         self.log_mass = self._log_integral()
 
     @classmethod

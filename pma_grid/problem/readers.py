@@ -89,7 +89,13 @@ def read_image(
         with _opened_image(file, max_pixels) as image:
             with decoding(file):
                 pages = int(image.n_frames) if image.format == "TIFF" else 1
-            _check_pixels(image.size, pages, max_pixels, file)
+            # by the numbers of the header, before anything is decoded
+            if math.prod(image.size) * pages > max_pixels:
+                raise InvalidInputError(
+                    f"{file} is too large: {image.size[1]} x {image.size[0]} pixels, {pages} "
+                    f"page(s); at most {max_pixels} pixels are read: scale it down or raise "
+                    "max_pixels"
+                )
             return _decoded(image, pages, channel, file)
 
 
@@ -105,16 +111,6 @@ def _opened_image(file: Path, max_pixels: int) -> Any:
             raise InvalidInputError(
                 f"{file} is too large: {error}; at most {max_pixels} pixels are read: scale it down"
             ) from error
-
-
-def _check_pixels(size: tuple[int, int], pages: int, max_pixels: int, file: Path) -> None:
-    """Refuse by the numbers of the header, before anything is decoded."""
-    pixels = math.prod(size) * pages
-    if pixels > max_pixels:
-        raise InvalidInputError(
-            f"{file} is too large: {size[1]} x {size[0]} pixels, {pages} page(s); at most "
-            f"{max_pixels} pixels are read: scale it down or raise max_pixels"
-        )
 
 
 def _decoded(image: Any, pages: int, channel: int | None, file: Path) -> tuple[Pixels, float]:

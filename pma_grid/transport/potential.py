@@ -100,18 +100,16 @@ class Potential:
         )  # fmt: skip
         x = self._points(positions)
         if failed:
-            self._keep_best(x, self._points(begun), y, values)
+            # put back points that Newton's method took further from grad u(x) = y, with phi there;
+            # a start maximises <x, y> - u over the cell centres: it is right to about a cell
+            start = self._points(begun)
+            ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, start))
+            worse = ends > starts
+            x[worse] = start[worse]
+            values[worse] = self._interpolated(x[worse])[0]
         return x, values
 
     def _points(self, positions: Array) -> Array:
         """Points of the source box from positions in cells."""
         x = np.array(self.source.lower) + (positions + 0.5) * self.spacing
         return np.asarray(np.clip(x, self.source.lower, self.source.upper))
-
-    def _keep_best(self, x: Array, begun: Array, y: Array, values: Array) -> None:
-        """Put back points that Newton's method took further from grad u(x) = y, with phi there."""
-        # the start maximises <x, y> - u over the cell centres, so that it is right to about a cell
-        ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, begun))
-        worse = ends > starts
-        x[worse] = begun[worse]
-        values[worse] = self._interpolated(x[worse])[0]

@@ -81,12 +81,9 @@ class Score(OneStrength):
         if self.control:
             same, known = self._field(rho), log_score(rho)
             fields = [s - a + b for s, a, b in zip(fields, same, known, strict=True)]
-        return limited(projected(fields, smoothed(masses, self._length)))
-
-    @property
-    def _length(self) -> float:
-        """What the field is smoothed over, in units of the box's sides."""
-        return self.chosen if self.objective == "denoising" else math.sqrt(self.chosen)
+        # what the field is smoothed over, in units of the box's sides
+        length = self.chosen if self.objective == "denoising" else math.sqrt(self.chosen)
+        return limited(projected(fields, smoothed(masses, length)))
 
     def _field(self, masses: Array) -> list[Array]:
         if self.objective == "denoising":

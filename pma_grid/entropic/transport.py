@@ -17,7 +17,7 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem, storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Mask, Status, storage
 from pma_grid.transport.duality import dual_value
-from pma_grid.transport.interpolation import interpolated_grid
+from pma_grid.transport.potential import interpolated_grid
 from pma_grid.transport.pushforward import Raster
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport, discrete_hessian

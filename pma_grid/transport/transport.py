@@ -20,8 +20,7 @@ from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem, storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Status, storage
 from pma_grid.transport.duality import dual_value
-from pma_grid.transport.interpolation import mccann
-from pma_grid.transport.potential import Potential
+from pma_grid.transport.potential import Potential, mccann
 from pma_grid.transport.report import TransportReport
 
 

@@ -16,9 +16,8 @@ from pma_grid.entropic.multiscale.descent import DEFAULT_EPS_CELLS, solve_multis
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.grid.axes import half_square
 from pma_grid.kernels.compilation import CompileClock
-from pma_grid.problem.arguments import check_eps, check_problem
-from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced, Reduction
+from pma_grid.problem.problem import Problem, check_problem
+from pma_grid.problem.reduction import Reduced, Reduction, check_eps
 from pma_grid.runtime import (
     Array,
     InvalidInputError,

@@ -18,8 +18,7 @@ from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule, check_schedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, Scheme
-from pma_grid.problem.arguments import check_problem
-from pma_grid.problem.problem import Problem
+from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.runtime import InvalidInputError, Status, check_offers
 
 Side = Literal["source", "target"]

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.report import FlowReport
 from pma_grid.problem.frame import Frame, split
-from pma_grid.problem.problem import Problem
+from pma_grid.problem.problem import Problem, storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Status, storage
-from pma_grid.transport.transport import Transport, storable_pair, stored_pair
+from pma_grid.transport.transport import Transport
 
 # Fields that a flow has where it is one on a grid and has taken a step.
 _AT_THE_END = ("potential", "average_density", "average_potential")

@@ -24,8 +24,8 @@ from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import constant
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import advance_explicitly
-from pma_grid.problem.arguments import check_eps, check_problem
-from pma_grid.problem.problem import Problem
+from pma_grid.problem.problem import Problem, check_problem
+from pma_grid.problem.reduction import check_eps
 from pma_grid.runtime import Array, InvalidInputError, Status, check_choice
 
 

@@ -53,15 +53,21 @@ def _quadrature_values(
     """Weights (sum 1) and values of the function at each Gauss point of all cells at once."""
     remedy = "points along each axis of a cell, 2 are enough for second order"
     points = check_whole(quadrature, 1, "quadrature", remedy)
-    nodes, weights = np.polynomial.legendre.leggauss(points)
-    for point in itertools.product(range(len(nodes)), repeat=len(axes)):
-        moved = [x + 0.5 * nodes[k] * h for x, h, k in zip(axes, spacing, point, strict=True)]
+    for weight, offset in gauss_points(points, len(axes)):
+        moved = [x + o * h for x, o, h in zip(axes, offset, spacing, strict=True)]
         mesh = np.meshgrid(*moved, indexing="ij", copy=False)
-        yield float(np.prod(weights[list(point)] / 2)), _evaluated(function, mesh)
+        yield weight, evaluated(function, mesh)
 
 
-def _evaluated(function: Callable[..., Any], mesh: Sequence[Array]) -> Array:
-    """Result of the user's function as real numbers of the shape of the grid."""
+def gauss_points(quadrature: int, dim: int) -> Iterator[tuple[float, Array]]:
+    """Weights, of sum 1, and offsets (dim,) from a cell's centre, in cells, of Gauss's rule."""
+    nodes, weights = np.polynomial.legendre.leggauss(quadrature)
+    for point in itertools.product(range(quadrature), repeat=dim):
+        yield float(np.prod(weights[list(point)] / 2)), 0.5 * nodes[list(point)]
+
+
+def evaluated(function: Callable[..., Any], mesh: Sequence[Array]) -> Array:
+    """Result of the user's function as real numbers of the shape of its arguments."""
     values = np.asarray(function(*mesh))
     if values.dtype.kind not in "biuf":
         raise InvalidDensityError(

@@ -91,23 +91,12 @@ def checked_place(
 def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found:
     """The smallest box around {f >= max f - 15 nats}, by scans from coarse to fine.
 
-    Parameters
-    ----------
-    f : LogFunction
-    limits : ndarray, shape (2, d), optional
-        Lower and upper corners that the box stays in: the support, or a generous guess.
-    start : ndarray, shape (d,), optional
-        Where to climb from; the box then grows as long as it must.
-
-    Raises
-    ------
-    InvalidInputError
-        The density is zero wherever it was looked for, does not fall off, or is a sliver.
+    It stays within the corners ``limits``, (2, d): the support, or a generous guess.  With None it
+    begins as a small box around where ``start``, (d,), climbs to, and grows as long as it must.  A
+    density that is zero wherever it was looked for, does not fall off or is a sliver is refused.
     """
-    lower, upper = _first_box(f, start) if limits is None else (limits[0].copy(), limits[1].copy())
-    bounds = (np.full(lower.shape, -np.inf), np.full(lower.shape, np.inf))
-    if limits is not None:
-        bounds = (limits[0], limits[1])
+    lower, upper = _first_box(f, start) if limits is None else limits.copy()
+    bounds = _everywhere(lower) if limits is None else (limits[0], limits[1])
     modes = np.empty((0, lower.size)) if start is None else start[None]
     for _ in range(MOST_SCANS):
         scan = _Scan(f, lower, upper, modes, climb=len(modes) == 0 or start is not None)
@@ -119,7 +108,12 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
             break
         if wide.all() and not grown.any():
             if scan.share < SMALLEST_FILLED_SHARE:
-                raise _sliver(scan.share)
+                raise InvalidInputError(
+                    f"log_density is within {BOX_DEPTH_NATS:g} nats of its maximum in "
+                    f"{100 * scan.share:.2g} % of its box only; a grid on the box does not resolve "
+                    "that: rotate or rescale the parameters (for example by the Cholesky factor of "
+                    "their covariance), or treat the modes apart"
+                )
             return Found(lower, upper, scan.top, modes, _truncated(scan, bounds))
         lower, upper = low, high
     raise InvalidInputError(
@@ -141,9 +135,14 @@ def _first_box(f: LogFunction, start: Array | None) -> tuple[Array, Array]:
             f"start is {start.tolist()}, where the density is zero; climb from a point where it is "
             "not"
         )
-    peak = _climbed(f, start, np.full(start.shape, -np.inf), np.full(start.shape, np.inf))
+    peak = _climbed(f, start, *_everywhere(start))
     reach = FIRST_REACH * (1 + np.abs(peak))
     return peak - reach, peak + reach
+
+
+def _everywhere(point: Array) -> tuple[Array, Array]:
+    """Corners of all of space."""
+    return np.full(point.shape, -np.inf), np.full(point.shape, np.inf)
 
 
 def _climbed(f: LogFunction, start: Array, lower: Array, upper: Array) -> Array:
@@ -163,7 +162,7 @@ def _climbed(f: LogFunction, start: Array, lower: Array, upper: Array) -> Array:
 
 
 class _Scan:
-    """log f at the cell centres of a coarse grid on a box, and at the modes known."""
+    """log f at the cell centres of a coarse grid on a box, and at the modes known; what is high."""
 
     def __init__(
         self, f: LogFunction, lower: Array, upper: Array, modes: Array, *, climb: bool
@@ -185,6 +184,7 @@ class _Scan:
             )
         self.modes = modes[inside & (heights >= self.top - BOX_DEPTH_NATS)]
         self.high = self.values >= self.top - BOX_DEPTH_NATS
+        self.share = float(self.high.mean())
 
     def _peaks(self) -> Array:
         """Cells that no neighbour exceeds, the highest first; also where all but a few are -inf."""
@@ -195,11 +195,6 @@ class _Scan:
         return np.array(
             [[axes[i][k] for i, k in enumerate(cell)] for cell in cells[order]]
         ).reshape(-1, self.grid.dim)
-
-    @property
-    def share(self) -> float:
-        """Of the cells within `BOX_DEPTH_NATS` of the maximum."""
-        return float(self.high.mean())
 
     def bounding(self, bounds: tuple[Array, Array]) -> tuple[Array, Array]:
         """The box of all that is high, with a cell around it; beyond a face where that is high."""
@@ -230,11 +225,3 @@ def _truncated(scan: _Scan, bounds: tuple[Array, Array]) -> tuple[tuple[int, str
             if face == bound[axis] and np.take(scan.high, index, axis).any():
                 cut.append((axis, side))
     return tuple(cut)
-
-
-def _sliver(share: float) -> InvalidInputError:
-    return InvalidInputError(
-        f"log_density is within {BOX_DEPTH_NATS:g} nats of its maximum in {100 * share:.2g} % of "
-        "its box only; a grid on the box does not resolve that: rotate or rescale the parameters "
-        "(for example by the Cholesky factor of their covariance), or treat the modes apart"
-    )

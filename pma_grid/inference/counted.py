@@ -14,13 +14,7 @@ POINTS_AT_A_TIME = 1 << 14
 
 
 class LogFunction:
-    """log of an unnormalised density, ``function(*coordinates)`` by elements.
-
-    Attributes
-    ----------
-    evaluations : int
-        Number of points that it was asked for.
-    """
+    """log of an unnormalised density, ``function(*coordinates)`` by elements, and its count."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         if not callable(function):
@@ -32,13 +26,7 @@ class LogFunction:
         self.evaluations = 0
 
     def __call__(self, *coordinates: Array) -> Array:
-        """Values at coordinates of one shape, -inf where the density is zero.
-
-        Raises
-        ------
-        InvalidInputError
-            The function raises, or gives NaN, +inf, numbers that are not real or another shape.
-        """
+        """Values at coordinates of one shape, finite or -inf; what is neither is refused."""
         shape, size = coordinates[0].shape, coordinates[0].size
         self.evaluations += size
         flat = [np.ascontiguousarray(c).reshape(-1) for c in coordinates]

@@ -80,11 +80,8 @@ def bounds(log_masses: Array) -> tuple[Observable, Observable]:
 
         evidence_lower = sum rho log(m / rho) <= log sum m <= sum mu log(m / rho) = evidence_upper
 
-    with mu = m / sum m: Jensen's inequality on the grid, for every rho.
-
-    References
-    ----------
-    Derived from du/dt = log(rho/mu): -du/dt plus a constant averages to either bound.
+    with mu = m / sum m: Jensen's inequality on the grid, for every rho.  Derived from du/dt =
+    log(rho/mu): -du/dt plus a constant averages to either bound.
     """
 
     def log_ratio(state: State) -> Array:

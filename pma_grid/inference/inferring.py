@@ -5,28 +5,65 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from numpy.typing import ArrayLike
+from scipy.special import logsumexp
 
+from pma_grid.flow.beginning import begin
+from pma_grid.flow.ends import Ends
+from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.flow import Flow
+from pma_grid.flow.marching import gather, march
+from pma_grid.flow.observables import CHEAP, resolve
+from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
+from pma_grid.flow.settling import MOST_STEPS, Settled, growing, solved, while_easy
+from pma_grid.flow.stepping import ImplicitEuler
 from pma_grid.grid.grid import Grid
 from pma_grid.inference.box import Found, checked_place, find_box
 from pma_grid.inference.counted import LogFunction
-from pma_grid.inference.evaluation import CellMasses, Rule, evaluate
-from pma_grid.inference.evidence import Evidence
-from pma_grid.inference.posterior import Posterior
-from pma_grid.inference.report import InferenceReport
-from pma_grid.inference.running import InferenceOptions, run
+from pma_grid.inference.evidence import Evidence, bounds, conjugate_bounds
+from pma_grid.inference.integrals import CellMasses, Rule, evaluate
+from pma_grid.inference.posterior import InferenceReport, Posterior
 from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
 from pma_grid.problem.samples import cell_counts, checked_names, default_names
+from pma_grid.runtime import Array, Status, check_choice, check_positive
 from pma_grid.sampling.base_laws import base_law
 
 # Cells an axis by dimension: what takes seconds.
 DEFAULT_CELLS = {1: 512, 2: 128, 3: 40}
 # The flow ends where the bounds of log Z are so close: the root of it is the residual.
 DEFAULT_GAP_NATS = 1e-10
+# To both laws their largest value is added, this many nats down, by dimension.  det D2u is their
+# ratio, and where one falls off and the other does not, steps are hard to solve.  A sum has no
+# kink, as the larger of the two would: that takes half the Newton iterations.
+FLOOR_DEPTH_NATS = {1: 14.0, 2: 12.5, 3: 10.5}
+# The same where the base law does not fall off.
+FLAT_BASE_DEPTH_NATS = 9.5
+
+
+@dataclass(frozen=True)
+class InferenceOptions:
+    """How the flow of `infer` goes: its options by these names."""
+
+    side: str
+    schedule: Schedule | StateSchedule | None
+    steps: int | None
+    gap: float
+
+    def __post_init__(self) -> None:
+        check_choice(self.side, ("source", "target"), "side")
+        check_positive(self.gap, "gap", "it is in nats, say 1e-8")
+        Ends(self.steps).check()
+
+    @property
+    def ends(self) -> Ends:
+        """So many steps, or bounds within the gap, whose root is the residual."""
+        return Ends(MOST_STEPS, tol=math.sqrt(self.gap)) if self.steps is None else Ends(self.steps)
 
 
 def infer(
@@ -117,13 +154,12 @@ def infer(
     f = LogFunction(log_density)
     limits, origin = checked_place(box, start)
     rule, options = Rule(quadrature, tail_bound), InferenceOptions(side, schedule, steps, gap)
-    rule.check()
-    options.check()
     found = find_box(f, limits, origin)
-    law = evaluate(f, _grid(found, shape), limits, rule)
+    counts = cell_counts(shape, found.lower.size, DEFAULT_CELLS)
+    law = evaluate(f, Grid(counts, tuple(found.lower), tuple(found.upper)), limits, rule)
     named = checked_names(names, law.grid.dim) or default_names(law.grid.dim)
     nu = base_law(base or ("uniform" if found.truncated else "gaussian"), law.grid.shape)
-    end, limit = run(law, nu, options, progress=progress)
+    end, limit = _flow(law, nu, options, progress=progress)
     stats = InferenceReport(
         modes=found.modes.tolist(), side=side, base=nu.describe(),
         seconds=time.perf_counter() - began,
@@ -132,12 +168,6 @@ def infer(
         end.flow, end.transport, law.density, _evidence(law, end.flow, limit, found),
         names=named, evaluations=f.evaluations, stats=stats, function=f,
     )  # fmt: skip
-
-
-def _grid(found: Found, shape: int | Sequence[int] | None) -> Grid:
-    """Cells on the box found."""
-    counts = cell_counts(shape, found.lower.size, DEFAULT_CELLS)
-    return Grid(counts, tuple(found.lower), tuple(found.upper))
 
 
 def _evidence(law: CellMasses, flow: Flow, limit: float, found: Found) -> Evidence:
@@ -156,3 +186,31 @@ def _evidence(law: CellMasses, flow: Flow, limit: float, found: Found) -> Eviden
         mass_constant=float(flow["mass_constant"][-1]),
         truncated=found.truncated,
     )
+
+
+def _flow(
+    law: CellMasses, nu: Density, options: InferenceOptions, *, progress: bool
+) -> tuple[Settled, float]:
+    """The flow from the base law nu towards a law, and the log of the mass that it was towards."""
+    problem, raised = _raised(law, nu)
+    limit = float(logsumexp(raised))
+    side, rule, scheme = options.side, options.schedule or growing(problem), ImplicitEuler()
+    observables = bounds(raised) if side == "source" else conjugate_bounds(limit)
+    recorder = Recorder(
+        problem, scheme, rule, side=side, record=resolve([*CHEAP, *observables]),
+        stationary=stationary_phi,
+    )  # fmt: skip
+    states = march(begin(problem, None, side, None), scheme, rule, options.ends)
+    flow = gather(while_easy(states), recorder, options.ends, progress=progress)
+    settled = flow.status is Status.CONVERGED or options.steps is not None
+    return Settled(flow, flow.transport if settled else solved(problem)), limit
+
+
+def _raised(law: CellMasses, nu: Density) -> tuple[Problem, Array]:
+    """The problem from a law to the base law, thin cells of both raised, and its log masses."""
+    flat = nu.values.min() > nu.values.max() * math.exp(-FLAT_BASE_DEPTH_NATS)
+    depth = FLAT_BASE_DEPTH_NATS if flat else FLOOR_DEPTH_NATS[law.grid.dim]
+    raised = np.logaddexp(law.logs, law.logs.max() - depth)
+    lowest = nu.values.max() * math.exp(-depth)
+    source = Density(np.exp(raised - raised.max()), law.grid)
+    return Problem(source, Density(nu.values + lowest, nu.grid)), np.asarray(raised)

@@ -18,12 +18,10 @@ from pma_grid.flow.settling import Settled
 from pma_grid.grid.grid import Grid
 from pma_grid.inference.counted import LogFunction
 from pma_grid.inference.evidence import Evidence
-from pma_grid.inference.proposal import log_push_forward
-from pma_grid.inference.report import InferenceReport
 from pma_grid.problem.density import Density
 from pma_grid.problem.log_density import LogDensity
 from pma_grid.problem.quantiles import quantiles
-from pma_grid.runtime import Array, InvalidInputError, check_inside, check_whole, storage
+from pma_grid.runtime import Array, InvalidInputError, Report, check_inside, check_whole, storage
 from pma_grid.sampling.sampler import Sampler
 from pma_grid.transport.duality import cell_integral
 from pma_grid.transport.transport import Transport
@@ -31,6 +29,12 @@ from pma_grid.transport.transport import Transport
 # Samples are those of the posterior only where the mass constant and the gap of the flow are below
 # these: the gap is the KL divergence of their law and its reverse.
 MOST_MASS_CONSTANT_NATS, MOST_GAP_NATS = 0.3, 1e-2
+# Differences of the map are taken over so many cells: its pieces are cubics, so that their error is
+# the square of this, and rounding a thousandth of that.
+DIFFERENCE_CELLS = 1e-5
+# Draws whose image misses their base point by more than this were not inverted: those that were
+# miss by rounding.
+IMAGE_MISS_CELLS = 1e-3
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,28 @@ class Importance:
     elbo: float
     elbo_standard_error: float
     effective_sample_size: float
+
+
+@dataclass(eq=False)
+class InferenceReport(Report):
+    """The ``stats`` of a `Posterior`; nothing here decides what is computed from one.
+
+    Attributes
+    ----------
+    modes : list of list of float
+        Local maxima of the log-density that the search for the box met, one point each.
+    side : str
+        "source" or "target": the grid that the flow was solved on.
+    base : str
+        The base law, in words.
+    seconds : float
+        Wall time, compilation included.
+    """
+
+    modes: list[list[float]] | None = None
+    side: str | None = None
+    base: str | None = None
+    seconds: float | None = None
 
 
 class Posterior:
@@ -280,3 +306,27 @@ class Posterior:
             Evidence.from_dict(meta["evidence"]),
             names=tuple(meta["names"]), evaluations=meta["evaluations"], stats=meta["stats"],
         )  # fmt: skip
+
+
+def log_push_forward(transport: Transport, y: Array, x: Array) -> tuple[Array, Array]:
+    """log nu(y) + log |det D grad u(x)| for y drawn from the base law nu, and x = grad u*(y).
+
+    Of the interpolated map itself: this is the very density of the draws, 1/length^d, without an
+    error of the grid.  And where grad u(x) is y, as it must be.
+    """
+    base, grid = transport.problem.target, transport.problem.source.grid
+    nu = base.values[tuple(base.grid.cell_index(y).T)]
+    slopes = np.empty((len(x), grid.dim, grid.dim))
+    for axis, h in enumerate(grid.spacing):
+        ends = []
+        for sign in (-1, 1):
+            moved = x.copy()
+            moved[:, axis] += sign * DIFFERENCE_CELLS * h
+            np.clip(moved[:, axis], grid.lower[axis], grid.upper[axis], out=moved[:, axis])
+            ends.append(moved)
+        width = (ends[1] - ends[0])[:, axis]
+        slopes[:, :, axis] = (transport.map(ends[1]) - transport.map(ends[0])) / width[:, None]
+    with np.errstate(divide="ignore"):
+        logs = np.log(nu) + np.linalg.slogdet(slopes)[1]
+    missed = np.abs(transport.map(x) - y) > IMAGE_MISS_CELLS * np.array(base.grid.spacing)
+    return logs, ~missed.any(axis=1) & np.isfinite(logs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,7 @@ from pma_grid.flow.observables import CHEAP, Observable
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.settling import solved
 from pma_grid.learning.estimators import METHODS, Estimator
-from pma_grid.learning.model import Model
-from pma_grid.learning.report import FitReport
+from pma_grid.learning.model import FitReport, Model
 from pma_grid.learning.running import Ended, LearnedRun, LearningOptions
 from pma_grid.learning.selection import select
 from pma_grid.problem.density import Density
@@ -31,14 +30,6 @@ from pma_grid.transport.transport import Transport
 BOOSTING_FACTOR, MOST_BOOSTS = 10.0, 30
 # Samples fill their box where the outermost cells hold this share of what a uniform law has there.
 FILLED_FACES_SHARE = 0.2
-
-
-@dataclass(frozen=True)
-class HoldingOut:
-    """How samples are divided into those learned from and those held out."""
-
-    share: float
-    seed: int
 
 
 def fit(
@@ -143,7 +134,7 @@ def fit(
     options = LearningOptions(relearn, explicit, schedule, Ends(steps).check().steps, tuple(record))
     run = _prepare(_samples(samples, shape, box), method, base, truth, options)
     named = checked_names(names, run.samples.dim)
-    run, choice = _choose(run, HoldingOut(held_out, seed), progress)
+    run, choice = _choose(run, held_out, seed, progress)
     ended = run.flow(run.samples.masses(), progress=progress)
     flow, transport, origin = _conclude(ended, run.options)
     stats = FitReport(
@@ -186,31 +177,31 @@ def _prepare(
 
 
 def _choose(
-    run: LearnedRun, holding: HoldingOut, progress: bool
+    run: LearnedRun, held_out: float, seed: int, progress: bool
 ) -> tuple[LearnedRun, dict[str, Any]]:
-    """The run with what held-out samples choose, and what the report says of that.
-
-    They choose the strength, unless it was given, and the step to stop at if each learns again.
-    """
+    """The run with what held-out samples choose, and what the report says of that."""
+    # they choose the strength, unless it was given, and the step to stop at if each learns again
     choice: dict[str, Any] = {}
     if run.estimator.strength is None:
         chosen = select(
-            run.estimator, run.samples, run.uniform(), held_out=holding.share, seed=holding.seed,
+            run.estimator, run.samples, run.uniform(), held_out=held_out, seed=seed,
             progress=progress,
         )  # fmt: skip
         run, choice["selection"] = run.with_estimator(chosen.estimator), chosen.told()
     if run.options.boosts:
-        run, scores = _stopped(run, holding, progress)
+        run, scores = _stopped(run, held_out, seed, progress)
         choice |= {"held_out_log_likelihoods": scores.tolist(), "stopped_at": run.options.steps}
     return run, choice
 
 
-def _stopped(run: LearnedRun, holding: HoldingOut, progress: bool) -> tuple[LearnedRun, Array]:
+def _stopped(
+    run: LearnedRun, held_out: float, seed: int, progress: bool
+) -> tuple[LearnedRun, Array]:
     """The run with the penalty of boosting, up to the step with the best of the scores given."""
     strength, steps = run.estimator.strength, run.options.steps
     assert strength is not None
     run = run.with_estimator(run.estimator.with_strength(BOOSTING_FACTOR * strength))
-    train, test = run.samples.split(holding.share, holding.seed)
+    train, test = run.samples.split(held_out, seed)
     trial = run.with_steps(MOST_BOOSTS if steps is None else steps).flow(
         train.masses(), held_out=test.points, progress=progress
     )
@@ -219,11 +210,9 @@ def _stopped(run: LearnedRun, holding: HoldingOut, progress: bool) -> tuple[Lear
 
 
 def _conclude(ended: Ended, options: LearningOptions) -> tuple[Flow, Transport, str]:
-    """The flow and the transport of the model, and what found the transport.
-
-    A flow that was to settle and did not, on data so rough that steps could not be solved, leaves
-    the learned law to `solve`.
-    """
+    """The flow and the transport of the model, and what found the transport."""
+    # a flow that was to settle and did not, on data so rough that steps could not be solved, leaves
+    # the learned law to `solve`
     flow = ended.flow
     if options.boosts and flow.status is Status.COMPLETED:
         flow = replace(flow, status=Status.CONVERGED)  # it went as far as held-out samples said

@@ -1,11 +1,12 @@
-"""`Model`: a law learned from samples, as the push-forward of a base law by a Brenier map."""
+"""`Model`: a law learned from samples, as the push-forward of a base law, and its `FitReport`."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,12 +14,60 @@ from numpy.typing import ArrayLike, NDArray
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.settling import Settled
 from pma_grid.grid.grid import Grid
-from pma_grid.learning.report import FitReport
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import default_names
-from pma_grid.runtime import Array, storage
+from pma_grid.runtime import Array, Report, storage
 from pma_grid.sampling.sampler import Sampler
 from pma_grid.transport.transport import Transport
+
+
+@dataclass(eq=False)
+class FitReport(Report):
+    """The ``stats`` of a `Model`; nothing here decides what is computed from one.
+
+    None is left out, but for ``selection``.
+
+    Attributes
+    ----------
+    method : str
+        Name of the estimator: "logistic", "score", "kde", "histogram", or that of one's own.
+    estimator : str
+        The call that makes the estimator, its strength included.
+    strength : float
+        How strongly it smooths; in units of its own.
+    selection : dict or None
+        How held-out samples chose the strength: ``strengths`` tried, ``log_likelihoods`` (nats a
+        point) and ``at_edge``, see `Selection`; None where the strength was given.
+    samples, duplicates : int
+        Samples learned from, and how many of them equal others.
+    held_out, seed, relearn, explicit : float, int, bool, bool
+        As they were given to `fit`.
+    transport : str
+        What found the transport: "flow", or "solve" where the flow did not settle.
+    held_out_log_likelihoods : list of float
+        With ``relearn``: the held-out samples' log-likelihood after each step, nats a point.
+    stopped_at : int
+        With ``relearn``: the step at which it is largest, which ends the flow.
+    seconds : float
+        Wall time, compilation included.
+    """
+
+    method: str | None = None
+    estimator: str | None = None
+    strength: float | None = None
+    selection: dict[str, Any] | None = None
+    samples: int | None = None
+    duplicates: int | None = None
+    held_out: float | None = None
+    seed: int | None = None
+    relearn: bool | None = None
+    explicit: bool | None = None
+    transport: str | None = None
+    held_out_log_likelihoods: list[float] | None = None
+    stopped_at: int | None = None
+    seconds: float | None = None
+
+    ALWAYS: ClassVar[frozenset[str]] = frozenset({"selection"})
 
 
 class Model:

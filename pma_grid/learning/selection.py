@@ -111,11 +111,11 @@ def select(
     check_whole(divisions, 1, "divisions", "take 1, or 5 for few samples")
     parts = [samples.split(held_out, seed)]  # checks both
     parts += [samples.split(held_out, seed + k) for k in range(1, divisions)]
-    search = _Search(estimator, parts, rho)
     candidates = estimator.strengths()
     with tally(progress, "strengths") as tell:
-        _path(search, candidates, tell)
-        _refine(search, candidates, tell)
+        search = _Search(estimator, parts, rho, tell)
+        _path(search, candidates)
+        _refine(search, candidates)
     order = sorted(search.scores)
     return Selection(
         estimator.with_strength(search.best),
@@ -125,18 +125,17 @@ def select(
     )
 
 
-def _path(search: _Search, candidates: Array, tell: Callable[[str], None]) -> None:
+def _path(search: _Search, candidates: Array) -> None:
     """From smooth to rough, each starts the next, until the likelihood falls again and again."""
     falls = 0
     for strength in candidates[::-1]:
         search.score(float(strength))
-        tell(search.told())
         falls = 0 if search.best == strength else falls + 1
         if falls >= MOST_FALLS:
             return
 
 
-def _refine(search: _Search, candidates: Array, tell: Callable[[str], None]) -> None:
+def _refine(search: _Search, candidates: Array) -> None:
     """Between the best and its neighbours."""
     factor = float(candidates[1] / candidates[0]) if len(candidates) > 1 else 1.0
     for _ in range(REFINEMENTS if factor > 1 else 0):
@@ -144,16 +143,16 @@ def _refine(search: _Search, candidates: Array, tell: Callable[[str], None]) -> 
         best = search.best
         for strength in (best * factor, best / factor):
             search.score(strength)
-            tell(search.told())
 
 
 class _Search:
     """Strengths tried on divisions of the samples into those learned from and those held out."""
 
     def __init__(
-        self, estimator: Estimator, parts: Sequence[tuple[Samples, Samples]], rho: Array
-    ) -> None:
-        self.estimator, self.rho, self.grid = estimator, rho, parts[0][0].grid
+        self, estimator: Estimator, parts: Sequence[tuple[Samples, Samples]], rho: Array,
+        tell: Callable[[str], None],
+    ) -> None:  # fmt: skip
+        self.estimator, self.rho, self.grid, self.tell = estimator, rho, parts[0][0].grid, tell
         self.parts = [(train.masses(), test.points) for train, test in parts]
         self.scores: dict[float, float] = {}
         self.learned: dict[float, list[Array]] = {}
@@ -163,12 +162,8 @@ class _Search:
         """The strength of the largest likelihood so far."""
         return max(self.scores, key=lambda s: self.scores[s])
 
-    def told(self) -> str:
-        """The best so far."""
-        return f"best {self.best:.2g}: {self.scores[self.best]:.4f} nats a point"
-
     def score(self, strength: float) -> None:
-        """Try a strength."""
+        """Try a strength, and tell the best so far."""
         estimator = self.estimator.with_strength(strength)
         near = min(self.learned, key=lambda s: abs(math.log(s / strength)), default=None)
         starts = [None] * len(self.parts) if near is None else self.learned[near]
@@ -181,6 +176,7 @@ class _Search:
             for law, (_, points) in zip(learned, self.parts, strict=True)
         ]
         self.learned[strength], self.scores[strength] = learned, float(np.mean(likelihoods))
+        self.tell(f"best {self.best:.2g}: {self.scores[self.best]:.4f} nats a point")
 
 
 def held_out_log_likelihood(learned: Array, grid: Grid, points: ArrayLike) -> float:

@@ -107,14 +107,14 @@ class LearnedImplicit:
 
     def _begin(self, state: State) -> tuple[State, Array]:
         """The state as one of the flow towards mu_hat, and log mu_hat."""
-        known = isinstance(state, LearnedState) and state.inner is not None
-        if known and not self.relearn:
-            assert isinstance(state, LearnedState) and state.inner is not None
-            return state.inner, state.learned
-        grid = state.operator.problem.source.grid
-        before = state.learned if isinstance(state, LearnedState) else None
+        before = None
+        if isinstance(state, LearnedState):
+            if state.inner is not None and not self.relearn:
+                return state.inner, state.learned
+            before = state.learned
         learned = self.learned
         if learned is None or self.relearn:
+            grid = state.operator.problem.source.grid
             learned = self.estimator.learn(self.masses, state.masses, grid, start=before)
         operator = ParabolicOperator(towards(learned, state.operator.problem))
         operator.follow(parabolic(state))
@@ -154,7 +154,8 @@ class LearnedExplicit:
         if learned is None or self.relearn:
             grid = state.operator.problem.source.grid
             learned = self.estimator.learn(self.masses, state.masses, grid, start=learned)
-        direction = log_masses(state) - (learned - logsumexp(learned))
+        log_rho = np.log(state.operator.masses) + state.log_ratio  # masses may underflow
+        direction = log_rho - (learned - logsumexp(learned))
         try:
             new = Explicit(cap="convexity").along(state, direction, step_size)
         except LostConvexityError:  # the cap looks at centred differences: a shorter step, then
@@ -172,11 +173,6 @@ def towards(learned: Array, problem: Problem) -> Problem:
     """The problem whose source is exp(learned), normalised."""
     grid = problem.source.grid
     return Problem(Density(np.exp(learned - learned.max()), grid), problem.target)
-
-
-def log_masses(state: State) -> Array:
-    """log rho at the cells, rho the masses of a state, without their underflow."""
-    return np.asarray(np.log(state.operator.masses) + state.log_ratio)
 
 
 def _as_learned(state: State, **learned: Any) -> LearnedState:

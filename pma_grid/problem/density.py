@@ -12,10 +12,28 @@ from numpy.typing import ArrayLike
 
 from pma_grid.grid.averaging import averaged, exponential_averages, function_averages
 from pma_grid.grid.grid import Grid
-from pma_grid.problem.raising import FloorReport, raised
 from pma_grid.problem.readers import MAX_PIXELS, read_image
 from pma_grid.problem.validation import checked_floor, checked_total, checked_values
 from pma_grid.runtime import Array, InvalidDensityError, InvalidInputError, check_count, check_seed
+
+
+@dataclass(frozen=True)
+class FloorReport:
+    """What raising a density to its working floor changed.
+
+    Attributes
+    ----------
+    relative : float
+        The floor over the mean density; 0 if nothing was raised.
+    cells : int
+        How many cells were raised.
+    mass_added : float
+        Fraction of the mass moved: half the L1 distance between the density and its copy.
+    """
+
+    relative: float
+    cells: int
+    mass_added: float
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -257,7 +275,14 @@ class Density:
         if floor is None:
             # Positive tails, however thin, are data; only a zero has no logarithm.
             floor = 0.0 if self.values.min() > 0 else checked_floor(default_floor) or 0.0
-        return raised(self.values, floor, self.grid)
+        threshold = floor / self.grid.volume
+        cells = int(np.count_nonzero(self.values < threshold))
+        if cells == 0:
+            return self.values.copy(), FloorReport(0.0, 0, 0.0)
+        copy = np.maximum(self.values, threshold)
+        copy /= copy.sum() * self.grid.cell_volume
+        moved = 0.5 * float(np.abs(copy - self.values).sum()) * self.grid.cell_volume
+        return copy, FloorReport(floor, cells, moved)
 
     def resampled(self, grid: Grid) -> Density:
         """The same piecewise-constant density averaged over the cells of another grid.

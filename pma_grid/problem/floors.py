@@ -8,10 +8,9 @@ from dataclasses import asdict
 import numpy as np
 from scipy import ndimage
 
-from pma_grid.problem.density import Density
+from pma_grid.problem.density import Density, FloorReport
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.raising import FloorReport
 from pma_grid.runtime import Array, Mask
 
 # Working floors, relative to the mean density, for data with exact zeros.
@@ -43,21 +42,9 @@ def continued(
 ) -> tuple[Array, FloorReport]:
     """Values of a density on its domain, continued beyond from the cells that lie inside.
 
-    Their logarithm goes on linearly for some layers of cells, then by the nearest value.
-
-    Parameters
-    ----------
-    target : Density
-    domain : ConvexDomain
-    default_floor : float
-        Relative to the mean over the domain, for zeros in cells inside.
-
-    Returns
-    -------
-    values : ndarray
-        Positive on the whole grid; their integral over the domain is about one.
-    report : FloorReport
-        What the floor changed inside.
+    Their logarithm goes on linearly for some layers of cells, then by the nearest value: they are
+    positive on the whole grid, and their integral over the domain is about one.  Zeros inside are
+    raised to a floor relative to the mean over the domain, as the report says.
     """
     parts = domain.fractions(target.grid)
     known: Mask = parts >= WHOLE_SHARE

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pma_grid.grid.averaging import gauss_points
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline, log_centre_values
 from pma_grid.problem.density import Density
@@ -24,21 +23,14 @@ EMPTY_CELL_SHARE = 1e-12
 class LogDensity:
     """log of a density by cubic splines through its values at the cell centres, normalised.
 
-    An object is called with points, (m, d), and gives their log-likelihoods.  Interpolating
-    the density linearly instead would cost (h^2/12) tr D^2 log mu nats a point, which is more than
-    what good estimators differ by.
-
-    Parameters
-    ----------
-    logarithms : array_like, shape ``grid.shape``
-        Log-density at the cell centres up to a constant, finite.
-    grid : Grid
-        The cells.
+    Made of the log-density at the cell centres, finite, up to a constant.  An object is called with
+    points, (m, d), and gives their log-likelihoods.  Interpolating the density linearly instead
+    would cost (h^2/12) tr D^2 log mu nats a point, which is more than what good estimators differ
+    by.
 
     Attributes
     ----------
     grid : Grid
-        The cells.
     log_mass : float
         log of the integral over the box before normalising, by 3 Gauss points an axis in each cell.
 
@@ -51,7 +43,6 @@ class LogDensity:
     def __init__(self, logarithms: ArrayLike, grid: Grid) -> None:
         self.grid = grid
         self._spline = LogSpline(np.ascontiguousarray(logarithms, float), grid)
-        self.log_mass = 0.0
         self.log_mass = self._log_integral()
 
     @classmethod
@@ -92,12 +83,10 @@ class LogDensity:
 
     def _log_integral(self) -> float:
         """log of the integral of the exponential, the maximum taken out."""
-        nodes, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS_PER_AXIS)
-        spacing = np.array(self.grid.spacing)
-        centres = self.grid.points
+        centres, spacing = self.grid.points, np.array(self.grid.spacing)
         values = [
-            (np.prod(weights[list(k)] / 2), self._inside(centres + 0.5 * nodes[list(k)] * spacing))
-            for k in itertools.product(range(GAUSS_POINTS_PER_AXIS), repeat=self.grid.dim)
+            (weight, self._inside(centres + offset * spacing))
+            for weight, offset in gauss_points(GAUSS_POINTS_PER_AXIS, self.grid.dim)
         ]
         top = max(float(v.max()) for _, v in values)
         total = sum(w * float(np.exp(v - top).sum()) for w, v in values)

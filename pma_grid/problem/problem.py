@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density, as_density
-from pma_grid.problem.domains import ConvexDomain
-from pma_grid.runtime import InvalidInputError
+from pma_grid.problem.domains import ConvexDomain, stored_domain
+from pma_grid.runtime import InvalidInputError, storage
 
 # Share of the target's mass that may lie outside its domain: rounding, no data.
 LARGEST_MASS_OUTSIDE = 1e-9
@@ -100,6 +102,15 @@ class Problem:
         return f"Problem(source={self.source.describe()}, target={self.target.describe()}{domain})"
 
 
+def check_problem(problem: Any) -> None:
+    """Refuse what is no pair of densities."""
+    if not isinstance(problem, Problem):
+        raise InvalidInputError(
+            f"problem is of type {type(problem).__name__}; it must be a Problem: pass "
+            "pma.Problem(source, target)"
+        )
+
+
 def _check_domain(domain: ConvexDomain, target: Density) -> None:
     """A domain of the right dimension in the box, with all of the mass."""
     if not isinstance(domain, ConvexDomain):
@@ -127,3 +138,26 @@ def _check_domain(domain: ConvexDomain, target: Density) -> None:
             f"target has {100 * outside:.3g} % of its mass in cells outside target_domain; all of "
             "it must lie inside: multiply the values by target_domain.fractions(grid)"
         )
+
+
+def storable_pair(problem: Problem) -> storage.Stored:
+    """Arrays and metadata of a problem, for a file."""
+    pair = {"source": problem.source, "target": problem.target}
+    arrays = {name: density.values for name, density in pair.items()}
+    meta: dict[str, Any] = {
+        name: {"grid": density.grid.to_dict(), "floor": density.floor, "mass": density.mass}
+        for name, density in pair.items()
+    }
+    if problem.target_domain is not None:
+        meta["target_domain"] = problem.target_domain.to_dict()
+    return arrays, meta
+
+
+def stored_pair(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Problem:
+    """The problem of a stored result."""
+    densities = [
+        Density(arrays[name], Grid.from_dict(meta[name]["grid"]), floor=meta[name]["floor"])
+        for name in ("source", "target")
+    ]
+    domain = meta.get("target_domain")
+    return Problem(*densities, target_domain=None if domain is None else stored_domain(domain))

@@ -10,7 +10,8 @@ import os
 import sys
 import warnings
 import zipfile
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,25 +40,18 @@ def read_array(
     max_pixels: int = MAX_PIXELS,
     channel: int | None = None,
 ) -> NDArray[Any]:
-    """Read the array of a file; the suffix says the format.
+    """The array of a file as it is stored; the suffix says the format.
 
     Parameters
     ----------
     path : str or path
         ``.npy``; ``.npz`` with one array, or with one named ``values`` or ``density``; ``.csv``
-        of comma-separated numbers, without a header; ``.png .jpg .jpeg .tif .tiff``.
-        ``"-"`` reads a .npy stream from standard input.
-    max_bytes : int
-        Larger arrays and csv files are refused.
-    max_pixels : int
-        Larger pictures are refused, all pages together.
+        of comma-separated numbers, without a header: of one row or column it has one axis;
+        ``.png .jpg .jpeg .tif .tiff``.  ``"-"`` reads a .npy stream from standard input.
+    max_bytes, max_pixels : int
+        Larger arrays and csv files, and larger pictures, all pages together, are refused.
     channel : int, optional
         Colour channel of a picture; None is the luminance.
-
-    Returns
-    -------
-    ndarray
-        As stored; a csv file of one row or of one column has one axis.
 
     Raises
     ------
@@ -72,7 +66,7 @@ def read_array(
     first axis, orientation tags are ignored.
     """
     if os.fspath(path) == "-":
-        return _read_stdin(max_bytes)
+        return _npy_from(sys.stdin.buffer, None, "standard input", max_bytes)
     file = _checked_file(path, SUFFIXES)
     if file.suffix.lower() in IMAGE_FORMATS:
         return read_image(file, max_pixels=max_pixels, channel=channel)[0]
@@ -83,83 +77,53 @@ def read_array(
 def read_image(
     path: PathLike, *, max_pixels: int = MAX_PIXELS, channel: int | None = None
 ) -> tuple[Pixels, float]:
-    """Read a picture.
+    """Pixels of a picture, (rows, columns) or (pages, rows, columns), and what is white.
 
-    Parameters
-    ----------
-    path, max_pixels, channel
-        As in `read_array`.
-
-    Returns
-    -------
-    pixels : ndarray, shape (rows, columns) or (pages, rows, columns)
-    white : float
-        The largest value of the pixel type; for float pictures the largest value present.
-
-    Raises
-    ------
-    InvalidInputError
-        As in `read_array`.
+    White is the largest value of the pixel type, for float pictures the largest value present.
+    Arguments and refusals are those of `read_array`.
     """
     file = _checked_file(path, tuple(IMAGE_FORMATS))
-    with ExitStack() as stack:
+    with warnings.catch_warnings():
         # Pillow warns between one and two times its own limit; max_pixels decides here.
-        stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
-        image = stack.enter_context(_opened_image(file, max_pixels))
-        pages = _page_count(image, file)
-        _check_pixels(image.size, pages, max_pixels, file)
-        return _decoded(image, pages, channel, file)
+        with _opened_image(file, max_pixels) as image:
+            with decoding(file):
+                pages = int(image.n_frames) if image.format == "TIFF" else 1
+            # by the numbers of the header, before anything is decoded
+            if math.prod(image.size) * pages > max_pixels:
+                raise InvalidInputError(
+                    f"{file} is too large: {image.size[1]} x {image.size[0]} pixels, {pages} "
+                    f"page(s); at most {max_pixels} pixels are read: scale it down or raise "
+                    "max_pixels"
+                )
+            return _decoded(image, pages, channel, file)
 
 
 def _opened_image(file: Path, max_pixels: int) -> Any:
     """The picture with its header read and its pixels not decoded."""
     from PIL import Image
 
-    try:
-        # Only the decoder of the suffix: a renamed file of another kind is refused.
-        return Image.open(file, formats=[IMAGE_FORMATS[file.suffix.lower()]])
-    except Image.DecompressionBombError as error:
-        raise InvalidInputError(
-            f"{file} is too large: {error}; at most {max_pixels} pixels are read: scale it down"
-        ) from error
-    except Exception as error:
-        raise _unreadable(file, error) from error
-
-
-def _page_count(image: Any, file: Path) -> int:
-    """Pages of a tif; other formats are read as one picture."""
-    if image.format != "TIFF":
-        return 1
-    try:
-        return int(image.n_frames)
-    except Exception as error:
-        raise _unreadable(file, error) from error
-
-
-def _check_pixels(size: tuple[int, int], pages: int, max_pixels: int, file: Path) -> None:
-    """Refuse by the numbers of the header, before anything is decoded."""
-    pixels = math.prod(size) * pages
-    if pixels > max_pixels:
-        raise InvalidInputError(
-            f"{file} is too large: {size[1]} x {size[0]} pixels, {pages} page(s); at most "
-            f"{max_pixels} pixels are read: scale it down or raise max_pixels"
-        )
+    with decoding(file):
+        try:
+            # Only the decoder of the suffix: a renamed file of another kind is refused.
+            return Image.open(file, formats=[IMAGE_FORMATS[file.suffix.lower()]])
+        except Image.DecompressionBombError as error:
+            raise InvalidInputError(
+                f"{file} is too large: {error}; at most {max_pixels} pixels are read: scale it down"
+            ) from error
 
 
 def _decoded(image: Any, pages: int, channel: int | None, file: Path) -> tuple[Pixels, float]:
     """Decode every page to one grey array each and stack them."""
     size, stack = image.size, []
     for page in range(pages):
-        try:
+        with decoding(file):
             image.seek(page)
             if image.size != size:
                 raise ValueError(f"page {page} has size {image.size}, page 0 has {size}")
             # modes that hold indices or other colour spaces become RGB
             plain = image.mode in ("1", "L", "LA", "RGB", "RGBA", "F") or image.mode[0] == "I"
             pixels = np.asarray(image if plain else image.convert("RGB"))
-        except Exception as error:
-            raise _unreadable(file, error) from error
         stack.append(_grey(pixels, channel, file))
     values = stack[0] if pages == 1 else np.stack(stack)
     if pixels.dtype.kind == "b":
@@ -194,26 +158,14 @@ def _read_npy(file: Path, max_bytes: int) -> NDArray[Any]:
         return _npy_from(stream, file.stat().st_size, str(file), max_bytes)
 
 
-def _read_stdin(max_bytes: int) -> NDArray[Any]:
-    """A .npy stream of at most ``max_bytes``."""
-    return _npy_from(sys.stdin.buffer, None, "standard input", max_bytes)
-
-
 def _read_npz(file: Path, max_bytes: int) -> NDArray[Any]:
     """The one array of a .npz file, or the one called values or density."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
-            name = _chosen(list(members), file)
-            # The size that the archive states bounds what is ever decompressed.
-            with archive.open(members[name]) as stream:
-                return _npy_from(
-                    stream, members[name].file_size, f"{file} (array {name})", max_bytes
-                )
-    except InvalidInputError:
-        raise
-    except Exception as error:
-        raise _unreadable(file, error) from error
+    with decoding(file), zipfile.ZipFile(file) as archive:
+        members = {m.filename.removesuffix(".npy"): m for m in archive.infolist()}
+        name = _chosen(list(members), file)
+        # The size that the archive states bounds what is ever decompressed.
+        with archive.open(members[name]) as stream:
+            return _npy_from(stream, members[name].file_size, f"{file} (array {name})", max_bytes)
 
 
 def _chosen(names: list[str], file: Path) -> str:
@@ -230,7 +182,7 @@ def _chosen(names: list[str], file: Path) -> str:
 
 def _npy_from(stream: IO[bytes], size: int | None, name: str, max_bytes: int) -> NDArray[Any]:
     """Array of a .npy stream of ``size`` bytes, if known; its header is checked first."""
-    try:
+    with decoding(name):
         version = np.lib.format.read_magic(stream)
         header = {
             (1, 0): np.lib.format.read_array_header_1_0,
@@ -242,10 +194,6 @@ def _npy_from(stream: IO[bytes], size: int | None, name: str, max_bytes: int) ->
         if stream.readinto(flat.view(np.uint8)) != flat.nbytes:  # type: ignore[attr-defined]
             raise EOFError(f"fewer than the {flat.nbytes} bytes of its header are there")
         return flat.reshape(shape, order="F" if fortran else "C")
-    except InvalidInputError:
-        raise
-    except Exception as error:
-        raise _unreadable(name, error) from error
 
 
 def _check_npy(
@@ -296,14 +244,15 @@ def _checked_file(path: PathLike, suffixes: tuple[str, ...]) -> Path:
     return check_file(file)
 
 
-def _unreadable(name: Path | str, error: Exception) -> InvalidInputError:
-    """The error for files that a decoder gives up on.
-
-    Decoders raise almost any exception on malformed data, so the callers catch them all.
-    """
-    if isinstance(error, InvalidInputError):
-        return error
-    return InvalidInputError(
-        f"{name} cannot be read: {one_line(error)}; the data must be complete and of the format "
-        "that the suffix names (.npy for standard input): check how they were written"
-    )
+@contextmanager
+def decoding(name: Path | str) -> Iterator[None]:
+    """Turns whatever a decoder raises on malformed data into an error that names them."""
+    try:
+        yield
+    except InvalidInputError:
+        raise
+    except Exception as error:
+        raise InvalidInputError(
+            f"{name} cannot be read: {one_line(error)}; the data must be complete and of the "
+            "format that the suffix names (.npy for standard input): check how they were written"
+        ) from error

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,11 +22,15 @@ from pma_grid.grid.axes import half_square, outer_sum
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime import Array
+from pma_grid.runtime import Array, InvalidInputError, check_positive
 
 Axes = tuple[Array, ...]
 Side = Literal["source", "target"]
 SIDES: tuple[Side, Side] = ("source", "target")
+# Least eps over the squared side of the box L^2.  Potentials are of the size L^2, so that rounding
+# moves exponents, potentials over eps, by some 2e-16 L^2 / eps: 2e-4 here.  It may not be larger:
+# eps = h^2/2, the default of small eps, is 5e-11 L^2 on an axis of 1e5 cells.
+LEAST_EPS_SQUARED_SIDES = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,13 +141,7 @@ def _centred(shape: tuple[int, ...], lengths: Array) -> Axes:
 
 
 class Reduction:
-    """The change of variables between a problem and its reduced one.
-
-    Attributes
-    ----------
-    stretch : ndarray, shape (d,)
-        s per axis.
-    """
+    """The change of variables between a problem and its reduced one; ``stretch`` is s per axis."""
 
     def __init__(self, problem: Problem) -> None:
         grids = problem.source.grid, problem.target.grid
@@ -209,3 +207,15 @@ class Reduction:
             (ex, exx), (ey, eyy) = moments
             total += (1 - s) * exx + (1 - 1 / s) * eyy + 2 * shift * (ex - ey) + shift**2
         return total
+
+
+def check_eps(problem: Problem, eps: Any) -> float:
+    """An eps > 0, in length^2, that is not lost in the rounding of the cost."""
+    value = check_positive(eps, "eps", "it is in length^2, for example 1e-2 times a squared side")
+    least = LEAST_EPS_SQUARED_SIDES * float((Reduced.of(problem).lengths ** 2).max())
+    if value < least:
+        raise InvalidInputError(
+            f"eps is {eps!r}; for these boxes it must be at least {least:.1e}, in length^2: the "
+            "cost over eps would have no digits left; take a larger eps, or solve for eps = 0"
+        )
+    return value

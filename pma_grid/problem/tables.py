@@ -20,26 +20,13 @@ WRITTEN = (".csv", ".npz", ".npy")
 
 
 def read_table(path: PathLike) -> tuple[Array, tuple[str, ...]]:
-    """Points of a file, one row each, and the names of their coordinates if it has any.
+    """Points of a file, one row each, (n, d), and the names of their coordinates if it has any.
 
-    Parameters
-    ----------
-    path : str or path
-        ``.csv`` of numbers with commas, else blanks between them, after comments (lines that begin
-        with #) and a header line, if any; ``.npz`` that `write_table` wrote; ``.npy``, other
-        ``.npz`` of one array, and ``-`` for a .npy on standard input.
-
-    Returns
-    -------
-    points : ndarray, shape (n, d)
-    names : tuple of str
-        Empty where the file has none.
-
-    Raises
-    ------
-    InvalidInputError
-        The file is missing, unreadable, too large, or has rows that are no numbers or of different
-        lengths: the first is named.
+    It is a ``.csv`` of numbers with commas, else blanks between them, after comments (lines that
+    begin with #) and a header line, if any; a ``.npz`` that `write_table` wrote; a ``.npy``,
+    another ``.npz`` of one array, or ``-`` for a .npy on standard input.  One that is missing,
+    unreadable, too large, or has rows that are no numbers or of different lengths is refused: the
+    first is named.
     """
     name = os.fspath(path)
     suffix = Path(name).suffix.lower()
@@ -67,11 +54,6 @@ def write_table(path: PathLike, points: Array, names: Sequence[str], facts: dict
 
     A .csv holds one header line of names and then numbers alone, as pandas and numpy read them; the
     facts go into a file beside it, `sidecar`.  A .npz holds the facts, a .npy has no room for them.
-
-    Raises
-    ------
-    InvalidInputError
-        The ending is another one, or the file cannot be written.
 
     Examples
     --------

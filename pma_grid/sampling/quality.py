@@ -105,9 +105,9 @@ def mmd(x: ArrayLike, y: ArrayLike, *, bandwidth: float | None = None) -> float:
         return np.asarray(np.exp(scale * squares))
 
     m, n = len(x), len(y)
-    within_x = (_total(x, x, kernel, "sqeuclidean") - m) / (m * (m - 1))
-    within_y = (_total(y, y, kernel, "sqeuclidean") - n) / (n * (n - 1))
-    return within_x + within_y - 2 * _total(x, y, kernel, "sqeuclidean") / (m * n)
+    within_x = (_total(x, x, "sqeuclidean", kernel) - m) / (m * (m - 1))
+    within_y = (_total(y, y, "sqeuclidean", kernel) - n) / (n * (n - 1))
+    return within_x + within_y - 2 * _total(x, y, "sqeuclidean", kernel) / (m * n)
 
 
 def energy_distance(x: ArrayLike, y: ArrayLike) -> float:
@@ -123,8 +123,8 @@ def energy_distance(x: ArrayLike, y: ArrayLike) -> float:
     """
     x, y = _two(x, y)
     m, n = len(x), len(y)
-    between = _total(x, y, _same, "euclidean") / (m * n)
-    within = _total(x, x, _same, "euclidean") / m**2 + _total(y, y, _same, "euclidean") / n**2
+    between = _total(x, y, "euclidean") / (m * n)
+    within = _total(x, x, "euclidean") / m**2 + _total(y, y, "euclidean") / n**2
     return 2 * between - within
 
 
@@ -172,10 +172,8 @@ def energy_threshold(
 
 
 def _divided(points: Array, first: Array, m: int) -> Array:
-    """Energy distances of divisions, (B,): ``first`` (N, B) marks the m points of the first part.
-
-    Distances are formed in blocks of rows: of 1e4 points they do not fit in memory.
-    """
+    """Energy distances of divisions, (B,): ``first`` (N, B) marks the first part's m points."""
+    # distances are formed in blocks of rows: of 1e4 points they do not fit in memory
     n, whole = len(points) - m, 0.0
     within, across = np.zeros(first.shape[1]), np.zeros(first.shape[1])
     for k in range(0, len(points), ROWS_AT_A_TIME):
@@ -252,12 +250,10 @@ def coverage(masses: ArrayLike, true_masses: ArrayLike, *, share: float = 0.5) -
     return float((got >= share * true).mean())
 
 
-def _same(distances: Array) -> Array:
-    return distances
-
-
-def _total(x: Array, y: Array, function: Callable[[Array], Array], metric: str) -> float:
-    """Sum of a function of all distances between x and y, rows in blocks."""
+def _total(
+    x: Array, y: Array, metric: str, function: Callable[[Array], Array] = np.asarray
+) -> float:
+    """Sum of all distances between x and y, or of a function of them, rows in blocks."""
     return sum(
         float(function(cdist(x[k : k + ROWS_AT_A_TIME], y, metric)).sum())
         for k in range(0, len(x), ROWS_AT_A_TIME)

@@ -20,10 +20,9 @@ from pma_grid.equation.monge_ampere import TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
-from pma_grid.problem.arguments import check_problem
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
-from pma_grid.problem.problem import Problem
+from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.runtime import (
     ConvergenceError,
     InvalidInputError,

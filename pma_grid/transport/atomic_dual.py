@@ -22,16 +22,11 @@ from pma_grid.runtime import Array, Integers, Mask
 class HardPair:
     """A feasible pair on whole grids, reduced.
 
-    Attributes
-    ----------
-    f, g : ndarray, shapes of the source and target grids
-        Finite; f + g <= |x - y|^2/2 between any source cell and the target's support, and between
-        the source's support and any target cell.  u = |x|^2/2 - f is convex.
-    nearest : tuple of ndarray of int, shape (d, *shape)
-        A cell of the other side's support where equality holds: of each source cell (a
-        subgradient of u), of each target cell.
-    value : float
-        int f dmu + int g dnu, length^2: at most W2^2/2 of the atoms in reduced coordinates.
+    f + g <= |x - y|^2/2 between any source cell and the target's support, and between the source's
+    support and any target cell, all finite; u = |x|^2/2 - f is convex.  ``nearest`` holds a cell
+    (d, *shape) of the other side's support where equality holds: of each source cell (a subgradient
+    of u), of each target cell.  ``value`` is int f dmu + int g dnu, length^2: at most W2^2/2 of the
+    atoms in reduced coordinates.
     """
 
     f: Array
@@ -41,11 +36,9 @@ class HardPair:
 
 
 def transform(potential: Array, support: Mask, axes: Axes, others: Axes) -> tuple[Array, Integers]:
-    """min over the support of |x - y|^2/2 - p(x), for y on the whole other grid; and the arg.
-
-    The minimiser comes from the Legendre transform of |x|^2/2 - p, in linear time; the value is
-    taken from the displacement, so that small costs keep their digits.
-    """
+    """min over the support of |x - y|^2/2 - p(x), for y on the whole other grid; and the arg."""
+    # the minimiser comes from the Legendre transform of |x|^2/2 - p, in linear time; the value is
+    # taken from the displacement, so that small costs keep their digits
     u = np.full(potential.shape, np.inf)
     u[support] = (half_square(axes) - potential)[support]
     nearest = legendre(u, axes, others)[1]

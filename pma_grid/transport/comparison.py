@@ -34,8 +34,7 @@ class Row:
     map_max : float
         max |T - T_ref| over the cell centres where mu > 0, length.
     push_l1 : float
-        sum over bins of |T#mu - nu|, between 0 and 2; see
-        `pma_grid.pushforward.push_forward_error`.
+        sum over bins of |T#mu - nu|, between 0 and 2; see ``push_forward_error`` of `assess`.
     marginal_error : float
         sum |P's marginals - (mu, nu)| of an entropic plan.
     iterations : int or None
@@ -213,15 +212,12 @@ def _checked_names(names: object, count: int) -> tuple[str, ...]:
     given: tuple[Any, ...] = (names,)
     if isinstance(names, Iterable) and not isinstance(names, str):
         given = tuple(names)
-    if len(given) != count or len(set(given)) != count or not all(map(_is_name, given)):
+    words = all(isinstance(name, str) and name.strip() for name in given)
+    if len(given) != count or len(set(given)) != count or not words:
         raise InvalidInputError(
             f"names is {names!r}; {count} different names are needed, one a transport"
         )
     return given
-
-
-def _is_name(name: object) -> bool:
-    return isinstance(name, str) and bool(name.strip())
 
 
 def _default_names(transports: tuple[Transport, ...]) -> tuple[str, ...]:

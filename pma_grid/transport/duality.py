@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from scipy import ndimage
 
 from pma_grid.problem.density import Density
 from pma_grid.runtime import Array
-
-if TYPE_CHECKING:
-    pass
 from pma_grid.transport.potential import Potential
 
 
@@ -42,10 +37,8 @@ def cell_integral(function: Array, masses: Array, whole: Array | None = None) ->
 
 
 def dual_value(potential: Potential, source: Density, target: Density) -> float:
-    """Kantorovich's dual value of a potential, 2 (int min_x (|x-y|^2/2 + D) dnu - int D dmu).
-
-    D = u - |x|^2/2.  Written with displacements, so that nearly equal densities lose no digits.
-    """
+    """Kantorovich's dual value of a potential, 2 (int min_x (|x-y|^2/2 + D) dnu - int D dmu)."""
+    # D = u - |x|^2/2, written with displacements, so that nearly equal densities lose no digits
     there, whole, met = target.grid.coordinates(), None, np.full(target.shape, True)
     if potential.domain is not None:
         parts, centroids = potential.domain.parts(target.grid)

@@ -1,34 +1,34 @@
-"""Integrals and densities that follow from a potential: the dual value, McCann's interpolation."""
+"""`Potential`: u between cell centres, its gradient and the inverse; McCann's interpolation."""
 
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from pma_grid.equation.ghosts import lattice_between
 from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.legendre import legendre
+from pma_grid.grid.splines import LogSpline
 from pma_grid.kernels.grid.points import gradient_at, invert
+from pma_grid.problem.density import Density
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.frame import Frame
-from pma_grid.runtime import Array, Integers
+from pma_grid.runtime import Array, Integers, InvalidInputError, is_number
 
 # Step, in cells, below which Newton for the inverse stops.
 INVERSE_TOLERANCE_CELLS = 1e-9
 POINT_HALO = 2
+# Cells by which a point may be missed that still counts as an image.
+IMAGE_MISS_CELLS = 0.05
 
 
 class Potential:
     """u = affine stretch of box to box + phi, as a function of points; phi reflects evenly.
 
-    Parameters
-    ----------
-    phi : ndarray
-        At the centres of ``source``.
-    source, target : Grid
-        Boxes that the gradient maps onto each other; target's centres start the inverse.
-    domain : ConvexDomain, optional
-        What the gradient fills instead of the target box; phi is extended accordingly.
+    ``phi`` is given at the centres of ``source``; the gradient maps the two boxes onto each other,
+    and the centres of ``target`` start the inverse.  A ``domain`` is what the gradient fills
+    instead of the target box; phi is extended accordingly.
     """
 
     def __init__(
@@ -50,14 +50,16 @@ class Potential:
 
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box or domain."""
-        values, gradients = np.empty(len(x)), np.empty(x.shape)
-        gradient_at(
-            self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, gradients
-        )
-        image: Array = self.frame.image(x) + gradients / self.spacing
+        image: Array = self.frame.image(x) + self._interpolated(x)[1] / self.spacing
         if self.domain is not None:
             return self.domain.nearest(image)
         return np.asarray(np.clip(image, self.target.lower, self.target.upper))
+
+    def _interpolated(self, x: Array) -> tuple[Array, Array]:
+        """phi, (m,), and its gradient per cell, (m, d), at points of the source box."""
+        values, slopes = np.empty(len(x)), np.empty(x.shape)
+        gradient_at(self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, slopes)
+        return values, slopes
 
     def centred_gradient(self) -> Array:
         """grad u at the source centres by centred differences, (d, *shape)."""
@@ -103,7 +105,13 @@ class Potential:
         )  # fmt: skip
         x = self._points(positions)
         if failed:
-            self._keep_best(x, self._points(begun), y, values)
+            # put back points that Newton's method took further from grad u(x) = y, with phi there;
+            # a start maximises <x, y> - u over the cell centres: it is right to about a cell
+            start = self._points(begun)
+            ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, start))
+            worse = ends > starts
+            x[worse] = start[worse]
+            values[worse] = self._interpolated(x[worse])[0]
         return x, values
 
     def _points(self, positions: Array) -> Array:
@@ -111,17 +119,46 @@ class Potential:
         x = np.array(self.source.lower) + (positions + 0.5) * self.spacing
         return np.asarray(np.clip(x, self.source.lower, self.source.upper))
 
-    def _keep_best(self, x: Array, begun: Array, y: Array, values: Array) -> None:
-        """Put back points that Newton's method took further from grad u(x) = y, with phi there.
 
-        The start maximises <x, y> - u over the cell centres, so that it is right to about a cell.
-        """
-        ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, begun))
-        worse = ends > starts
-        x[worse] = begun[worse]
-        slopes = np.empty((int(worse.sum()), x.shape[1]))
-        again = np.empty(len(slopes))
-        gradient_at(
-            self.padded.ravel(), self._shape, POINT_HALO, self.positions(x[worse]), again, slopes
-        )
-        values[worse] = again
+def interpolated_grid(source: Grid, target: Grid, t: float) -> Grid:
+    """The box (1 - t) source + t target, with the cells of the nearer one; checks t."""
+    if not (is_number(t) and 0 <= float(t) <= 1):
+        raise InvalidInputError(f"t is {t!r}; it must lie in [0, 1]: 0 is the source, 1 the target")
+    corners = [
+        tuple((1 - t) * np.array(a) + t * np.array(b))
+        for a, b in ((source.lower, target.lower), (source.upper, target.upper))
+    ]
+    return Grid(source.shape if t < 0.5 else target.shape, *corners)
+
+
+def mccann(
+    potential: Potential,
+    hessian: Array,
+    log_source: LogSpline,
+    log_target: LogSpline,
+    t: float,
+    grid: Grid | None,
+) -> Density:
+    """Law of (1 - t) X + t grad u(X); see `Transport.interpolate`."""
+    source = potential.source
+    between_boxes = interpolated_grid(source, potential.target, t)
+    if grid is None:
+        grid = between_boxes
+    box = Grid(grid.shape, between_boxes.lower, between_boxes.upper)
+    moving = potential.between(t, box)
+    z = grid.points
+    inside = moving.target.contains(z)
+    x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))
+    if potential.domain is not None:
+        # no point of the source is moved to z where the nearest one is not moved near it
+        missed = np.abs(moving.gradient(x) - z) > IMAGE_MISS_CELLS * np.array(grid.spacing)
+        inside &= ~missed.any(axis=1)
+    ends = (1 - t) * log_source(x) + t * log_target(potential.gradient(x))
+    matrices = np.moveaxis(hessian, (0, 1), (-2, -1))
+    between = np.linalg.slogdet((1 - t) * np.eye(grid.dim) + t * matrices)[1]
+    # log rho_t = log mu - log det((1-t) I + t H), and log mu = log nu(T) + log det H; the part not
+    # carried by the two ends vanishes at t = 0 and 1, where the result is as sharp as the data
+    correction = t * np.linalg.slogdet(matrices)[1] - between
+    smooth = ndimage.map_coordinates(correction, moving.positions(x).T, order=1, mode="nearest")
+    values = np.where(inside, np.exp(ends + smooth), 0.0)
+    return Density(values.reshape(grid.shape), grid)

@@ -21,16 +21,7 @@ CORNERS_AT_ONCE, PAIRS_AT_ONCE = 1 << 19, 1 << 21
 
 
 def push_forward_error(transport: Transport) -> float:
-    """How far the map is from pushing the source to the target: sum over bins of |T#mu - nu|.
-
-    Parameters
-    ----------
-    transport : Transport
-
-    Returns
-    -------
-    float
-        Between 0 and 2 (twice the total variation).
+    """How far the map is from pushing source to target: sum over bins of |T#mu - nu|, 0 to 2.
 
     Notes
     -----
@@ -48,17 +39,7 @@ def push_forward_error(transport: Transport) -> float:
 
 
 class Raster:
-    """Bins in which the mass of moved pieces of cells is counted by overlap.
-
-    Parameters
-    ----------
-    edges : list of ndarray
-        Faces of the bins on each axis, increasing, length.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    """
+    """Bins, given by their faces on each axis, in which the mass of moved pieces is counted."""
 
     def __init__(self, edges: list[Array]) -> None:
         self.edges = edges
@@ -67,12 +48,7 @@ class Raster:
     def push(self, transport: Transport, t: float = 1.0, masses: Array | None = None) -> Array:
         """Masses in the bins of the law of (1 - t) X + t T(X); what lies beyond is lost.
 
-        Parameters
-        ----------
-        transport : Transport
-        t : float in [0, 1]
-        masses : ndarray, shape ``source.shape``, optional
-            Of X in the source's cells, if not the source's own.
+        ``masses`` are those of X in the source's cells, if not the source's own.
         """
         grid = transport.problem.source.grid
         pieces = next((k for k in PIECES_AN_AXIS if grid.size * k**grid.dim <= MOST_PIECES), 1)
@@ -141,15 +117,7 @@ class Raster:
 
 
 class Bins(Raster):
-    """Blocks of target cells, with the masses of the target in them.
-
-    Attributes
-    ----------
-    edges : list of ndarray
-        Faces of the bins on each axis, length.
-    masses : ndarray
-        nu's.
-    """
+    """Blocks of target cells as bins, with ``masses`` of the target in them."""
 
     def __init__(self, problem: Problem) -> None:
         target = problem.target

@@ -15,14 +15,12 @@ from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
-from pma_grid.problem.domains import stored_domain
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
-from pma_grid.problem.problem import Problem
+from pma_grid.problem.problem import Problem, storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Status, storage
 from pma_grid.transport.duality import dual_value
-from pma_grid.transport.interpolation import mccann
-from pma_grid.transport.potential import Potential
+from pma_grid.transport.potential import Potential, mccann
 from pma_grid.transport.report import TransportReport
 
 
@@ -326,26 +324,3 @@ def _evaluation(transport: Transport) -> Evaluation:
     """Of the discrete equation that a transport was solved with."""
     rule = TargetRule.MEAN if transport.averaged else TargetRule.POINT
     return Evaluation(MongeAmpere.of(transport.problem, rule))
-
-
-def storable_pair(problem: Problem) -> storage.Stored:
-    """Arrays and metadata of a problem, for a file."""
-    pair = {"source": problem.source, "target": problem.target}
-    arrays = {name: density.values for name, density in pair.items()}
-    meta: dict[str, Any] = {
-        name: {"grid": density.grid.to_dict(), "floor": density.floor, "mass": density.mass}
-        for name, density in pair.items()
-    }
-    if problem.target_domain is not None:
-        meta["target_domain"] = problem.target_domain.to_dict()
-    return arrays, meta
-
-
-def stored_pair(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Problem:
-    """The problem of a stored result."""
-    densities = [
-        Density(arrays[name], Grid.from_dict(meta[name]["grid"]), floor=meta[name]["floor"])
-        for name in ("source", "target")
-    ]
-    domain = meta.get("target_domain")
-    return Problem(*densities, target_domain=None if domain is None else stored_domain(domain))

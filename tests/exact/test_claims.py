@@ -20,7 +20,7 @@ from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, implicit
 from pma_grid.flow.stepping.stage import ImplicitStage, StageSolver
-from pma_grid.inference import evaluation, integrals
+from pma_grid.inference import integrals
 from pma_grid.learning import steps
 from pma_grid.linsolve import Stencil
 from pma_grid.problem.problem import Problem
@@ -222,13 +222,13 @@ def roles_exchanged(patch: pytest.MonkeyPatch) -> None:
 
 def heavy_cells(patch: pytest.MonkeyPatch) -> None:
     """Cell masses of a log-density 1 % too large."""
-    right = evaluation.log_cell_masses
-    patch.setattr(evaluation, "log_cell_masses", lambda *args: right(*args) + 0.01)
+    right = integrals.log_cell_masses
+    patch.setattr(integrals, "log_cell_masses", lambda *args: right(*args) + 0.01)
 
 
 def tails_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Nothing beyond the box, and no error of it."""
-    patch.setattr(evaluation, "tail", lambda *args: integrals.Tail(0.0, 0.0))
+    patch.setattr(integrals, "tail", lambda *args: integrals.Tail(0.0, 0.0))
 
 
 def roles_of_errors_kept(patch: pytest.MonkeyPatch) -> None:

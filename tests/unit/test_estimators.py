@@ -17,8 +17,7 @@ from pma_grid.learning import (
 )
 from pma_grid.learning.estimators import limited
 from pma_grid.learning.estimators.estimator import LEARNED_DEPTH_NATS
-from pma_grid.learning.estimators.histogram import padded
-from pma_grid.learning.estimators.kernel import smoothed
+from pma_grid.learning.estimators.plug_in import padded, smoothed
 from pma_grid.learning.selection import MOST_FALLS
 from pma_grid.runtime.arrays import Array
 
@@ -97,13 +96,6 @@ def test_units_of_the_data_do_not_matter(estimator: Estimator) -> None:
     moved = Samples(unit.points * [8.0, 0.5] + [-3.0, 10.0], grid=stretched)
     learned = [estimator.learn(s.masses(), _uniform(shape), s.grid) for s in (unit, moved)]
     assert np.array_equal(learned[0], learned[1])
-
-
-@every_estimator
-def test_answers_repeat(estimator: Estimator) -> None:
-    masses = Samples(_points(300, 2), grid=Grid((20, 14))).masses()
-    first, second = (estimator.learn(masses, _uniform((20, 14)), Grid((20, 14))) for _ in range(2))
-    assert np.array_equal(first, second)
 
 
 @pytest.mark.parametrize(

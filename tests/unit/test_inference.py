@@ -84,9 +84,6 @@ def test_moments_marginals_and_quantiles_of_a_normal_law() -> None:
     logs = posterior.log_density([[1.0, -2.0], [100.0, 0.0]])
     assert logs[0] == pytest.approx(-np.log(2 * np.pi * 3), abs=2e-3)
     assert logs[1] == -np.inf
-    check = posterior.importance(5000, seed=1)
-    assert abs(check.log_evidence - posterior.log_evidence) < 4 * check.standard_error + 1e-3
-    assert check.elbo <= check.log_evidence
     assert posterior.summary()["parameters"]["a"]["mean"] == pytest.approx(1, abs=1e-4)
 
 
@@ -127,7 +124,6 @@ def test_faces_that_cut_the_density_off_are_told() -> None:
         (lambda x, y: np.where(x > 0, np.nan, 0.0), {"box": [(-1, 1)] * 2}, "nan at"),
         (lambda x, y: np.where(x > 0, np.inf, 0.0), {"box": [(-1, 1)] * 2}, "inf at"),
         (lambda x, y: np.zeros(3), {"box": [(-1, 1)] * 2}, "returns shape"),
-        (lambda x, y: x + 1j, {"box": [(-1, 1)] * 2}, "complex"),
         (lambda x, y: -np.inf + 0 * x, {"box": [(-1, 1)] * 2}, "-inf wherever"),
         (lambda x: x, {"box": [(-1, 1)] * 2}, "raises TypeError"),
         (lambda x, y: {"b": x}["a"], {"box": [(-1, 1)] * 2}, "raises KeyError"),
@@ -170,5 +166,3 @@ def test_posteriors_are_saved_and_loaded(tmp_path: Path) -> None:
     assert np.array_equal(again.sample(5, seed=1), posterior.sample(5, seed=1))
     assert again.summary()["evidence"] == posterior.summary()["evidence"]
     assert np.allclose(again.mean, posterior.mean, atol=1e-12) and again.names == posterior.names
-    with pytest.raises(pma.InvalidInputError, match="functions"):
-        again.importance(100, seed=0)

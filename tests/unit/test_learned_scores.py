@@ -5,7 +5,7 @@ import pytest
 
 from pma_grid import Grid, Samples
 from pma_grid.learning import Logistic, Score, select
-from pma_grid.learning.estimators.kernel import smoothed
+from pma_grid.learning.estimators.plug_in import smoothed
 from pma_grid.learning.estimators.score import log_score, projected, score_field
 from pma_grid.runtime.arrays import Array
 

@@ -55,9 +55,7 @@ def truth(n: int, dim: int = 2) -> pma.Density:
 
 
 def shares(law: pma.Density, count: int = 4000) -> Array:
-    cells = law.grid.cell_index(law.sample(count, 0))
-    flat = np.ravel_multi_index(tuple(cells.T), law.shape)
-    return np.asarray(np.bincount(flat, minlength=law.grid.size).reshape(law.shape) / count)
+    return pma.Samples(law.sample(count, 0), grid=law.grid).masses()
 
 
 def run(

@@ -7,8 +7,8 @@ from dataclasses import dataclass, fields
 import pytest
 
 from pma_grid.flow.report import FlowReport
-from pma_grid.inference.report import InferenceReport
-from pma_grid.learning.report import FitReport
+from pma_grid.inference.posterior import InferenceReport
+from pma_grid.learning.model import FitReport
 from pma_grid.linsolve.line_search import armijo, backtrack
 from pma_grid.runtime.report import Report
 from pma_grid.transport.report import TransportReport

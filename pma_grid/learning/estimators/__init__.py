@@ -1,12 +1,11 @@
-"""Estimators of log mu from points, one class in one file each with one `learn`.
+"""Estimators of log mu from points, a class each with one `learn`.
 
-A new one: its file beside these, its class in `METHODS`, and `fit(samples, method=...)` knows it.
+A new one: a file beside these, its class in `METHODS`, and `fit(samples, method=...)` knows it.
 """
 
 from pma_grid.learning.estimators.estimator import Estimator, limited
-from pma_grid.learning.estimators.histogram import Histogram
-from pma_grid.learning.estimators.kernel import Kernel
 from pma_grid.learning.estimators.logistic import Logistic
+from pma_grid.learning.estimators.plug_in import Histogram, Kernel
 from pma_grid.learning.estimators.score import Score
 
 # What `fit` takes by name.

@@ -82,16 +82,9 @@ class Logistic(OneStrength):
 
 @dataclass(frozen=True)
 class Discriminator:
-    """A minimiser h, of the grid's shape.
+    """A minimiser h, of the grid's shape, about log(rho / mu), and whether F is at its minimum.
 
-    Attributes
-    ----------
-    logit : ndarray
-        h, about log(rho / mu).
-    newton, linear : int
-        Iterations of Newton's method, and of the linear solves in it.
-    converged : bool
-        Whether F is at its minimum.
+    ``newton`` and ``linear`` count iterations of Newton's method, and of the linear solves in it.
     """
 
     logit: Array
@@ -108,19 +101,10 @@ def discriminate(
     penalty: Literal["h2", "h1"] = "h2",
     start: Array | None = None,
 ) -> Discriminator:
-    """The logit that tells rho from the points, by Newton's method.
+    """The logit that tells ``rho`` from the points, cell masses of sum 1, by Newton's method.
 
-    Parameters
-    ----------
-    rho, masses : ndarray, 1 to 3 axes
-        Cell masses, of sum 1.
-    strength : float
-        Weight > 0 of the penalty: lengths of about strength^{1/4} (H1: strength^{1/2}) of the box
-        are smoothed over.
-    penalty : {"h2", "h1"}
-        |K h|^2, or <h, K h>, which lets a logit be rough.
-    start : ndarray, optional
-        Logit to begin from.
+    It begins at ``start``, or 0.  ``strength`` > 0 and ``penalty`` are those of `Logistic`:
+    |K h|^2, or <h, K h>, which lets a logit be rough.
 
     Notes
     -----
@@ -200,11 +184,9 @@ class _Objective:
         return None if found is None else found[1]
 
     def newton_step(self, h: Array, gradient: Array, rtol: float) -> EllipticResult:
-        """Minus the inverse Hessian times the gradient.
-
-        The weights (rho + m) s (1 - s) are as noisy as the counts m; where m is as the logit
-        expects they are rho (1 - s), of which the preconditioner is made.
-        """
+        """Minus the inverse Hessian times the gradient."""
+        # the weights (rho + m) s (1 - s) are as noisy as the counts m; where m is as the logit
+        # expects they are rho (1 - s), of which the preconditioner is made
         expected = self.rho * expit(-h)
         weights = (self.rho + self.masses) * expit(h) * expit(-h)
         if self.penalty == "h2":

@@ -26,7 +26,7 @@ from scipy import sparse
 
 from pma_grid.grid.grid import Grid
 from pma_grid.learning.estimators.estimator import OneStrength, limited
-from pma_grid.learning.estimators.kernel import smoothed
+from pma_grid.learning.estimators.plug_in import smoothed
 from pma_grid.linsolve.elliptic import Screened, difference, differences, laplacian, poisson
 from pma_grid.runtime import Array, check_choice
 
@@ -81,12 +81,9 @@ class Score(OneStrength):
         if self.control:
             same, known = self._field(rho), log_score(rho)
             fields = [s - a + b for s, a, b in zip(fields, same, known, strict=True)]
-        return limited(projected(fields, smoothed(masses, self._length)))
-
-    @property
-    def _length(self) -> float:
-        """What the field is smoothed over, in units of the box's sides."""
-        return self.chosen if self.objective == "denoising" else math.sqrt(self.chosen)
+        # what the field is smoothed over, in units of the box's sides
+        length = self.chosen if self.objective == "denoising" else math.sqrt(self.chosen)
+        return limited(projected(fields, smoothed(masses, length)))
 
     def _field(self, masses: Array) -> list[Array]:
         if self.objective == "denoising":
@@ -95,25 +92,12 @@ class Score(OneStrength):
 
 
 def score_field(masses: Array, strength: float) -> list[Array]:
-    """The field that matches the score of the points, one array of faces an axis.
+    """The field that matches the score of the points, an array for the inner faces of each axis.
 
-    Parameters
-    ----------
-    masses : ndarray
-        Cell masses, of sum 1: of the points, or of the points with noise (`kernel.smoothed`),
-        whose objective is the denoising one with the noise averaged out.
-    strength : float
-        Weight > 0 of the penalty: lengths of about strength^{1/2} of the box are smoothed over.
-
-    Returns
-    -------
-    list of ndarray
-        Component i on the inner faces of axis i, ``shape[i] - 1`` of them.
-
-    Notes
-    -----
-    A linear problem for each component, (m + (strength/N) K) s = D m on its faces: screened
-    Poisson, by conjugate gradients with pyamg.
+    ``masses`` are cell masses of the points, or of the points with noise (`smoothed`), whose
+    objective is the denoising one with the noise averaged out.  The ``strength`` > 0 of the penalty
+    smooths over lengths of about its root.  Each component is a linear problem on its faces,
+    (m + (strength/N) K) s = D m: screened Poisson, by conjugate gradients with pyamg.
     """
     fields = []
     for axis in range(masses.ndim):
@@ -140,21 +124,13 @@ def log_score(masses: Array) -> list[Array]:
 
 
 def projected(fields: list[Array], weights: Array) -> Array:
-    """The potential l, mean 0, whose gradient is nearest to a field in L2 of the weights.
+    """The potential l, mean 0, whose gradient is nearest to a field on faces in L2 of cell masses.
 
-    Parameters
-    ----------
-    fields : list of ndarray
-        On faces, as `score_field` gives them.
-    weights : ndarray
-        Cell masses; those of faces are means of two cells.
-
-    Notes
-    -----
-    D^T W D l = D^T W s, a Poisson problem solved with pyamg.  A score fixes masses of modes that
-    are far apart through the little mass between them alone, that is badly: of two modes eight
-    deviations apart, the one of .3 of 10^4 points comes out as .18 to .29 with strengths that the
-    objective chooses, as .27 to .33 with those that held-out likelihood does.
+    D^T W D l = D^T W s, a Poisson problem solved with pyamg; weights of faces are means of two
+    cells'.  A score fixes masses of modes that are far apart through the little mass between them
+    alone, that is badly: of two modes eight deviations apart, the one of .3 of 10^4 points comes
+    out as .18 to .29 with strengths that the objective chooses, as .27 to .33 with those that
+    held-out likelihood does.
     """
     shape = weights.shape
     d = differences(shape)

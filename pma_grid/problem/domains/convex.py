@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from pma_grid.grid.averaging import evaluated, gauss_points
 from pma_grid.grid.grid import Grid
-from pma_grid.problem.domains.rings import checked_points
-from pma_grid.runtime import Array, InvalidDensityError, InvalidInputError
+from pma_grid.runtime import Array, InvalidInputError
 
 # Points this share of the set's width outside count as inside: rounding of the caller.
 INSIDE_WIDTHS = 1e-12
@@ -100,14 +100,13 @@ class ConvexDomain(ABC):
             For ``Density(values, grid)``.
         """
         fractions, centroids = self.parts(grid)
-        flat = centroids.reshape(-1, self.dim)
-        values = _valued(function, self.nearest(flat)).reshape(grid.shape)
+        flat = self.nearest(centroids.reshape(-1, self.dim))
+        values = evaluated(function, [*flat.T]).reshape(grid.shape).copy()
         whole = fractions == 1.0
-        nodes, weights = np.polynomial.legendre.leggauss(quadrature)
         mean = np.zeros(int(whole.sum()))
-        for point in np.ndindex(*(quadrature,) * self.dim):
-            moved = centroids[whole] + 0.5 * nodes[list(point)] * np.array(grid.spacing)
-            mean += np.prod(weights[list(point)] / 2) * _valued(function, moved)
+        for weight, offset in gauss_points(quadrature, self.dim):
+            moved = centroids[whole] + offset * np.array(grid.spacing)
+            mean += weight * evaluated(function, [*moved.T])
         values[whole] = mean
         return np.asarray(values * fractions)
 
@@ -153,17 +152,20 @@ def _kernels() -> Any:
     return polygons
 
 
+def checked_points(points: ArrayLike, dim: int, name: str) -> Array:
+    """Finite points (m, d) in C order."""
+    try:
+        array = np.asarray(points, dtype=float)
+    except (TypeError, ValueError):
+        array = np.empty(0)
+    if array.ndim != 2 or array.shape[1] != dim or not np.isfinite(array).all():
+        raise InvalidInputError(
+            f"{name} must be finite numbers of shape (m, {dim}), one row for each point; got "
+            f"shape {np.shape(points)}: check the array for NaN and its number of columns"
+        )
+    return np.ascontiguousarray(array)
+
+
 def described(domain: ConvexDomain) -> str:
     """Bounds in a few characters."""
     return " x ".join(f"[{low:g}, {high:g}]" for low, high in zip(*domain.bounds(), strict=True))
-
-
-def _valued(function: Callable[..., Any], points: Array) -> Array:
-    """Values of the user's function at points (m, d), one number each."""
-    values = np.asarray(function(*points.T))
-    if values.dtype.kind not in "biuf" or values.shape not in ((), (len(points),)):
-        raise InvalidDensityError(
-            f"function returns shape {values.shape} and dtype {values.dtype} for {len(points)} "
-            "points; one real number for each is needed: use NumPy functions that work elementwise"
-        )
-    return np.broadcast_to(values, len(points)).astype(float)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.problem.domains.convex import ConvexDomain, described
-from pma_grid.problem.domains.rings import FLAT_SHARE, checked_points, convex_ring
+from pma_grid.problem.domains.convex import ConvexDomain, checked_points, described
 from pma_grid.runtime import Array, InvalidInputError
 
+# Turns, areas and widths below this share of the largest are zero: collinear vertices, flat sets.
+FLAT_SHARE = 1e-12
 # Vertices of the outline of a smooth set: lengths are then right to 1e-6, areas exact for ellipses.
 OUTLINE_VERTICES = 2048
 # Turn of the direction by which a support function is differentiated: rounding and error balance.
@@ -51,7 +52,7 @@ class Polygon(ConvexDomain):
     dim = 2
 
     def __init__(self, vertices: ArrayLike) -> None:
-        self._vertices = convex_ring(checked_points(vertices, 2, "vertices"))
+        self._vertices = _convex_ring(checked_points(vertices, 2, "vertices"))
 
     def support(self, directions: ArrayLike) -> Array:
         """h(d) = max over the vertices of <d, vertex>, (m, 2) to (m,)."""
@@ -208,7 +209,7 @@ class ConvexSet(ConvexDomain):
                 f"{worst.round(4).tolist()}); h(d + e) <= h(d) + h(e) must hold: "
                 "use Polygon or Ellipse, or check the formula"
             )
-        self._vertices = convex_ring(self._ring(angles), slack=1e-6)
+        self._vertices = _convex_ring(self._ring(angles), slack=1e-6)
 
     def _ring(self, angles: Array) -> Array:
         """Points of the set in these directions, and between them where they miss a part of it."""
@@ -260,6 +261,45 @@ class ConvexSet(ConvexDomain):
 def _unit(angles: Array) -> Array:
     """Unit vectors (m, 2)."""
     return np.stack([np.cos(angles), np.sin(angles)], axis=1)
+
+
+def _convex_ring(ring: Array, slack: float = FLAT_SHARE) -> Array:
+    """Corners counterclockwise, without repeated and collinear ones; checks convexity."""
+    width = float(np.max(np.ptp(ring, axis=0))) if len(ring) else 0.0
+    x, y = (ring - ring.mean(axis=0)).T if len(ring) else (np.empty(0), np.empty(0))
+    area = 0.5 * float(np.sum(x * np.roll(y, -1) - np.roll(x, -1) * y))
+    distinct = len(np.unique(ring, axis=0))
+    if distinct < 3 or not abs(area) > FLAT_SHARE * width * width:
+        raise InvalidInputError(
+            f"vertices has {distinct} different points with an area of {abs(area):g}; a polygon "
+            "needs three corners that are not on one line: add vertices"
+        )
+    ring = ring if area > 0 else ring[::-1]
+    ring = ring[np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1) > slack * width]
+    while True:
+        before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+        turn = before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0]
+        sines = turn / (np.linalg.norm(before, axis=1) * np.linalg.norm(after, axis=1))
+        corner = sines > FLAT_SHARE
+        if corner.all():
+            break
+        if (sines < -max(slack, 1e-9)).any():
+            raise InvalidInputError(_not_convex(ring[int(np.argmin(sines))]))
+        ring = ring[corner]
+    before, after = ring - np.roll(ring, 1, axis=0), np.roll(ring, -1, axis=0) - ring
+    turns = np.arctan2(
+        before[:, 0] * after[:, 1] - before[:, 1] * after[:, 0], (before * after).sum(axis=1)
+    )
+    if turns.sum() > 3 * np.pi:
+        raise InvalidInputError(_not_convex(ring[0]))
+    return np.ascontiguousarray(ring)
+
+
+def _not_convex(vertex: Array) -> str:
+    return (
+        f"vertices turn the wrong way or cross near {vertex.tolist()}; they must follow the "
+        "boundary of a convex polygon: order them, or take the vertices of scipy.spatial.ConvexHull"
+    )
 
 
 def stored_domain(data: dict[str, Any]) -> ConvexDomain:

@@ -1,4 +1,4 @@
-"""`Kernel`: a density from Gaussian kernels at the points."""
+"""Plug-in densities: `Histogram`, from counts in the cells, and `Kernel`, from Gaussians."""
 
 from __future__ import annotations
 
@@ -37,16 +37,8 @@ class Kernel(OneStrength):
 
 
 def smoothed(masses: Array, bandwidth: float) -> Array:
-    """Cell masses convolved with a Gaussian that is reflected at the faces.
+    """Cell masses convolved with a Gaussian, its width in sides of the box, reflected at the faces.
 
-    Parameters
-    ----------
-    masses : ndarray, 1 to 3 axes
-    bandwidth : float
-        Standard deviation, in units of the box's sides, >= 0.
-
-    Notes
-    -----
     The heat semigroup on the box, exp(-(bandwidth pi k)^2 / 2) on cosines: masses are kept to
     rounding, and those that would round below 0 are 0.
 
@@ -60,3 +52,30 @@ def smoothed(masses: Array, bandwidth: float) -> Array:
         factor = factor * along(decay, axis, masses.ndim)
     spread = fft.idctn(fft.dctn(masses, norm="ortho") * factor, norm="ortho")
     return np.asarray(np.maximum(spread, 0.0))
+
+
+@dataclass(frozen=True)
+class Histogram(OneStrength):
+    """Counts in the cells, with a uniform law mixed in so that no cell is empty.
+
+    Parameters
+    ----------
+    strength : float, optional
+        Weight of the uniform law over that of the points: the pseudo-counts of all cells together
+        over the number of points.  None lets held-out samples choose it.
+    """
+
+    name = "histogram"
+
+    def strengths(self) -> Array:
+        """1e-4 ... 100 by factors of 10^{1/2}."""
+        return np.logspace(-4, 2, 13)
+
+    def learn(self, masses: Array, rho: Array, grid: Grid, start: Array | None = None) -> Array:
+        """log of the histogram."""
+        return limited(np.log(padded(masses, self.chosen)))
+
+
+def padded(masses: Array, pseudo_count: float) -> Array:
+    """The histogram with ``pseudo_count`` times the uniform law added, of sum 1."""
+    return np.asarray((masses + pseudo_count / masses.size) / (1 + pseudo_count))

@@ -302,7 +302,7 @@ class Posterior:
         """The posterior that `save` wrote, from the contents of its file."""
         end = Settled.from_stored(arrays, meta)
         return cls(
-            end.flow, end.transport, Density(arrays["density"], Grid.from_dict(meta["grid"])),
+            end.flow, end.transport, Density.from_stored(arrays["density"], meta),
             Evidence.from_dict(meta["evidence"]),
             names=tuple(meta["names"]), evaluations=meta["evaluations"], stats=meta["stats"],
         )  # fmt: skip

@@ -12,28 +12,13 @@ from numpy.typing import ArrayLike
 
 from pma_grid.grid.averaging import averaged, exponential_averages, function_averages
 from pma_grid.grid.grid import Grid
+from pma_grid.problem.raising import FloorReport, raised
 from pma_grid.problem.readers import MAX_PIXELS, read_image
 from pma_grid.problem.validation import checked_floor, checked_total, checked_values
 from pma_grid.runtime import Array, InvalidDensityError, InvalidInputError, check_count, check_seed
 
-
-@dataclass(frozen=True)
-class FloorReport:
-    """What raising a density to its working floor changed.
-
-    Attributes
-    ----------
-    relative : float
-        The floor over the mean density; 0 if nothing was raised.
-    cells : int
-        How many cells were raised.
-    mass_added : float
-        Fraction of the mass moved: half the L1 distance between the density and its copy.
-    """
-
-    relative: float
-    cells: int
-    mass_added: float
+# Rounding of the mass of normalised values: what a file holds within it is taken as it is.
+NORMALISED_TO = 1e-9
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -122,6 +107,21 @@ class Density:
         """Density whose error messages call the values ``name``."""
         density = cls.__new__(cls)
         density._store(checked_values(values, name), grid, floor, name, mass)
+        return density
+
+    def storable(self) -> dict[str, Any]:
+        """What a file keeps beside the values; see `from_stored`."""
+        return {"grid": self.grid.to_dict(), "floor": self.floor, "mass": self.mass}
+
+    @classmethod
+    def from_stored(cls, values: Array, meta: dict[str, Any]) -> Density:
+        """The density that was stored, to the bit: normalised values are not normalised again."""
+        density = cls(values, Grid.from_dict(meta["grid"]), floor=meta.get("floor"))
+        if abs(density.mass - 1.0) <= NORMALISED_TO:
+            exact = np.array(values, np.float64)
+            exact.setflags(write=False)
+            object.__setattr__(density, "values", exact)
+            object.__setattr__(density, "mass", meta.get("mass", 1.0))
         return density
 
     @classmethod
@@ -275,14 +275,7 @@ class Density:
         if floor is None:
             # Positive tails, however thin, are data; only a zero has no logarithm.
             floor = 0.0 if self.values.min() > 0 else checked_floor(default_floor) or 0.0
-        threshold = floor / self.grid.volume
-        cells = int(np.count_nonzero(self.values < threshold))
-        if cells == 0:
-            return self.values.copy(), FloorReport(0.0, 0, 0.0)
-        copy = np.maximum(self.values, threshold)
-        copy /= copy.sum() * self.grid.cell_volume
-        moved = 0.5 * float(np.abs(copy - self.values).sum()) * self.grid.cell_volume
-        return copy, FloorReport(floor, cells, moved)
+        return raised(self.values, floor, self.grid)
 
     def resampled(self, grid: Grid) -> Density:
         """The same piecewise-constant density averaged over the cells of another grid.

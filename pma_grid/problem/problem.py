@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density, as_density
 from pma_grid.problem.domains import ConvexDomain, stored_domain
 from pma_grid.runtime import InvalidInputError, storage
@@ -144,10 +143,7 @@ def storable_pair(problem: Problem) -> storage.Stored:
     """Arrays and metadata of a problem, for a file."""
     pair = {"source": problem.source, "target": problem.target}
     arrays = {name: density.values for name, density in pair.items()}
-    meta: dict[str, Any] = {
-        name: {"grid": density.grid.to_dict(), "floor": density.floor, "mass": density.mass}
-        for name, density in pair.items()
-    }
+    meta: dict[str, Any] = {name: density.storable() for name, density in pair.items()}
     if problem.target_domain is not None:
         meta["target_domain"] = problem.target_domain.to_dict()
     return arrays, meta
@@ -155,9 +151,6 @@ def storable_pair(problem: Problem) -> storage.Stored:
 
 def stored_pair(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Problem:
     """The problem of a stored result."""
-    densities = [
-        Density(arrays[name], Grid.from_dict(meta[name]["grid"]), floor=meta[name]["floor"])
-        for name in ("source", "target")
-    ]
+    densities = [Density.from_stored(arrays[name], meta[name]) for name in ("source", "target")]
     domain = meta.get("target_domain")
     return Problem(*densities, target_domain=None if domain is None else stored_domain(domain))

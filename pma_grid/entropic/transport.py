@@ -25,27 +25,13 @@ from pma_grid.transport.transport import Transport, discrete_hessian, storable_p
 
 @dataclass(frozen=True, eq=False)
 class EntropicSolution:
-    """What the optimal plan of an entropic problem is to the cells of both sides.
-
-    Attributes
-    ----------
-    eps : float
-        length^2.
-    value : float
-        Dual value, length^2.
-    f, g : ndarray, shapes of the source and of the target
-        Potentials of the cost |x - y|^2/2, length^2.
-    forward, backward : ndarray, shapes (d, *source.shape) and (d, *target.shape)
-        Conditional means E[y | x] and E[x | y] at the cell centres, length.
-    kernel : str
-        "plain" or "reflect".
-    """
+    """What the optimal plan of an entropic problem is to the cells of both sides."""
 
     eps: float
-    value: float
-    f: Array
+    value: float  # dual
+    f: Array  # potentials of the cost |x - y|^2/2
     g: Array
-    forward: Array
+    forward: Array  # E[y | x] at the source's cell centres, (d, *shape), and E[x | y]
     backward: Array
     kernel: str = "plain"
 

@@ -200,12 +200,12 @@ def test_pairs_at_the_threshold_are_filled_in_as_they_were_counted() -> None:
     costs = 0.5 * ((x[:, None] - y) ** 2).sum(axis=2)
     for threshold in np.unique((f[:, None] + g - costs) / eps + log_b):
         common = (pattern, *sides, eps, threshold)
-        counts = np.empty(n, np.int64)
-        plans.count_pairs(0, n, *common, counts)
+        counts = np.zeros(n + 1, np.int64)
+        plans.thin(0, n, *common, False, Entries(counts, np.empty(0, np.int32), np.empty(0)))
         for row in range(n):
             found, starts = np.full(m, -1, np.int32), np.zeros(n + 1, np.int64)
-            plans.fill_pairs(row, row + 1, *common, Entries(starts, found, np.empty(m)))
-            assert (found >= 0).sum() == counts[row]
+            plans.thin(row, row + 1, *common, True, Entries(starts, found, np.empty(m)))
+            assert (found >= 0).sum() == counts[row + 1]
 
 
 def test_a_row_keeps_its_best_pair_without_any_mass() -> None:

@@ -33,22 +33,7 @@ PASSES = 10
 
 
 class Components:
-    """The connected components of a plan without its smallest entries.
-
-    Parameters
-    ----------
-    pairs : Pairs
-    kept : ndarray of bool
-        Which pairs join.
-    level : Level
-
-    Attributes
-    ----------
-    rows, columns : ndarray of int32
-        Component of each row and column.
-    surplus : ndarray
-        Mass of each component's rows less that of its columns.
-    """
+    """The connected components of a plan: ``kept`` are the pairs that join."""
 
     def __init__(self, pairs: Pairs, kept: Mask, level: Level) -> None:
         n, m = level.source.size, level.target.size

@@ -85,17 +85,7 @@ class LevelPlan:
 
 
 class Refinement:
-    """Solves one level, stage after stage, and keeps account.
-
-    Parameters
-    ----------
-    candidates : Candidates
-        Of the level.
-    levels : list of Level
-        The level and the coarser ones.
-    report : callable
-        Receives an `Iteration` after each cycle.
-    """
+    """Solves one level, the first of ``levels``, stage after stage, and keeps account."""
 
     def __init__(
         self, candidates: Candidates, levels: list[Level], report: Callable[[Iteration], None]

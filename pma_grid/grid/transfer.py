@@ -80,21 +80,16 @@ class Transfer:
         return index, lagrange(s - left, points)
 
     def restrict(self, values: NDArray[Real]) -> NDArray[Real]:
-        """Sums over coarse cells (divide by the overlap count for averages), same dtype.
-
-        Axes of ``values`` beyond those of the grid are kept.
-        """
+        """Sums over coarse cells, same dtype; further axes of ``values`` are kept."""
         values = values.reshape(*self.fine, *values.shape[len(self.fine) :])
         sums = np.empty((*self.coarse, *values.shape[len(self.fine) :]), values.dtype)
         self.restrict_made(lambda first, last, _: values[first:last], sums)
         return sums
 
     def restrict_made(self, make: Callable[[int, int, int], Floats], sums: Floats) -> None:
-        """Sums over coarse cells of a field that is made piece by piece, just before it is summed.
-
-        ``make(first, last, new)`` gives the fine cells first..last of the first axis; those before
-        ``new`` belong to the piece before as well.  Pieces depend on the grids alone.
-        """
+        """Sums over coarse cells of a field that is made piece by piece as it is summed."""
+        # make(first, last, new) gives the fine cells first..last of the first axis; those before
+        # ``new`` belong to the piece before as well; pieces depend on the grids alone
         m, cells = self.coarse[0], math.prod(self.fine)
         pieces = min(m, max(1, cells // PIECE_CELLS))
 

@@ -108,11 +108,9 @@ class AMG:
 
 
 def _graph_laplacian(matrix: sparse.csr_matrix, reaction: Array) -> sparse.csr_matrix:
-    """Symmetric part with its positive couplings dropped and rows that sum to the reaction.
-
-    Away from a solution the plain symmetric part has rows that do not, hence negative eigenvalues,
-    on which a multigrid cycle diverges.
-    """
+    """Symmetric part with its positive couplings dropped and rows that sum to the reaction."""
+    # away from a solution the plain symmetric part has rows that do not, hence negative
+    # eigenvalues, on which a multigrid cycle diverges
     part = 0.5 * (matrix + matrix.T).tocsr()
     part = part - sparse.diags(part.diagonal())
     part.data = np.minimum(part.data, 0.0)
@@ -133,11 +131,9 @@ def reproducible() -> Iterator[None]:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Nothing on the standard output: pyamg's compiled code prints there where a denominator is 0.
-
-    It writes past `sys.stdout`, so that the file descriptor is what must look elsewhere; what C
-    still holds in its buffer goes there too.  Where there is no standard output nothing is done.
-    """
+    """Nothing on the standard output: pyamg's compiled code prints where a denominator is 0."""
+    # it writes past `sys.stdout`: the file descriptor, if there is one, must look elsewhere, and
+    # what C still holds in its buffer goes there too
     with suppress(OSError, ValueError, AttributeError):  # closed, gone or None: nothing to lose
         sys.stdout.flush()
     try:

@@ -25,13 +25,8 @@ def legendre(
         transforms.conjugate_lines(axes[axis].copy(), lines, slopes[axis].copy(), out, argmax)
         current = -np.moveaxis(out.reshape(*shape, -1), -1, axis)
         indices[axis] = np.moveaxis(argmax.reshape(*shape, -1), -1, axis)
-    return -current, _compose(indices)
-
-
-def _compose(indices: list[Integers]) -> Integers:
-    """Follow the maximisers: the index along axis k depends on those along the axes before it."""
-    shape = indices[0].shape
-    where: list[Integers] = list(np.indices(shape, sparse=True))
-    for axis in range(len(indices)):
+    # follow the maximisers: the index along axis k depends on those along the axes before it
+    where: list[Integers] = list(np.indices(current.shape, sparse=True))
+    for axis in range(dim):
         where[axis] = indices[axis][tuple(where)]
-    return np.stack([np.broadcast_to(w, shape) for w in where])
+    return -current, np.stack([np.broadcast_to(w, current.shape) for w in where])

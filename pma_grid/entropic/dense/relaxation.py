@@ -11,15 +11,9 @@ iteration is successive over-relaxation of a two-cyclic matrix with that eigenva
     (rho + w - 1)^2 = rho w^2 lambda,    best at  w = 2 / (1 + sqrt(1 - lambda)),  rho = w - 1,
 
 (Young 1954), so that an observed contraction rho at any smaller w tells lambda (Hageman & Young
-1981, section 9).  Far from the solution too large a factor diverges (Thibault et al. 2021): errors
-that grow send it back.
-
-References
-----------
-Thibault, Chizat, Dossal, Papadakis (2021), Overrelaxed Sinkhorn-Knopp algorithm for regularized
-optimal transport, Algorithms 14(5), 143. doi:10.3390/a14050143
-Lehmann, von Renesse, Sambale, Uschmajew (2022), A note on overrelaxation in the Sinkhorn algorithm,
-Optim. Lett. 16, 2209-2220. doi:10.1007/s11590-021-01830-0
+1981, section 9).  Far from the solution too large a factor diverges (Thibault et al. 2021,
+doi:10.3390/a14050143; Lehmann et al. 2022, doi:10.1007/s11590-021-01830-0): errors that grow send
+it back.
 """
 
 from __future__ import annotations

@@ -131,25 +131,14 @@ def _handed_on(
     before: GridStage, stage: GridStage, at: Potentials, settings: Settings
 ) -> Potentials:
     """The start of a stage: potentials on its grids, in units of its eps."""
-    if before.grids is stage.grids:
-        new = Potentials(at.F, at.G, omega=at.omega)
-    else:
-        new = _extended(before.grids, stage.grids, before.eps, at, settings)
-    new.F = new.F * (before.eps / stage.eps)
-    new.G = new.G * (before.eps / stage.eps)
-    return new
-
-
-def _extended(
-    coarse: Reduced, fine: Reduced, eps: float, at: Potentials, settings: Settings
-) -> Potentials:
-    """Soft conjugates of the coarse potentials on the finer grids."""
-    logs = coarse.log_masses
-    up = settings.kernel(Reduced.over(fine.a, coarse.b, fine.lengths), eps)
-    down = settings.kernel(Reduced.over(coarse.a, fine.b, fine.lengths), eps)
-    return Potentials(
-        F=-up.to_source(logs[1] + at.G), G=-down.to_target(logs[0] + at.F), omega=at.omega
-    )
+    F, G = at.F, at.G
+    if before.grids is not stage.grids:
+        coarse, fine, logs = before.grids, stage.grids, before.grids.log_masses
+        up = settings.kernel(Reduced.over(fine.a, coarse.b, fine.lengths), before.eps)
+        down = settings.kernel(Reduced.over(coarse.a, fine.b, fine.lengths), before.eps)
+        F, G = -up.to_source(logs[1] + at.G), -down.to_target(logs[0] + at.F)
+    ratio = before.eps / stage.eps
+    return Potentials(F * ratio, G * ratio, omega=at.omega)
 
 
 def self_potential(density: Reduced, eps: float, settings: Settings) -> tuple[Array, Array, float]:

@@ -30,6 +30,14 @@ TEAR_CELLS = 3.0
 BYTES_PER_ENTRY = 64
 
 
+def transposed(entries: Entries, columns: int) -> Entries:
+    """The entries by columns, in as many of them."""
+    values = np.empty_like(entries.values)
+    out = Entries(np.zeros(columns + 1, np.int64), np.empty_like(entries.indices), values)
+    plans.transpose(entries, out)
+    return out
+
+
 @dataclass(frozen=True, eq=False)
 class Pairs:
     """A list of pairs by rows: indices[pointers[i] : pointers[i + 1]], in any order."""
@@ -52,13 +60,8 @@ class Pairs:
     @cached_property
     def transposed(self) -> Pairs:
         """The same pairs by columns."""
-        pointers = np.zeros(self.columns + 1, np.int64)
-        indices = np.empty(self.size, np.int32)
-        none = np.empty(0)
-        plans.transpose(
-            Entries(self.pointers, self.indices, none), Entries(pointers, indices, none)
-        )
-        return Pairs(pointers, indices, self.pointers.size - 1)
+        out = transposed(Entries(self.pointers, self.indices, np.empty(0)), self.columns)
+        return Pairs(out.pointers, out.indices, self.pointers.size - 1)
 
     def united(self, other: Pairs) -> Pairs:
         """The pairs of either list."""

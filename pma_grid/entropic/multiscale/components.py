@@ -17,10 +17,10 @@ import numpy as np
 from scipy import sparse as matrices
 from scipy.sparse import csgraph
 
-from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
+from pma_grid.entropic.multiscale.candidates import Candidates, Pairs, transposed
 from pma_grid.entropic.multiscale.pyramid import Level
 from pma_grid.entropic.multiscale.scaling import MatrixScaling
-from pma_grid.kernels.entropic import plans, sparse
+from pma_grid.kernels.entropic import sparse
 from pma_grid.kernels.records import Entries
 from pma_grid.runtime import Array, Mask
 
@@ -77,8 +77,6 @@ class Components:
         mark = np.full(self.count, -1, np.int64)
         size = sparse.merge_links(order, first, links, mark, there)
         there = Entries(pointers, there.indices[:size], there.values[:size])
-        back = Entries(np.zeros_like(pointers), np.empty_like(there.indices), np.empty(size))
-        plans.transpose(there, back)
         out = np.zeros(self.count)
-        sparse.join(there, back, self.surplus, PASSES, out)
+        sparse.join(there, transposed(there, self.count), self.surplus, PASSES, out)
         return np.asarray(out[self.rows])

@@ -184,10 +184,7 @@ def add_logs(a, b):
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def transpose(entries, out):
-    """The list by columns; within one, rows ascend.  ``out.pointers`` are zero on entry.
-
-    Without values, empty arrays, only the pairs.
-    """
+    """The list by columns, rows ascending; ``out.pointers`` are zero before, values may be none."""
     n, m = entries.pointers.size - 1, out.pointers.size - 1
     for q in range(entries.indices.size):
         out.pointers[entries.indices[q] + 1] += 1

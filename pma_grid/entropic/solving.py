@@ -154,17 +154,24 @@ def sinkhorn(
     most = MOST_ITERATIONS[method] if max_iterations is None else max_iterations
     _check_numbers(problem, eps, tol, most, relaxation, threads)
     start = None if initial is None else _start(problem, initial)
+    goal = DENSE_TOLERANCE[dtype] if tol is None else tol
+    if method == "multiscale":
+        _check_dense_only(kernel, map, relaxation, scaling, dtype)
+        goal = MULTISCALE_TOLERANCE if tol is None else tol
+    settings = Settings(
+        goal, most, omega=relaxation, threads=threads,
+        reflect=kernel == "reflect", single=dtype == "float32", scaling=scaling,
+    )  # fmt: skip
     with reporter(progress, callback) as show, threadpool_limits(threads, user_api="blas"):
-        if method == "multiscale":
-            _check_dense_only(kernel, map, relaxation, scaling, dtype)
-            goal = MULTISCALE_TOLERANCE if tol is None else tol
-            return _multiscale(problem, eps, goal, most, start, threads, show)
-        goal = DENSE_TOLERANCE[dtype] if tol is None else tol
-        settings = Settings(
-            goal, most, omega=relaxation, threads=threads,
-            reflect=kernel == "reflect", single=dtype == "float32", scaling=scaling,
-        )  # fmt: skip
-        return _dense(problem, eps, settings, start, map, show)
+        started = time.perf_counter()
+        with CompileClock() as clock:
+            if method == "multiscale":
+                sk = _multiscale(problem, eps, settings, start, show)
+            else:
+                sk = _dense(problem, eps, settings, start, map, show)
+        sk.stats.seconds = time.perf_counter() - started - clock.seconds
+        sk.stats.compile_seconds, sk.stats.versions = clock.seconds, versions()
+    return sk
 
 
 def _dense(
@@ -176,37 +183,30 @@ def _dense(
     show: Callable[[Any], None],
 ) -> EntropicTransport:
     """Solve with separable kernels and put the result together."""
-    started = time.perf_counter()
     reduced = Reduced.of(problem)
     value = reduced.widest_cell if eps is None else float(eps)
 
     def report(step: int, error: float) -> None:
         show(Iteration(problem.source.shape, step, error, value))
 
-    with CompileClock() as clock:
-        f = None if start is None else _reduced_start(problem, start)
-        at, levels = solve_dense(reduced, value, settings, initial=f, report=report)
-        solved = DenseOutcome(problem, reduced, value, at, settings)
-        debiased = map == "debiased"
-        if debiased:
-            solved.debias()
-    stats = solved.report()
-    stats.map, stats.levels, stats.versions = map, levels, versions()
-    stats.seconds = time.perf_counter() - started - clock.seconds
-    stats.compile_seconds = clock.seconds
-    return solved.transport(stats)
+    f = None if start is None else _reduced_start(problem, start)
+    at, levels = solve_dense(reduced, value, settings, initial=f, report=report)
+    solved = DenseOutcome(problem, reduced, value, at, settings)
+    if map == "debiased":
+        solved.debias()
+    sk = solved.transport()
+    sk.stats.map, sk.stats.levels = map, levels
+    return sk
 
 
 def _multiscale(
     problem: Problem,
     eps: float | None,
-    tol: float,
-    max_iterations: int,
+    settings: Settings,
     start: Transport | None,
-    threads: int,
     show: Callable[[Any], None],
 ) -> EntropicTransport:
-    """Solve between the pairs that carry mass, with the statistics that dense results have."""
+    """Solve between the pairs that carry mass, with the history that dense results have."""
     errors: list[float] = []
 
     def report(iteration: Iteration) -> None:
@@ -215,17 +215,14 @@ def _multiscale(
         errors.append(iteration.residual)
         show(iteration)
 
-    started = time.perf_counter()
-    with CompileClock() as clock:
-        reduced = Reduced.of(problem)
-        sk = solve_multiscale(
-            problem, reduced, DEFAULT_EPS_CELLS * reduced.cell if eps is None else float(eps),
-            tol=tol, max_iterations=max_iterations, threads=threads, report=report,
-            initial=None if start is None else Reduction(problem).reduce(start.potential),
-        )  # fmt: skip
-    sk.stats.history, sk.stats.versions = errors, versions()
-    sk.stats.seconds = time.perf_counter() - started - clock.seconds
-    sk.stats.compile_seconds = clock.seconds
+    reduced = Reduced.of(problem)
+    sk = solve_multiscale(
+        problem, reduced, DEFAULT_EPS_CELLS * reduced.cell if eps is None else float(eps),
+        tol=settings.tol, max_iterations=settings.max_iterations, threads=settings.threads,
+        initial=None if start is None else Reduction(problem).reduce(start.potential),
+        report=report,
+    )  # fmt: skip
+    sk.stats.history = errors
     return sk
 
 

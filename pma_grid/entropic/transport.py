@@ -25,27 +25,13 @@ from pma_grid.transport.transport import Transport, discrete_hessian
 
 @dataclass(frozen=True, eq=False)
 class EntropicSolution:
-    """What the optimal plan of an entropic problem is to the cells of both sides.
-
-    Attributes
-    ----------
-    eps : float
-        length^2.
-    value : float
-        Dual value, length^2.
-    f, g : ndarray, shapes of the source and of the target
-        Potentials of the cost |x - y|^2/2, length^2.
-    forward, backward : ndarray, shapes (d, *source.shape) and (d, *target.shape)
-        Conditional means E[y | x] and E[x | y] at the cell centres, length.
-    kernel : str
-        "plain" or "reflect".
-    """
+    """What the optimal plan of an entropic problem is to the cells of both sides."""
 
     eps: float
-    value: float
-    f: Array
+    value: float  # dual
+    f: Array  # potentials of the cost |x - y|^2/2
     g: Array
-    forward: Array
+    forward: Array  # E[y | x] at the source's cell centres, (d, *shape), and E[x | y]
     backward: Array
     kernel: str = "plain"
 
@@ -160,17 +146,11 @@ class EntropicTransport(Transport):
 
         Multilinear between the cell centres; see `Transport.map`.
         """
-        grid = self.problem.source.grid
-        image = _multilinear(self.gradient, grid, grid.check_points(points, "points"))
-        target = self.problem.target.grid
-        return np.asarray(np.clip(image, target.lower, target.upper))
+        return _multilinear(self.gradient, self.problem.source, points, self.problem.target)
 
     def inverse(self, points: ArrayLike) -> Array:
         """E[x | y] at points of the target box, (m, d) to (m, d), multilinear between centres."""
-        grid = self.problem.target.grid
-        image = _multilinear(self.inverse_gradient, grid, grid.check_points(points, "points"))
-        source = self.problem.source.grid
-        return np.asarray(np.clip(image, source.lower, source.upper))
+        return _multilinear(self.inverse_gradient, self.problem.target, points, self.problem.source)
 
     def interpolate(self, t: float, grid: Grid | None = None) -> Density:
         """The law of (1 - t) X + t T(X), T the barycentric projection; torn mass by the plan.
@@ -274,18 +254,20 @@ class EntropicTransport(Transport):
         return cls(problem, arrays["potential"], solution, sparse_plan, status=status, stats=stats)
 
 
-def _multilinear(field: Array, grid: Grid, points: Array) -> Array:
-    """A vector field at the cell centres, interpolated; extrapolated over the last half cells."""
-    if grid.size == 1:
-        return np.broadcast_to(field.reshape(1, -1), points.shape).copy()
+def _multilinear(field: Array, start: Density, points: ArrayLike, end: Density) -> Array:
+    """A map of box to box, interpolated; extrapolated over the last half cells."""
+    grid, box = start.grid, end.grid
+    places = grid.check_points(points, "points")
     kept = [i for i, n in enumerate(grid.shape) if n > 1]
-    values = np.moveaxis(
-        field.squeeze(tuple(i + 1 for i in range(grid.dim) if i not in kept)), 0, -1
-    )
-    function = RegularGridInterpolator(
-        [grid.axes[i] for i in kept], values, bounds_error=False, fill_value=None
-    )
-    return np.asarray(function(points[:, kept]))
+    if kept:
+        single = tuple(i + 1 for i in range(grid.dim) if i not in kept)
+        values = np.moveaxis(field.squeeze(single), 0, -1)
+        image = RegularGridInterpolator(
+            [grid.axes[i] for i in kept], values, bounds_error=False, fill_value=None
+        )(places[:, kept])
+    else:
+        image = np.broadcast_to(field.reshape(1, -1), places.shape)
+    return np.asarray(np.clip(image, box.lower, box.upper))
 
 
 def _widened(grid: Grid) -> list[Array]:

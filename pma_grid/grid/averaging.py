@@ -83,11 +83,9 @@ def evaluated(function: Callable[..., Any], mesh: Sequence[Array]) -> Array:
 
 
 def averaged(values: Array, axis: int, n: int) -> Array:
-    """Averages over n equal cells along one axis.
-
-    Faces are integers in units of 1 / (n m) of the axis, so no overlap is lost to rounding and no
-    average becomes negative, as differences of a cumulated mass would.
-    """
+    """Averages over n equal cells along one axis."""
+    # faces are integers in units of 1 / (n m) of the axis, so no overlap is lost to rounding and no
+    # average becomes negative, as differences of a cumulated mass would
     m = values.shape[axis]
     if m == n:
         return values

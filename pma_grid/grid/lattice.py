@@ -42,10 +42,7 @@ class Share:
 
 
 class Lattice:
-    """Row-major layout of a grid of ``shape`` with ``halo`` reflected cells on every side.
-
-    ``workers`` share the rows in everything that is done on this grid.
-    """
+    """Row-major layout of a grid with ``halo`` reflected cells on every side; workers share it."""
 
     def __init__(
         self, shape: tuple[int, ...], halo: int | None = None, workers: Workers = SERIAL
@@ -75,20 +72,16 @@ class Lattice:
         return Layout(self.row_start[rows], self.n_last, self.strides, self.shape_array, first)
 
     def share(self, task: Callable[[Share], Result]) -> list[Result]:
-        """Run ``task`` on shares of the rows, one a thread; what it returns, in order.
-
-        The task's kernel takes the rows of ``row_start`` and of arrays by cells, and must give the
-        same for a row whatever share it comes with.
-        """
+        """Run ``task`` on shares of the rows, one a thread; what it returns, in order."""
+        # its kernel takes rows of ``row_start`` and of arrays by cells, and must give the same for
+        # a row whatever share it comes with
         return self.workers.each(task, self._shares)
 
     @cached_property
     def slabs(self) -> Integers:
-        """First rows of slabs along the first axis, higher than the halo, and the end.
-
-        They depend on the grid alone.  No cell of a slab reads another slab but its neighbours, so
-        that all even ones can be swept at once, then all odd ones.
-        """
+        """First rows of slabs along the first axis, higher than the halo, and the end."""
+        # by the grid alone: no cell of a slab reads another slab but its neighbours, so that all
+        # even ones can be swept at once, then all odd ones
         n = self.shape[0] if self.dim > 1 else 1
         most = max(1, min(SLABS, n // (HALOS_A_SLAB * self.halo)))
         count = 1 << (most.bit_length() - 1)
@@ -105,11 +98,7 @@ class Lattice:
         return self.row_start[first * rows : last * rows], self.n_last, cells
 
     def sweep(self, task: Callable[[tuple[int, int]], object], *, backward: bool) -> None:
-        """Run ``task`` on all slabs of one colour, then on those of the other.
-
-        A task gets (first, last): slabs first, first + 2, ... below last.  ``backward`` is the
-        reverse order of colours.
-        """
+        """Run ``task`` on (first, last), every second slab: one colour, then the other."""
         count = self.slabs.size - 1
         # pairs of colours to a thread, so that both colours are cut at the same slabs
         pairs = self.workers.cut((count + 1) // 2, self.size)

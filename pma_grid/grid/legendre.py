@@ -1,4 +1,4 @@
-"""Legendre transforms of grid functions, axis by axis, in linear time."""
+"""Legendre transforms of grid functions, axis by axis, in linear time, exact up to rounding."""
 
 from __future__ import annotations
 
@@ -11,27 +11,8 @@ from pma_grid.runtime import Array, Integers
 def legendre(
     values: Array, axes: tuple[Array, ...], slopes: tuple[Array, ...]
 ) -> tuple[Array, Integers]:
-    """Discrete conjugate v*(y) = max_x <x, y> - v(x) on the product grid of ``slopes``.
-
-    Parameters
-    ----------
-    values : ndarray, one axis per entry of ``axes``
-        v, > -inf; +inf where x is not to be had.
-    axes, slopes : tuples of 1-D sorted arrays
-        Coordinates of the grid of x and of the grid of y.
-
-    Returns
-    -------
-    conjugate : ndarray of shape (len(slopes[0]), ...)
-        -inf if every value is +inf.
-    argmax : ndarray of int64, shape (d, len(slopes[0]), ...)
-        Indices of a maximising x along each axis.
-
-    Notes
-    -----
-    The maximum over a product grid is taken one axis after the other: O(N) operations an axis
-    (lower hull and merge), exact up to rounding.
-    """
+    """v*(y) = max_x <x, y> - v(x) on the product grid of ``slopes``, and the indices of such x."""
+    # v is +inf where x is not to be had; axes and slopes are sorted
     dim = values.ndim
     current: Array = np.asarray(values, float)
     indices: list[Integers] = [np.empty(0, np.int64)] * dim
@@ -44,13 +25,8 @@ def legendre(
         transforms.conjugate_lines(axes[axis].copy(), lines, slopes[axis].copy(), out, argmax)
         current = -np.moveaxis(out.reshape(*shape, -1), -1, axis)
         indices[axis] = np.moveaxis(argmax.reshape(*shape, -1), -1, axis)
-    return -current, _compose(indices)
-
-
-def _compose(indices: list[Integers]) -> Integers:
-    """Follow the maximisers: the index along axis k depends on those along the axes before it."""
-    shape = indices[0].shape
-    where: list[Integers] = list(np.indices(shape, sparse=True))
-    for axis in range(len(indices)):
+    # follow the maximisers: the index along axis k depends on those along the axes before it
+    where: list[Integers] = list(np.indices(current.shape, sparse=True))
+    for axis in range(dim):
         where[axis] = indices[axis][tuple(where)]
-    return np.stack([np.broadcast_to(w, shape) for w in where])
+    return -current, np.stack([np.broadcast_to(w, current.shape) for w in where])

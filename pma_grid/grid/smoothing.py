@@ -10,10 +10,7 @@ from pma_grid.runtime import Array
 
 
 def helmholtz(field: Array, spacing: tuple[float, ...], length: float) -> Array:
-    """(1 - length^2 Laplacian)^{-1} field, by cosine transforms: exact for centred differences.
-
-    Symmetric positive definite, constants kept: what a learned direction with a Sobolev penalty is.
-    """
+    """(1 - length^2 Laplacian)^{-1} field, by cosine transforms: exact for centred differences."""
     symbol = np.ones(())
     for axis, (n, h) in enumerate(zip(field.shape, spacing, strict=True)):
         wave = (2.0 - 2.0 * np.cos(np.pi * np.arange(n) / n)) * (length / h) ** 2

@@ -25,11 +25,9 @@ CORRECTIONS = 5
 
 
 def log_centre_values(averages: Array, workers: Workers = SERIAL) -> Array:
-    """log of the density at the cell centres from its cell averages.
-
-    The centre value is the average minus sum_i (second difference)_i / 24, to fourth order for
-    smooth densities.  Where that correction is not small the data are rough, and it is damped out.
-    """
+    """log of the density at the cell centres from its cell averages."""
+    # the average minus sum_i (second difference)_i / 24, to fourth order for smooth densities;
+    # where that correction is not small the data are rough, and it is damped out
     correction = np.zeros_like(averages)
     for axis, n in enumerate(averages.shape):
         if n > 2:
@@ -154,12 +152,10 @@ def cell_means(coefficients: Array) -> Array:
 
 
 def histospline(averages: Array) -> Array:
-    """Positive coefficients of a quadratic B-spline whose cell means are ``averages``.
-
-    Where the interpolating spline would not be positive its correction is cut, and the means are
-    come close to by multiplicative corrections (Richardson 1972, Lucy 1974), which keep it so.
-    """
-    # the mean of a quadratic B-spline over a cell is a cubic B-spline at its centre
+    """Positive coefficients of a quadratic B-spline whose cell means are ``averages``."""
+    # the mean of a quadratic B-spline over a cell is a cubic B-spline at its centre; where that
+    # spline would not be positive its correction is cut, and the means are come close to by
+    # multiplicative corrections (Richardson 1972, Lucy 1974), which keep it so
     coefficients = prefiltered(averages)
     limit = LARGEST_OVERSHOOT * ndimage.minimum_filter(averages, size=3, mode="reflect")
     coefficients = averages + np.clip(coefficients - averages, -limit, limit)

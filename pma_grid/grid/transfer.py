@@ -56,6 +56,7 @@ class Transfer:
         self.fine = tuple(fine)
         self.coarse = tuple(coarse)
         self.workers = workers
+        self._tables: dict[tuple[int, int], tuple[Integers, Array]] = {}
 
     @cached_property
     def _overlaps(self) -> list[tuple[Integers, Array]]:
@@ -70,31 +71,29 @@ class Transfer:
         return tables
 
     def _nodes(self, axis: int, points: int) -> tuple[Integers, Array]:
-        """Reflected node indices and Lagrange weights of the fine centres along an axis."""
+        """Reflected node indices and Lagrange weights of the fine centres along an axis, kept."""
+        if (axis, points) in self._tables:
+            return self._tables[axis, points]
         n, m = self.fine[axis], self.coarse[axis]
         s = (np.arange(n) + 0.5) * m / n - 0.5
         left = np.floor(s).astype(np.int64)
         index = left[:, None] + np.arange(points) - (points // 2 - 1)
         index = index % (2 * m)
         index = np.where(index < m, index, 2 * m - 1 - index)
-        return index, lagrange(s - left, points)
+        self._tables[axis, points] = index, lagrange(s - left, points)
+        return self._tables[axis, points]
 
     def restrict(self, values: NDArray[Real]) -> NDArray[Real]:
-        """Sums over coarse cells (divide by the overlap count for averages), same dtype.
-
-        Axes of ``values`` beyond those of the grid are kept.
-        """
+        """Sums over coarse cells, same dtype; further axes of ``values`` are kept."""
         values = values.reshape(*self.fine, *values.shape[len(self.fine) :])
         sums = np.empty((*self.coarse, *values.shape[len(self.fine) :]), values.dtype)
         self.restrict_made(lambda first, last, _: values[first:last], sums)
         return sums
 
     def restrict_made(self, make: Callable[[int, int, int], Floats], sums: Floats) -> None:
-        """Sums over coarse cells of a field that is made piece by piece, just before it is summed.
-
-        ``make(first, last, new)`` gives the fine cells first..last of the first axis; those before
-        ``new`` belong to the piece before as well.  Pieces depend on the grids alone.
-        """
+        """Sums over coarse cells of a field that is made piece by piece as it is summed."""
+        # make(first, last, new) gives the fine cells first..last of the first axis; those before
+        # ``new`` belong to the piece before as well; pieces depend on the grids alone
         m, cells = self.coarse[0], math.prod(self.fine)
         pieces = min(m, max(1, cells // PIECE_CELLS))
 
@@ -139,7 +138,7 @@ class Transfer:
 
     def _interpolate_axis(self, coarse: Floats, axis: int, points: int, fine: Floats) -> None:
         """Interpolation along the middle axis of (outer, n, inner) views."""
-        index, weight = self._tables(axis, points)
+        index, weight = self._nodes(axis, points)
         weight = weight.astype(fine.dtype)
         outer, n, _ = fine.shape
 
@@ -151,16 +150,6 @@ class Transfer:
                 transfer_kernels.interpolate_axis(coarse[some], index, weight, fine[some])
 
         self.workers.each(task, self.workers.cut(n if outer == 1 else outer, fine.size))
-
-    def _tables(self, axis: int, points: int) -> tuple[Integers, Array]:
-        key = (axis, points)
-        if key not in self._node_tables:
-            self._node_tables[key] = self._nodes(axis, points)
-        return self._node_tables[key]
-
-    @cached_property
-    def _node_tables(self) -> dict[tuple[int, int], tuple[Integers, Array]]:
-        return {}
 
     def nearest(self, values: NDArray[Kind]) -> NDArray[Kind]:
         """Copy to each fine cell the value of the coarse cell that contains its centre."""

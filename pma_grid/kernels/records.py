@@ -8,17 +8,13 @@ Array = NDArray[Any]
 
 
 class Layout(NamedTuple):
-    """Where the cells of some rows of a grid lie in a flat padded field.
+    """Where the cells of some rows of a grid lie in a flat padded field."""
 
-    Index of the first cell of each row, cells of a row, strides and shape of the grid, and the
-    number of the first of the rows.
-    """
-
-    row_start: Array
-    n_last: int
+    row_start: Array  # index of the first cell of each row
+    n_last: int  # cells of a row
     strides: Array
     shape: Array
-    first_row: int
+    first_row: int  # number of the first of the rows
 
 
 class Scales(NamedTuple):
@@ -38,14 +34,11 @@ class Spline(NamedTuple):
 
 
 class Superbases(NamedTuple):
-    """One superbase a cell, (N, d, d), and its lattice vectors, (N, m, d), also as offsets, (N, m).
+    """One superbase a cell, and its lattice vectors, none longer than ``reach`` along any axis."""
 
-    No vector is longer than ``reach`` along any axis.
-    """
-
-    superbase: Array
-    vectors: Array
-    offsets: Array
+    superbase: Array  # (N, d, d)
+    vectors: Array  # (N, m, d)
+    offsets: Array  # the same, (N, m)
     reach: int
 
 
@@ -66,73 +59,52 @@ class Linearisation(NamedTuple):
 
 
 class ImageMeans(NamedTuple):
-    """What means over the images of cells are made with, and what they give.
+    """What means over the images of cells are made with, and what they give."""
 
-    Superbases that the images are made of, (N, d, d); what the log of mu gains by its mean over the
-    cell, (N,); samples along each side, (N, d); the share of the mean in the blend, (N,); and, out,
-    the derivative of the blend by D2u, (N, d(d+1)/2), upper triangle by rows.
-    """
-
-    superbase: Array
-    shift: Array
-    counts: Array
-    blend: Array
-    change: Array
+    superbase: Array  # that the images are made of, (N, d, d)
+    shift: Array  # what the log of mu gains by its mean over the cell, (N,)
+    counts: Array  # samples along each side, (N, d)
+    blend: Array  # share of the mean, (N,)
+    change: Array  # out: derivative of the blend by D2u, (N, d(d+1)/2), upper triangle by rows
 
 
 class Blend(NamedTuple):
-    """How much log nu changes over a target cell, and the changes over an image that count.
+    """How much log nu changes over a target cell, and the changes over an image that count."""
 
-    ``variation`` is by target cells; the mean has no share below ``low``, all of it above ``high``.
-    """
-
-    variation: Array
-    low: float
+    variation: Array  # by target cells
+    low: float  # below, the mean has no share, and all of it above ``high``
     high: float
 
 
 class Variation(NamedTuple):
-    """Bounds of what log nu changes by over a target cell.
+    """Bounds of what log nu changes by over a target cell; empty arrays stand for ``steepest``."""
 
-    ``near``, among its neighbours, ``far``, further around, and ``steepest``, of all cells.  Empty
-    arrays stand for the last one everywhere.
-    """
-
-    near: Array
-    far: Array
-    steepest: float
+    near: Array  # among the neighbours of a cell
+    far: Array  # further around
+    steepest: float  # of all cells
 
 
 class Chain(NamedTuple):
-    """Vertices of a polygon that support the directions towards one side.
-
-    By increasing tangential coordinate: vertex m supports the directions d with
-    breaks[m - 1] <= d_tangential / d_normal <= breaks[m].
-    """
+    """Vertices of a polygon that support the directions d towards one side, in order."""
 
     normal: Array
-    tangent: Array
-    breaks: Array
+    tangent: Array  # increasing
+    breaks: Array  # vertex m: breaks[m - 1] <= d_tangential / d_normal <= breaks[m]
 
 
 class Face(NamedTuple):
-    """One face of a two-dimensional box, beyond which ghosts mirror the cells inside.
+    """One face of a two-dimensional box, beyond which ghosts mirror the cells inside."""
 
-    Flat index of its first cell, strides ``inward`` and ``along``, numbers of ``cells`` in these
-    directions, and the metric along it.  ``tables`` (halo, 2 (n + halo) - 1) hold the support
-    function at whole offsets, ``shifts`` (halo,) what the quadratic part takes off the normal
-    coordinate.  ``slots`` (halo, n + 2 halo) number the ghosts, -1 - slot where another face has
-    filled the corner before: then the smaller value counts.
-    """
-
-    start: int
-    inward: int
+    start: int  # flat index of the first cell
+    inward: int  # strides
     along: int
-    cells: Array
-    metric: float
+    cells: Array  # their numbers in these directions
+    metric: float  # along the face
     chain: Chain
-    shifts: Array
-    tables: Array
+    shifts: Array  # (halo,): what the quadratic part takes off the normal coordinate
+    tables: Array  # (halo, 2 (n + halo) - 1): the support function at whole offsets
+    # (halo, n + 2 halo): numbers of the ghosts; -1 - slot where another face has filled the corner
+    # before: then the smaller value counts
     slots: Array
 
 
@@ -146,9 +118,8 @@ class Direction(NamedTuple):
 class GroupPairs(NamedTuple):
     """A list of pairs of groups of atoms, compressed by rows.
 
-    Row I stands for the atoms rows[I] .. rows[I+1] - 1, column J likewise, so that the pairs of a
-    coarse level stand for all the pairs of their children; where a group is one atom, rows is 0, 1,
-    2, ...
+    Row I stands for the atoms rows[I] .. rows[I+1] - 1, column J likewise: pairs of a coarse level
+    stand for all those of their children; where a group is one atom, rows is 0, 1, 2, ...
     """
 
     pointers: Array
@@ -174,13 +145,9 @@ class Entries(NamedTuple):
 
 
 class Tilt(NamedTuple):
-    """How sums of a Gaussian kernel along a line are made.
+    """How sums of a Gaussian kernel along a line are made."""
 
-    1 / eps, the table of factors, the largest exponent within a block of outputs, and how far below
-    the largest term those lie that are left out.
-    """
-
-    slope: float
-    table: Array
-    limit: float
-    depth: float
+    slope: float  # 1 / eps
+    table: Array  # of factors
+    limit: float  # largest exponent within a block of outputs
+    depth: float  # how far below the largest term those lie that are left out

@@ -17,7 +17,8 @@ from pma_grid.linsolve.krylov import Handle
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime import Array
 
-# Mean of |drift| over the weights above which J is taken as it is instead of its symmetric part.
+# Mean of |drift| over the weights, 1 where it rivals the diffusion, above which J is taken as it is
+# instead of its symmetric part.
 DRIFT_DOMINATES = 0.5
 # pyamg's hierarchies end with grids of at most so many cells, solved directly.
 COARSEST_CELLS = 100
@@ -77,7 +78,9 @@ class AMG:
     def _build(self, stencil: Stencil) -> Cycle:
         symmetric = self.symmetric
         if symmetric is None:
-            symmetric = drift_ratio(stencil) < DRIFT_DOMINATES
+            drift = np.abs(stencil.drift).sum(axis=1)
+            ratio = float(np.mean(drift / (2 * stencil.positive_weights.sum(axis=1))))
+            symmetric = ratio < DRIFT_DOMINATES
         matrix = -stencil.matrix(clamped=True)
         diagonal = matrix.diagonal()
         if not diagonal.min() > SMALLEST_DIAGONAL * diagonal.max():
@@ -108,11 +111,9 @@ class AMG:
 
 
 def _graph_laplacian(matrix: sparse.csr_matrix, reaction: Array) -> sparse.csr_matrix:
-    """Symmetric part with its positive couplings dropped and rows that sum to the reaction.
-
-    Away from a solution the plain symmetric part has rows that do not, hence negative eigenvalues,
-    on which a multigrid cycle diverges.
-    """
+    """Symmetric part with its positive couplings dropped and rows that sum to the reaction."""
+    # away from a solution the plain symmetric part has rows that do not, hence negative
+    # eigenvalues, on which a multigrid cycle diverges
     part = 0.5 * (matrix + matrix.T).tocsr()
     part = part - sparse.diags(part.diagonal())
     part.data = np.minimum(part.data, 0.0)
@@ -133,11 +134,9 @@ def reproducible() -> Iterator[None]:
 
 @contextmanager
 def silent() -> Iterator[None]:
-    """Nothing on the standard output: pyamg's compiled code prints there where a denominator is 0.
-
-    It writes past `sys.stdout`, so that the file descriptor is what must look elsewhere; what C
-    still holds in its buffer goes there too.  Where there is no standard output nothing is done.
-    """
+    """Nothing on the standard output: pyamg's compiled code prints where a denominator is 0."""
+    # it writes past `sys.stdout`: the file descriptor, if there is one, must look elsewhere, and
+    # what C still holds in its buffer goes there too
     with suppress(OSError, ValueError, AttributeError):  # closed, gone or None: nothing to lose
         sys.stdout.flush()
     try:
@@ -161,9 +160,3 @@ def _flush_c() -> None:
     """Empty the buffers of C's output streams, where its library can be found."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None if os.name != "nt" else "ucrtbase").fflush(None)
-
-
-def drift_ratio(stencil: Stencil) -> float:
-    """Mean over cells of |b| against the weights: 1 where the drift rivals the diffusion."""
-    total = 2 * stencil.positive_weights.sum(axis=1)
-    return float(np.mean(np.abs(stencil.drift).sum(axis=1) / total))

@@ -20,10 +20,7 @@ from pma_grid.runtime import Array
 
 
 class AutoHandle(Handle):
-    """Starts with geometric multigrid and continues the same solve with AMG where it is slow.
-
-    A lagged hierarchy that has become slow is replaced by a fresh one of its own kind first.
-    """
+    """Starts with geometric multigrid and continues the same solve with AMG where it is slow."""
 
     def __init__(self, solver: Auto, stencil: Stencil, first: Handle, previous: Handle | None):
         super().__init__(first.name, stencil, first.precondition, previous, lagged=first.lagged)
@@ -35,7 +32,7 @@ class AutoHandle(Handle):
     ) -> LinearResult:
         """Solve; the preconditioner may change on the way, the Krylov iteration goes on."""
         result = None
-        if self.lagged:
+        if self.lagged:  # one that has become slow gives way to a fresh one of its kind first
             patience = min(max_iterations, int(STALE_ITERATIONS_RATIO * self.first_iterations) + 2)
             result = self._iterate(rhs, self, rtol, patience, None)
             if result.converged or patience == max_iterations:

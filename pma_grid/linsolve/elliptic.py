@@ -32,23 +32,12 @@ TRUE_RESIDUAL_RATIO = 2.0
 
 @dataclass(frozen=True)
 class EllipticResult:
-    """A solution, of the right side's shape, and how it was reached.
-
-    Attributes
-    ----------
-    x : ndarray
-    iterations : int
-    residual : float
-        |b - A x| / |b| in the Euclidean norm, computed afresh.
-    converged : bool
-        Whether that residual is as small as asked for: the one that the iterations keep track of
-        goes on falling where rounding holds up the true one.
-    """
+    """A solution, of the right side's shape, and how it was reached."""
 
     x: Array
     iterations: int
-    residual: float
-    converged: bool
+    residual: float  # |b - A x| / |b| in the Euclidean norm, computed afresh
+    converged: bool  # by that one: what iterations keep track of falls on where rounding holds it
 
 
 def difference(shape: tuple[int, ...], axis: int) -> sparse.csr_array:
@@ -92,28 +81,17 @@ class Screened:
 
 
 class Biharmonic:
-    """A = diag(weights) + coefficient K^2, preconditioned by two V-cycles of its square root.
+    """A = diag(weights) + coefficient K^2, preconditioned by two V-cycles of its square root."""
 
-    With S = diag(weights)^{1/2} + coefficient^{1/2} K, S^2 is A and the cross terms, which are
-    positive: a^2 + b^2 <= (a + b)^2 <= 2 (a^2 + b^2) where the two commute.  The iterations do not
-    grow with the grid, and each costs two cycles of a second-order problem.
-
-    Parameters
-    ----------
-    operator : sparse array
-        K.
-    weights : ndarray, shape (N,)
-    coefficient : float
-    smooth : ndarray, shape (N,), optional
-        Weights for the preconditioner, where those of A are noisy.
-    """
-
+    # with S = diag(weights)^{1/2} + coefficient^{1/2} K, S^2 is A and positive cross terms: a^2
+    # + b^2 <= (a + b)^2 <= 2 (a^2 + b^2) where the two commute: iterations do not grow with the
+    # grid, and each costs two cycles of a second-order problem
     def __init__(
         self,
-        operator: sparse.csr_array,
+        operator: sparse.csr_array,  # K
         weights: Array,
         coefficient: float,
-        smooth: Array | None = None,
+        smooth: Array | None = None,  # weights for the preconditioner, where those of A are noisy
     ) -> None:
         self._operator, self._weights, self._coefficient = operator, weights, coefficient
         of = weights if smooth is None else smooth
@@ -171,15 +149,13 @@ def conjugate_gradients(
 
 
 def _v_cycle(matrix: sparse.csr_matrix) -> Any:
-    """One V-cycle of classical AMG.
-
-    The second pass of the coarsening sees to it that fine points which depend on each other share
-    a coarse one, as classical interpolation assumes: the iterations for weights that jump from face
-    to face grow from 16 at 32^2 to 33 at 128^2 without it.  One sweep forwards before and one
-    backwards after the coarse grid make the cycle symmetric; more cost more than they save.
-    """
+    """One V-cycle of classical AMG."""
     import pyamg
 
+    # the second pass of the coarsening makes fine points which depend on each other share a coarse
+    # one, as classical interpolation assumes: iterations for weights that jump from face to face
+    # grow from 16 at 32^2 to 33 at 128^2 without it; one sweep forwards before and one backwards
+    # after the coarse grid make the cycle symmetric
     with reproducible(), silent():
         hierarchy = pyamg.ruge_stuben_solver(
             matrix, CF=("RS", {"second_pass": True}), max_coarse=COARSEST_CELLS,

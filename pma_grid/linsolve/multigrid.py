@@ -38,11 +38,7 @@ LARGEST_DRIFT_SHARE = 0.95
 
 
 class _Level:
-    """Arrays of one grid of the hierarchy.
-
-    ``moments`` (N, 1 + d(d+1)/2 + d), of coarse grids, are the density, and tensor and drift times
-    it.  The finest level makes its own piece by piece.
-    """
+    """Arrays of one grid of the hierarchy."""
 
     def __init__(self, lattice: Lattice) -> None:
         self.lattice = lattice
@@ -56,6 +52,8 @@ class _Level:
         self.padded = lattice.zeros(SINGLE)
         self.vectors: Integers = np.empty((0, count, lattice.dim), np.int8)
         self.offsets: Integers = np.empty((0, count), np.int32)
+        # of coarse grids, (N, 1 + d(d+1)/2 + d): density, and tensor and drift times it; the finest
+        # level makes its own piece by piece
         self.moments: Floats = np.empty(0, SINGLE)
         self.transfer: Transfer | None = None
 

@@ -56,11 +56,9 @@ def tally(progress: bool, unit: str) -> Iterator[Callable[[str], None]]:
 def time_bar(
     progress: bool, steps: int | None, time: float | None, tol: float | None = None
 ) -> Iterator[Callable[[int, float, float], None]]:
-    """Yield the function that takes (step, time, residual norm): a bar with the time remaining.
-
-    The share of the way is the largest of those to the ends given: of the steps, of the time, and
-    of the orders of magnitude down to ``tol``.
-    """
+    """Yield the function that takes (step, time, residual norm): a bar with the time remaining."""
+    # the share of the way is the largest of those to the ends given: of the steps, of the time, and
+    # of the orders of magnitude down to ``tol``
     if not progress:
         yield lambda index, t, norm: None
         return

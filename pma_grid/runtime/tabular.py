@@ -10,10 +10,7 @@ from typing import Any
 def text_table(
     heads: Sequence[str], rows: Sequence[Sequence[object]], *, left: Collection[int] | None = None
 ) -> str:
-    """Rows as text, '-' for what does not exist, floats with four digits.
-
-    ``left``: columns that are aligned on the left; those of words alone, if not given.
-    """
+    """Rows as text, '-' for what does not exist, four digits; ``left``: columns aligned there."""
     lines = [list(heads)] + [[_cell(value) for value in row] for row in rows]
     columns = range(len(heads))
     if left is None:

@@ -1,7 +1,5 @@
 """What sparse entropic transport must not depend on, and what it must give back."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -39,20 +37,14 @@ def _in_box(masses: np.ndarray, side: float) -> pma.Density:
     return pma.Density(masses, pma.Grid(masses.shape, (0.0,) * dim, (side,) * dim))
 
 
-def _multiscale(
-    problem: pma.Problem, eps: float | None = None, **options: Any
-) -> pma.EntropicTransport:
-    """`sinkhorn` by the method tested here."""
-    return pma.sinkhorn(problem, eps, method="multiscale", **options)
-
-
 def _solve(
     source: pma.Density | np.ndarray,
     target: pma.Density | np.ndarray,
     eps: float | None = None,
     tol: float = TOL,
 ) -> pma.EntropicTransport:
-    transport = _multiscale(pma.Problem(source, target), eps, tol=tol, max_iterations=2000)
+    problem = pma.Problem(source, target)
+    transport = pma.sinkhorn(problem, eps, method="multiscale", tol=tol, max_iterations=2000)
     assert transport.converged
     return transport
 

@@ -185,21 +185,22 @@ def _axes_first(lattice: Lattice) -> np.ndarray:
     return np.broadcast_to(np.eye(dim, dtype=np.int8), (lattice.size, dim, dim)).copy()
 
 
-def _log_det(lattice: Lattice, padded: np.ndarray, metric: np.ndarray, reach: int) -> np.ndarray:
-    return _log_form(lattice, padded, metric, reach)[0]
-
-
 def _log_form(
-    lattice: Lattice, padded: np.ndarray, metric: np.ndarray, reach: int
+    lattice: Lattice,
+    padded: np.ndarray,
+    metric: np.ndarray,
+    reach: int,
+    superbase: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """log det, its weights and the vectors they belong to, walked to from the axes."""
+    """log det, its weights and the vectors they belong to, walked to from the axes by default."""
     n, dim = lattice.size, lattice.dim
-    superbase = _axes_first(lattice)
+    superbase = _axes_first(lattice) if superbase is None else superbase
     vectors = np.empty((n, COUNT[dim], dim), np.int8)
     offsets = np.empty((n, COUNT[dim]), np.int32)
     weights, out = np.empty((n, COUNT[dim])), np.empty(n)
     bases = Superbases(superbase, vectors, offsets, reach)
     DIMENSION[dim].expand(bases, lattice.strides)
+    assert np.abs(vectors).max() <= reach
     DIMENSION[dim].log_det(padded, lattice.layout(), metric, bases, weights, out)
     np.testing.assert_array_equal(offsets, vectors.astype(int) @ lattice.strides)
     return out, weights, vectors
@@ -256,7 +257,7 @@ def test_log_det_is_exact_on_quadratics(dim: int, seed: int) -> None:
     lattice = Lattice(SHAPES[dim])
     matrix = _tensors(1, dim, {1: 50.0, 2: 50.0, 3: 6.0}[dim], seed)[0]
     metric = np.array([0.7, 1.3, 2.1])[:dim]
-    value = _log_det(lattice, _quadratic(lattice, matrix, metric), metric, lattice.halo)
+    value = _log_form(lattice, _quadratic(lattice, matrix, metric), metric, lattice.halo)[0]
     np.testing.assert_allclose(value, np.linalg.slogdet(matrix)[1], atol=1e-10)
 
 
@@ -303,8 +304,7 @@ def test_narrow_reach_overestimates_the_determinant(dim: int) -> None:
     lattice, metric = Lattice(SHAPES[dim]), np.ones(dim)
     padded = _quadratic(lattice, matrix, metric)
     exact = np.linalg.slogdet(matrix)[1]
-    narrow = _log_det(lattice, padded, metric, 1)
-    wide = _log_det(lattice, padded, metric, 3)
+    narrow, wide = (_log_form(lattice, padded, metric, reach)[0] for reach in (1, 3))
     assert narrow.min() > exact + 0.1
     assert (wide <= narrow + 1e-12).all() and wide.min() >= exact - 1e-9
     residual, eta, weights, _, faces = _shift_form(
@@ -318,7 +318,7 @@ def test_narrow_reach_overestimates_the_determinant(dim: int) -> None:
 def test_log_det_is_nan_where_u_is_not_convex(dim: int) -> None:
     lattice, metric = Lattice(SHAPES[dim]), np.ones(dim)
     matrix = np.diag([-1.0, 2.0, 1.0][:dim])
-    assert np.isnan(_log_det(lattice, _quadratic(lattice, matrix, metric), metric, 1)).all()
+    assert np.isnan(_log_form(lattice, _quadratic(lattice, matrix, metric), metric, 1)[0]).all()
 
 
 def _wavy(lattice: Lattice, size: float, seed: int) -> np.ndarray:
@@ -337,35 +337,20 @@ def _wavy(lattice: Lattice, size: float, seed: int) -> np.ndarray:
     return padded
 
 
-def _differences(lattice: Lattice, padded: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Second differences of |x|^2/2 + phi along vectors (..., d), per cell."""
-    index = lattice.row_start[:, None] + np.arange(lattice.n_last)
-    p = index.reshape(-1, *[1] * (vectors.ndim - 1))
-    o = vectors @ lattice.strides
-    return np.asarray((vectors**2).sum(axis=-1) + padded[p + o] + padded[p - o] - 2 * padded[p])
-
-
 @pytest.mark.parametrize("seed", range(3))
 def test_log_det_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
     """The walk ends at a local minimum: never below the global one, and rarely above it."""
     lattice = Lattice((19, 17), 3)
     padded = _wavy(lattice, 0.6, seed)
     bases = all_superbases(2, 3)
-    a = np.sort(
-        np.stack(
-            [
-                _differences(lattice, padded, v)
-                for v in (bases[:, 0], bases[:, 1], bases.sum(axis=1))
-            ]
-        ),
-        axis=0,
-    )
+    vectors = bases[:, 0], bases[:, 1], bases.sum(axis=1)
+    a = np.sort([_second_differences(lattice, padded, np.ones(2), v) for v in vectors], axis=0)
     x, y, z = a
     inner = 0.25 * ((x + y - z) * (x + z - y) + (x + y - z) * (y + z - x)
                     + (x + z - y) * (y + z - x))  # fmt: skip
     values = np.where(z >= x + y, x * y, inner)
     assert a.min() > 0
-    value = _log_det(lattice, padded, np.ones(2), 3)
+    value = _log_form(lattice, padded, np.ones(2), 3)[0]
     excess = value - np.log(values.min(axis=1))
     assert excess.min() > -1e-12 and excess.max() < 1e-4
     assert np.mean(excess < 1e-12) > 0.95
@@ -389,12 +374,12 @@ def test_log_det_3d_walks_to_the_minimum_over_all_superbases(seed: int) -> None:
     """As in 2-D, the minimum over the weights of each superbase found by brute force."""
     lattice = Lattice((5, 4, 4), 1)
     padded = _wavy(lattice, 0.5, seed)
-    value = _log_det(lattice, padded, np.ones(3), 1)
+    value = _log_form(lattice, padded, np.ones(3), 1)[0]
     best = np.full(lattice.size, np.inf)
     for v1, v2, v3 in all_superbases(3, 1):
         v0 = -(v1 + v2 + v3)
         e = np.array([np.cross(a, b) for a, b in itertools.combinations((v0, v1, v2, v3), 2)])
-        a = np.stack([_differences(lattice, padded, k[None])[:, 0] for k in e], axis=1)
+        a = _second_differences(lattice, padded, np.ones(3), e)
         assert a.min() > 0
         best = np.minimum(best, _minimum(a, e.astype(float)))
     excess = value - best
@@ -590,7 +575,7 @@ def _rough(lattice: Lattice, seed: int, size: float) -> tuple[np.ndarray, np.nda
 def _second_differences(
     lattice: Lattice, padded: np.ndarray, metric: np.ndarray, vectors: np.ndarray
 ) -> np.ndarray:
-    """a_e of u, (N, m), for each cell's own vectors (N, m, d)."""
+    """a_e of u, (N, m), for each cell's own vectors (N, m, d) or the same everywhere (m, d)."""
     e = vectors.astype(float)
     p = (lattice.row_start[:, None] + np.arange(lattice.n_last)).reshape(-1, 1)
     o = vectors.astype(int) @ lattice.strides
@@ -676,16 +661,9 @@ def test_log_det_hardly_depends_on_where_the_walk_starts(dim: int, seed: int, si
         matrix = _tensors(1, dim, {2: 20.0, 3: 4.0}[dim], seed)[0]
         padded = _quadratic(lattice, matrix, metric)
     value = _log_form(lattice, padded, metric, lattice.halo)[0]
-    n, count = lattice.size, COUNT[dim]
     for base in FAR[dim]:
-        bases = np.broadcast_to(np.array(base, np.int8), (n, dim, dim)).copy()
-        vectors, offsets = np.empty((n, count, dim), np.int8), np.empty((n, count), np.int32)
-        walk = Superbases(bases, vectors, offsets, lattice.halo)
-        DIMENSION[dim].expand(walk, lattice.strides)
-        assert 1 < np.abs(vectors).max() <= lattice.halo
-        out = np.empty(n)
-        weights = np.empty((n, count))
-        DIMENSION[dim].log_det(padded, lattice.layout(), metric, walk, weights, out)
+        everywhere = np.tile(np.array(base, np.int8), (lattice.size, 1, 1))
+        out = _log_form(lattice, padded, metric, lattice.halo, everywhere)[0]
         np.testing.assert_allclose(out, value, rtol=0, atol=10 * size**2 + 1e-11)
 
 
@@ -716,15 +694,9 @@ def test_no_start_hides_that_u_is_not_convex(dim: int) -> None:
     lattice.fill(values, padded)
     lost = np.isnan(_log_form(lattice, padded, metric, lattice.halo)[0])
     assert lost.sum() == 1
-    n, count = lattice.size, COUNT[dim]
     for base in FAR[dim]:
-        bases = np.broadcast_to(np.array(base, np.int8), (n, dim, dim)).copy()
-        vectors, offsets = np.empty((n, count, dim), np.int8), np.empty((n, count), np.int32)
-        walk = Superbases(bases, vectors, offsets, lattice.halo)
-        DIMENSION[dim].expand(walk, lattice.strides)
-        out = np.empty(n)
-        weights = np.empty((n, count))
-        DIMENSION[dim].log_det(padded, lattice.layout(), metric, walk, weights, out)
+        everywhere = np.tile(np.array(base, np.int8), (lattice.size, 1, 1))
+        out = _log_form(lattice, padded, metric, lattice.halo, everywhere)[0]
         np.testing.assert_array_equal(np.isnan(out), lost)
 
 

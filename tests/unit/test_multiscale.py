@@ -1,8 +1,7 @@
 """The parts of the multiscale solver against plain NumPy, and what its results promise."""
 
+from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -200,12 +199,12 @@ def test_pairs_at_the_threshold_are_filled_in_as_they_were_counted() -> None:
     costs = 0.5 * ((x[:, None] - y) ** 2).sum(axis=2)
     for threshold in np.unique((f[:, None] + g - costs) / eps + log_b):
         common = (pattern, *sides, eps, threshold)
-        counts = np.empty(n, np.int64)
-        plans.count_pairs(0, n, *common, counts)
+        counts = np.zeros(n + 1, np.int64)
+        plans.thin(0, n, *common, False, Entries(counts, np.empty(0, np.int32), np.empty(0)))
         for row in range(n):
             found, starts = np.full(m, -1, np.int32), np.zeros(n + 1, np.int64)
-            plans.fill_pairs(row, row + 1, *common, Entries(starts, found, np.empty(m)))
-            assert (found >= 0).sum() == counts[row]
+            plans.thin(row, row + 1, *common, True, Entries(starts, found, np.empty(m)))
+            assert (found >= 0).sum() == counts[row + 1]
 
 
 def test_a_row_keeps_its_best_pair_without_any_mass() -> None:
@@ -446,11 +445,7 @@ def test_hard_pair_is_feasible_and_tight() -> None:
 # ---- the solver ----------------------------------------------------------------------------------
 
 
-def _multiscale(
-    problem: pma.Problem, eps: float | None = None, **options: Any
-) -> pma.EntropicTransport:
-    """`sinkhorn` by the method tested here."""
-    return pma.sinkhorn(problem, eps, method="multiscale", **options)
+_multiscale = partial(pma.sinkhorn, method="multiscale")
 
 
 def _solve(source: np.ndarray, target: np.ndarray, **options: object) -> pma.EntropicTransport:
@@ -458,19 +453,12 @@ def _solve(source: np.ndarray, target: np.ndarray, **options: object) -> pma.Ent
 
 
 def test_result_is_complete() -> None:
-    n = 24
     seen: list[Iteration] = []
-    transport = _solve(np.ones((n, n)), _two_discs(n), callback=seen.append)
+    transport = _solve(np.ones((24, 24)), _two_discs(24), callback=seen.append)
     stats = transport.stats
     assert transport.status is Status.ENTROPIC
-    assert transport.converged
-    assert stats["method"] == "multiscale"
-    assert stats["eps"] == transport.eps == pytest.approx(0.5 / n**2)
     assert stats["eps_over_h2"] == pytest.approx(0.5)
-    assert stats["marginal_error"] < 1e-4
     assert len(seen) == sum(level["iterations"] for level in stats["levels"])
-    assert seen[-1].residual < 1e-4
-    assert seen[-1].step == stats["iterations"]
     assert stats["levels"][-1]["entries"] == stats["entries"]
     assert stats["primal"] == pytest.approx(stats["dual"], rel=1e-3)
     assert stats["hard_dual"] <= stats["transport_cost"] * (1 + 1e-3)
@@ -631,19 +619,6 @@ def test_threads_change_rounding_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert two.w2_squared == pytest.approx(one.w2_squared, rel=1e-9)
 
 
-def test_results_are_stored_and_loaded(tmp_path: Path) -> None:
-    transport = _solve(np.ones((12, 12)), _two_discs(12))
-    transport.save(tmp_path / "plan.npz")
-    again = pma.load(tmp_path / "plan.npz")
-    assert isinstance(again, pma.EntropicTransport)
-    assert again.plan is not None
-    assert transport.plan is not None
-    assert (again.plan != transport.plan).nnz == 0
-    np.testing.assert_array_equal(again.tears, transport.tears)
-    assert again.w2_squared == transport.w2_squared
-    assert again.stats["levels"] == transport.stats["levels"]
-
-
 def test_a_plan_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lists, "free_memory", lambda: 1e5)
     with pytest.raises(InvalidInputError, match=r"eps makes .*\d+ entries"):
@@ -652,31 +627,6 @@ def test_a_plan_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_free_memory_is_a_number_of_bytes() -> None:
     assert lists.free_memory() > 1e6
-
-
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        ({"eps": 0.0}, "eps is 0.0"),
-        ({"eps": float("nan")}, "eps is nan"),
-        ({"eps": True}, "eps is True"),
-        ({"tol": -1.0}, "tol is -1.0"),
-        ({"max_iterations": 0}, "max_iterations is 0"),
-        ({"max_iterations": 2.5}, "max_iterations is 2.5"),
-        ({"threads": -1}, "threads is -1"),
-        ({"threads": 0}, "threads is 0"),
-        ({"initial": np.ones(3)}, "shape"),
-        ({"initial": np.full((4, 4), np.nan)}, "finite"),
-    ],
-)
-def test_arguments_out_of_range(options: dict[str, object], message: str) -> None:
-    with pytest.raises(InvalidInputError, match=message):
-        _solve(np.ones((4, 4)), np.ones((4, 4)), **options)
-
-
-def test_the_problem_must_be_one() -> None:
-    with pytest.raises(InvalidInputError, match="problem is"):
-        _multiscale(np.ones((3, 3)))  # type: ignore[arg-type]
 
 
 def test_torn_cells_of_a_line() -> None:

@@ -280,7 +280,7 @@ def test_interpolation_on_a_grid_of_choice_is_zero_off_the_box(
     assert (between.values[~outside] > 0).all()
 
 
-@pytest.mark.parametrize("t", [1.5, -0.1, np.nan, [0.5]])
+@pytest.mark.parametrize("t", [1.5, -0.1, np.nan, [0.5], "0.5", True])
 def test_times_outside_the_unit_interval_are_refused(
     solved: dict[int, pma.Transport], t: float
 ) -> None:

@@ -68,12 +68,10 @@ class Logarithms:
 
 
 class Scalings:
-    """alpha = a e^F and beta = b e^G, as long as doubles can hold them.
-
-    Without ``track`` the mean change of plain sweeps is not measured, and their error given for it.
-    """
+    """alpha = a e^F and beta = b e^G, as long as doubles can hold them."""
 
     def __init__(self, kernel: SeparableKernel, F: Array, G: Array, track: bool = True) -> None:
+        # without ``track`` the mean change of plain sweeps is not measured: it is their error
         self.kernel, self._track = kernel, track
         self._masses = kernel.reduced.a, kernel.reduced.b
         # 1 where there is no mass, or None: keeps 0/0 and the tests of range out of those cells

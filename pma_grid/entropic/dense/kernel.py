@@ -4,8 +4,7 @@ Two ways to the same sums, chosen for every product by what floating point allow
 
 - *products*: dense matrices of one axis, by BLAS, after the largest exponent is taken out.  A
   product is thrown away where its smallest sum comes near the smallest number there is, so that
-  what underflowed could matter.
-  In single precision, if asked for, as long as that range holds, else in double.
+  what underflowed could matter.  In single precision, if asked for, while that range holds.
 - *tilted* sums (`pma_grid.kernels.entropic.softmax`): windows that follow the mass, in logarithms;
   no eps is too small for them.
 """
@@ -128,16 +127,7 @@ class Axis:
 
 
 class WideAxis(Axis):
-    """A reflecting factor whose images would be many: the same sum, as a cosine series.
-
-    By Poisson's summation, with X = x + L/2, Y = y + L/2 and q = exp(-eps pi^2 / (2 L^2)),
-
-        sum over images of k(x', y)
-            = sqrt(2 pi eps) / L (1 + 2 sum_m q^{m^2} cos(pi m X / L) cos(pi m Y / L)),
-
-    to rounding with ``WAVES`` terms where sqrt(eps) >= L/2.  It varies little: no sum over cells
-    can underflow.
-    """
+    """A reflecting factor whose images would be many: the same sum, as a cosine series."""
 
     def __init__(self, x: Array, y: Array, length: float, eps: float) -> None:
         super().__init__(x, y, length, eps, reflect=True)
@@ -149,6 +139,9 @@ class WideAxis(Axis):
 
     def matrix(self, power: int = 0) -> Array:
         """As `Axis.matrix`; moments by derivatives, sum k (x' - y) = eps d/dy sum k."""
+        # Poisson's summation, X = x + L/2, Y = y + L/2, q = exp(-eps pi^2 / (2 L^2)): sum k(x', y)
+        #     = sqrt(2 pi eps) / L (1 + 2 sum_m q^{m^2} cos(pi m X / L) cos(pi m Y / L)),
+        # to rounding where sqrt(eps) >= L/2.  It varies little: no sum over cells can underflow.
         wave = np.pi * np.arange(1, WAVES + 1) / self.length
         share = (
             2
@@ -184,30 +177,16 @@ def _axis(x: Array, y: Array, length: float, eps: float, reflect: bool) -> Axis:
 
 
 class SeparableKernel:
-    """log sum exp(logs - |x - y|^2 / (2 eps)) over one side's cells, for every cell of the other.
-
-    Parameters
-    ----------
-    reduced : Reduced
-    eps : float
-        length^2, > 0.
-    reflect : bool
-        Sum over the images of the box reflected at its faces (the torus kernel of the doubled box)
-        instead of the plain kernel.
-    single : bool
-        Products in single precision (relative error about 1e-6) while its range holds.
-    threads : int
-        Threads for the tilted sums; BLAS has settings of its own.
-    """
+    """log sum exp(logs - |x - y|^2 / (2 eps)) over a side's cells, for every cell of the other."""
 
     def __init__(
         self,
         reduced: Reduced,
         eps: float,
         *,
-        reflect: bool = False,
-        single: bool = False,
-        threads: int = 1,
+        reflect: bool = False,  # sum over the images of the box: the torus kernel of its double
+        single: bool = False,  # products to about 1e-6
+        threads: int = 1,  # of the tilted sums: BLAS has settings of its own
     ) -> None:
         self.reduced, self.eps, self.reflect = reduced, float(eps), reflect
         self.threads = threads
@@ -282,10 +261,7 @@ class SeparableKernel:
     def product(
         self, side: int, values: Array, powers: tuple[int, ...] | None = None
     ) -> Array | None:
-        """Kernel sums of values >= 0 themselves; None where underflow could matter.
-
-        What failed once is not tried again.
-        """
+        """Kernel sums of values >= 0; None where underflow could matter: not tried so again."""
         precisions = self._precisions[side]
         while precisions:
             dtype = precisions[0]

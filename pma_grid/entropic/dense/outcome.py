@@ -6,8 +6,7 @@ import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials
-from pma_grid.entropic.dense.stages import Settings
-from pma_grid.entropic.dense.symmetric import self_potential
+from pma_grid.entropic.dense.stages import Settings, self_potential
 from pma_grid.entropic.transport import EntropicSolution, EntropicTransport
 from pma_grid.grid.axes import along, coordinates, half_square
 from pma_grid.problem.problem import Problem
@@ -17,18 +16,7 @@ from pma_grid.transport.report import TransportReport
 
 
 class DenseOutcome:
-    """What the dense iteration found, in the problem's own coordinates.
-
-    Parameters
-    ----------
-    problem : Problem
-    reduced : Reduced
-    eps : float
-        length^2.
-    at : Potentials
-        Where the iteration ended.
-    settings : Settings
-    """
+    """What the dense iteration found, in the problem's own coordinates."""
 
     def __init__(
         self, problem: Problem, reduced: Reduced, eps: float, at: Potentials, settings: Settings
@@ -67,7 +55,7 @@ class DenseOutcome:
                 self.backward = self.backward + bias
         self.self_errors, self.self_costs = errors, costs
 
-    def report(self) -> TransportReport:
+    def _report(self) -> TransportReport:
         """Values and counts."""
         a, b, at = self.reduced.a, self.reduced.b, self.at
         rows = float((a * at.F).sum())
@@ -115,9 +103,9 @@ class DenseOutcome:
             total += 0.5 * float(lines[0] @ x**2 + lines[1] @ y**2) - product
         return float(self.back.squared_distance(total, self.columns))
 
-    def transport(self, report: TransportReport) -> EntropicTransport:
+    def transport(self) -> EntropicTransport:
         """The result."""
-        status = Status.ENTROPIC
+        report, status = self._report(), Status.ENTROPIC
         own = max(self.self_errors.values()) if self.self_errors else 0.0
         if not self.at.converged or own > self.settings.tol:
             status = Status.MAX_ITERATIONS

@@ -11,15 +11,9 @@ iteration is successive over-relaxation of a two-cyclic matrix with that eigenva
     (rho + w - 1)^2 = rho w^2 lambda,    best at  w = 2 / (1 + sqrt(1 - lambda)),  rho = w - 1,
 
 (Young 1954), so that an observed contraction rho at any smaller w tells lambda (Hageman & Young
-1981, section 9).  Far from the solution too large a factor diverges (Thibault et al. 2021): errors
-that grow send it back.
-
-References
-----------
-Thibault, Chizat, Dossal, Papadakis (2021), Overrelaxed Sinkhorn-Knopp algorithm for regularized
-optimal transport, Algorithms 14(5), 143. doi:10.3390/a14050143
-Lehmann, von Renesse, Sambale, Uschmajew (2022), A note on overrelaxation in the Sinkhorn algorithm,
-Optim. Lett. 16, 2209-2220. doi:10.1007/s11590-021-01830-0
+1981, section 9).  Far from the solution too large a factor diverges (Thibault et al. 2021,
+doi:10.3390/a14050143; Lehmann et al. 2022, doi:10.1007/s11590-021-01830-0): errors that grow send
+it back.
 """
 
 from __future__ import annotations
@@ -47,28 +41,14 @@ CHANGE_GROWTH_ALLOWED = 30.0
 
 @dataclass
 class Potentials:
-    """Logarithmic potentials of one grid and where their iteration stands.
-
-    Attributes
-    ----------
-    F, G : ndarray
-        f/eps and g/eps on the source's and on the target's grid.
-    omega : float
-        The relaxation factor that was last in use.
-    errors : dict
-        L1 errors of the plan's marginals, "source" and "target".
-    iterations : int
-    history : list of float
-        Sum of both errors, one an iteration.
-    converged : bool
-    """
+    """Logarithmic potentials f/eps and g/eps of one grid, and where their iteration stands."""
 
     F: Array
     G: Array
     omega: float = 1.0
-    errors: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)  # of the plan's marginals, L1
     iterations: int = 0
-    history: list[float] = field(default_factory=list)
+    history: list[float] = field(default_factory=list)  # the sum of both, an iteration
     converged: bool = False
 
     @property
@@ -88,11 +68,8 @@ class Factor:
         self._least = math.inf
 
     def observe(self, distance: float) -> bool:
-        """Take note of what a sweep changes; False where the factor led astray and is lowered.
-
-        The change of the logarithms, not the error of the marginals: far from the solution that
-        is exponential in it.
-        """
+        """Take note of what a sweep changes; False where the factor led astray and is lowered."""
+        # not the error of the marginals, which far from the solution is exponential in the change
         self._since.append(distance)
         self._least = min(self._least, distance)
         window = max(LEAST_SWEEPS_OBSERVED, round(TRANSIENTS_OBSERVED / (2 - self.omega)))
@@ -126,21 +103,7 @@ def sweeps(
     omega: float | None = None,
     report: Callable[[int, float], None] | None = None,
 ) -> Potentials:
-    """Iterate until the sum of both marginal errors is at most ``tol``; the rows end exact.
-
-    Parameters
-    ----------
-    kernel : SeparableKernel
-    at : Potentials
-        Start; its F is used, G only for the first error.  Modified and returned.
-    tol : float
-        L1 error of the marginals.
-    max_iterations : int
-    omega : float, optional
-        Fixed relaxation factor; None adapts it.
-    report : callable, optional
-        Receives the iteration and the error.
-    """
+    """Iterate ``at``, in place, until its error is at most ``tol``; the rows end exact."""
     form: Scalings | Logarithms
     if kernel.by_products:
         form = Scalings(kernel, at.F, at.G, track=omega is None)

@@ -1,4 +1,4 @@
-"""Anderson's acceleration of a fixed-point iteration."""
+"""Anderson's acceleration of fixed-point iterations: Walker, Ni (2011), doi:10.1137/10078356X."""
 
 from __future__ import annotations
 
@@ -11,13 +11,7 @@ REGULARISATION_TRACES = 1e-10
 
 
 class Anderson:
-    """x <- the affine combination of recent images whose residual is least, in least squares.
-
-    References
-    ----------
-    Walker, Ni (2011), Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 49,
-    1715-1735. doi:10.1137/10078356X
-    """
+    """x <- the affine combination of recent images whose residual is least, in least squares."""
 
     def __init__(self, memory: int = 8) -> None:
         self.memory = memory

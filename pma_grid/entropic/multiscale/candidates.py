@@ -30,30 +30,27 @@ TEAR_CELLS = 3.0
 BYTES_PER_ENTRY = 64
 
 
+def transposed(entries: Entries, columns: int) -> Entries:
+    """The entries by columns, in as many of them."""
+    values = np.empty_like(entries.values)
+    out = Entries(np.zeros(columns + 1, np.int64), np.empty_like(entries.indices), values)
+    plans.transpose(entries, out)
+    return out
+
+
 @dataclass(frozen=True, eq=False)
 class Pairs:
-    """A list of pairs, compressed by rows.
-
-    Attributes
-    ----------
-    pointers : ndarray of int64, shape (rows + 1,)
-    indices : ndarray of int32
-        Columns of row i: indices[pointers[i]:pointers[i + 1]], in any order.
-    columns : int
-    """
+    """A list of pairs by rows: indices[pointers[i] : pointers[i + 1]], in any order."""
 
     pointers: Integers
     indices: Integers
-    columns: int
+    columns: int  # how many there are
 
     @classmethod
     def all(cls, rows: int, columns: int) -> Pairs:
         """Everything with everything."""
-        return cls(
-            np.arange(rows + 1) * columns,
-            np.tile(np.arange(columns, dtype=np.int32), rows),
-            columns,
-        )
+        every = np.tile(np.arange(columns, dtype=np.int32), rows)
+        return cls(np.arange(rows + 1) * columns, every, columns)
 
     @property
     def size(self) -> int:
@@ -63,13 +60,8 @@ class Pairs:
     @cached_property
     def transposed(self) -> Pairs:
         """The same pairs by columns."""
-        pointers = np.zeros(self.columns + 1, np.int64)
-        indices = np.empty(self.size, np.int32)
-        none = np.empty(0)
-        plans.transpose(
-            Entries(self.pointers, self.indices, none), Entries(pointers, indices, none)
-        )
-        return Pairs(pointers, indices, self.pointers.size - 1)
+        out = transposed(Entries(self.pointers, self.indices, np.empty(0)), self.columns)
+        return Pairs(out.pointers, out.indices, self.pointers.size - 1)
 
     def united(self, other: Pairs) -> Pairs:
         """The pairs of either list."""
@@ -105,21 +97,11 @@ def widened(pairs: Pairs, level: Level, images: Array, preimages: Array) -> Pair
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The pairs that a level may use: groups of atoms times groups of atoms.
-
-    Attributes
-    ----------
-    level : Level
-    pairs : Pairs
-        Of groups.
-    rows, columns : ndarray of int64
-        First atom of each group, and one past the last.
-    chunks : Chunks
-    """
+    """The pairs that a level may use: groups of atoms times groups of atoms."""
 
     level: Level
-    pairs: Pairs
-    rows: Integers
+    pairs: Pairs  # of groups
+    rows: Integers  # first atom of each group, and one past the last
     columns: Integers
     chunks: Chunks
 
@@ -152,22 +134,15 @@ class Candidates:
         return float(np.abs(np.exp(x.log_mass + (f - best) / eps) - x.mass).sum())
 
     def thinned(self, f: Array, g: Array, eps: float, delta: float) -> tuple[Pairs, Array]:
-        """The pairs with P_ij > delta min(a_i, b_j), and P_ij / sqrt(a_i b_j).
-
-        Raises
-        ------
-        InvalidInputError
-            They would not fit into the memory that is free.
-        """
+        """The pairs with P_ij > delta min(a_i, b_j), and P_ij / sqrt(a_i b_j); they must fit."""
         x, y = self.level.source, self.level.target
         common = (self._groups, *self._sides(f, g), eps, math.log(delta))
-        counts = np.empty(x.size, np.int64)
-        self.chunks.rows(plans.count_pairs, *common, counts)
-        pointers = np.concatenate([[0], np.cumsum(counts)])
-        check_memory(int(pointers[-1]), self.level)
-        indices, values = np.empty(pointers[-1], np.int32), np.empty(pointers[-1])
-        self.chunks.rows(plans.fill_pairs, *common, Entries(pointers, indices, values))
-        return Pairs(pointers, indices, y.size), values
+        pointers = np.zeros(x.size + 1, np.int64)
+        none = Entries(pointers, np.empty(0, np.int32), np.empty(0))
+        self.chunks.rows(plans.thin, *common, False, none)
+        found = self._counted(pointers)
+        self.chunks.rows(plans.thin, *common, True, found)
+        return Pairs(pointers, found.indices, y.size), found.values
 
     def links(
         self, f: Array, g: Array, eps: float, labels: tuple[Array, Array], count: int
@@ -176,11 +151,15 @@ class Candidates:
         common = (self._groups, *self._sides(f, g), eps, (*labels, count))
         pointers = np.zeros(self.level.source.size + 1, np.int64)
         plans.links(*common, False, Entries(pointers, np.empty(0, np.int32), np.empty(0)))
-        np.cumsum(pointers, out=pointers)
-        check_memory(int(pointers[-1]), self.level)
-        found = Entries(pointers, np.empty(pointers[-1], np.int32), np.empty(pointers[-1]))
+        found = self._counted(pointers)
         plans.links(*common, True, found)
         return found
+
+    def _counted(self, pointers: Integers) -> Entries:
+        """Room for entries, of which ``pointers`` holds the number in each row, and is summed."""
+        np.cumsum(pointers, out=pointers)
+        check_memory(int(pointers[-1]), self.level)
+        return Entries(pointers, np.empty(pointers[-1], np.int32), np.empty(pointers[-1]))
 
     @property
     def _groups(self) -> GroupPairs:

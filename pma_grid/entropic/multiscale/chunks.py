@@ -18,12 +18,9 @@ WORTHWHILE_PAIRS = 200_000
 
 
 class Chunks(Workers):
-    """Runs kernels that take ranges of rows, ``kernel(lo, hi, rows, *arguments)``, on some threads.
+    """Runs kernels of ranges of rows, ``kernel(lo, hi, rows, *arguments)``, on some threads."""
 
-    Ranges hold about equally many entries, so that the result does depend on the number of threads,
-    but by the rounding of column sums only.
-    """
-
+    # ranges hold about equally many entries: threads change the rounding of column sums, no more
     def _ranges(self, pointers: Integers) -> list[tuple[int, int]]:
         entries = int(pointers[-1])
         if self.threads == 1 or entries < WORTHWHILE_PAIRS:
@@ -40,6 +37,9 @@ class Chunks(Workers):
         """A kernel that adds into columns, its last argument; ``out`` receives the sums."""
         ranges = self._ranges(rows.pointers)
         out[:] = 0
+        if len(ranges) == 1:  # small plans are swept so often that sharing out shows
+            kernel(*ranges[0], rows, *arguments, out)
+            return
         sums = [out, *(np.zeros_like(out) for _ in ranges[1:])]
         self.each(lambda k: kernel(*ranges[k], rows, *arguments, sums[k]), range(len(ranges)))
         for part in sums[1:]:

@@ -17,10 +17,10 @@ import numpy as np
 from scipy import sparse as matrices
 from scipy.sparse import csgraph
 
-from pma_grid.entropic.multiscale.candidates import Candidates, Pairs
+from pma_grid.entropic.multiscale.candidates import Candidates, Pairs, transposed
 from pma_grid.entropic.multiscale.pyramid import Level
 from pma_grid.entropic.multiscale.scaling import MatrixScaling
-from pma_grid.kernels.entropic import plans, sparse
+from pma_grid.kernels.entropic import sparse
 from pma_grid.kernels.records import Entries
 from pma_grid.runtime import Array, Mask
 
@@ -33,22 +33,7 @@ PASSES = 10
 
 
 class Components:
-    """The connected components of a plan without its smallest entries.
-
-    Parameters
-    ----------
-    pairs : Pairs
-    kept : ndarray of bool
-        Which pairs join.
-    level : Level
-
-    Attributes
-    ----------
-    rows, columns : ndarray of int32
-        Component of each row and column.
-    surplus : ndarray
-        Mass of each component's rows less that of its columns.
-    """
+    """The connected components of a plan: ``kept`` are the pairs that join."""
 
     def __init__(self, pairs: Pairs, kept: Mask, level: Level) -> None:
         n, m = level.source.size, level.target.size
@@ -92,8 +77,6 @@ class Components:
         mark = np.full(self.count, -1, np.int64)
         size = sparse.merge_links(order, first, links, mark, there)
         there = Entries(pointers, there.indices[:size], there.values[:size])
-        back = Entries(np.zeros_like(pointers), np.empty_like(there.indices), np.empty(size))
-        plans.transpose(there, back)
         out = np.zeros(self.count)
-        sparse.join(there, back, self.surplus, PASSES, out)
+        sparse.join(there, transposed(there, self.count), self.surplus, PASSES, out)
         return np.asarray(out[self.rows])

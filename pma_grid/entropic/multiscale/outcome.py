@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse as matrices
 
-from pma_grid.entropic.multiscale.candidates import TEAR_CELLS
+from pma_grid.entropic.multiscale.candidates import TEAR_CELLS, transposed
 from pma_grid.entropic.multiscale.pyramid import Atoms
 from pma_grid.entropic.multiscale.refinement import LevelPlan
 from pma_grid.entropic.transport import EntropicSolution, EntropicTransport, SparsePlan
@@ -50,19 +50,15 @@ def outcome(problem: Problem, reduced: Reduced, plan: LevelPlan, tol: float) -> 
         back.preimage(backward),
     )
     u = back.potential(better.f)
+    affine = back.potential(np.zeros_like(u))  # of the affine map of box to box
     return EntropicTransport(
         problem,
-        u - float((u - _affine(back, u)).mean()),
+        u - float((u - affine).mean()),
         solution,
         SparsePlan(matrix, _tears(plan, images), report.hard_dual),
         status=Status.ENTROPIC if plan.error < tol else Status.MAX_ITERATIONS,
         stats=report,
     )
-
-
-def _affine(back: Reduction, u: Array) -> Array:
-    """The potential of the affine map of box to box."""
-    return back.potential(np.zeros_like(u))
 
 
 def _spread(atoms: Atoms, values: Array | Mask, fill: float) -> Array:
@@ -92,25 +88,16 @@ def _off_support(reduced: Reduced, f: Array, g: Array, eps: float) -> Array:
 
 def _matrix(problem: Problem, plan: LevelPlan) -> matrices.csr_array:
     """The plan between all cells in C order, columns ascending in each row."""
-    pairs, values = plan.pairs, plan.values()
-    # transposed twice: sorts rows and columns in linear time
-    pointers: Integers = pairs.pointers
-    indices: Integers = pairs.indices
-    for atoms, density in (
-        (plan.level.target, problem.target),
-        (plan.level.source, problem.source),
-    ):
-        renamed = atoms.flat.astype(np.int32)[indices]
-        sorted_pointers = np.zeros(density.grid.size + 1, np.int64)
-        indices, sorted_values = np.empty(pairs.size, np.int32), np.empty(pairs.size)
-        plans.transpose(
-            Entries(pointers, renamed, values), Entries(sorted_pointers, indices, sorted_values)
-        )
-        pointers, values = sorted_pointers, sorted_values
+    entries = Entries(plan.pairs.pointers, plan.pairs.indices, plan.values())
     shape = problem.source.grid.size, problem.target.grid.size
-    if pairs.size < 2**31:
+    # transposed twice: sorts rows and columns in linear time
+    for atoms, size in ((plan.level.target, shape[1]), (plan.level.source, shape[0])):
+        renamed = atoms.flat.astype(np.int32)[entries.indices]
+        entries = transposed(Entries(entries.pointers, renamed, entries.values), size)
+    pointers = entries.pointers
+    if plan.pairs.size < 2**31:
         pointers = pointers.astype(np.int32)
-    matrix = matrices.csr_array((values, indices, pointers), shape=shape)
+    matrix = matrices.csr_array((entries.values, entries.indices, pointers), shape=shape)
     matrix.has_sorted_indices = True
     return matrix
 

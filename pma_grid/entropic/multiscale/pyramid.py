@@ -26,32 +26,16 @@ ALIKE_SPACINGS = 1.5
 
 @dataclass(eq=False)
 class Atoms:
-    """The cells with mass of one side on one level.
+    """The cells with mass of one side on one level."""
 
-    Attributes
-    ----------
-    shape : tuple of int
-        Of the level's grid.
-    spacing : ndarray, shape (d,)
-        Of the level's grid, length.
-    mass, log_mass : ndarray, shape (n,)
-        Positive, sums to 1.
-    position : ndarray, shape (n, max(d, 2))
-        Reduced coordinates of the barycentres, length.
-    cell : ndarray of int, shape (n, 3)
-        Where in the grid, axes of one cell added at the end.
-    parent : ndarray of int32, shape (n,)
-        Number of the atom of the next coarser level, ascending; empty on the coarsest.
-    children : ndarray of int64, shape (m + 1,)
-        The atoms of parent I are children[I], ..., children[I + 1] - 1.
-    """
-
-    shape: tuple[int, ...]
+    shape: tuple[int, ...]  # of the level's grid
     spacing: Array
-    mass: Array
-    position: Array
-    cell: Integers
+    mass: Array  # positive, sums to 1
+    position: Array  # reduced coordinates of the barycentres, (n, max(d, 2))
+    cell: Integers  # where in the grid, (n, 3), axes of one cell added at the end
+    # the atom of the next coarser level, ascending; empty on the coarsest
     parent: Integers = field(default_factory=lambda: np.empty(0, np.int32))
+    # those of parent I are children[I], ..., children[I + 1] - 1
     children: Integers = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __post_init__(self) -> None:
@@ -90,21 +74,14 @@ class Atoms:
 
 @dataclass(frozen=True, eq=False)
 class Level:
-    """Both sides on one level.
-
-    Attributes
-    ----------
-    source, target : Atoms
-    cell : float
-        h^2, the geometric mean of the spacings of both grids, squared, as `Reduced.cell`.
-    """
+    """Both sides on one level."""
 
     source: Atoms
     target: Atoms
 
     @property
     def cell(self) -> float:
-        """The level's natural unit of eps, length^2."""
+        """The level's natural unit of eps, h^2 as `Reduced.cell`, length^2."""
         return squared_cell(
             (self.source.shape, self.target.shape), (self.source.spacing, self.target.spacing)
         )
@@ -182,10 +159,8 @@ def _coarsened(fine: Atoms, factors: list[int]) -> Atoms:
 
 
 def _order(fine: Atoms, coarse: Atoms) -> None:
-    """Number the atoms of ``fine`` by their parents, whose own order is settled.
-
-    The parents were given in C order of the coarse cells; `coarse` may have been renumbered since.
-    """
+    """Number the atoms of ``fine`` by their parents, whose own order is settled."""
+    # parents were given in C order of the coarse cells, which may have been renumbered since
     sequence = np.argsort(coarse.flat)
     fine.parent = sequence.astype(np.int32)[fine.parent]
     fine.take(np.argsort(fine.parent, kind="stable"))

@@ -85,17 +85,7 @@ class LevelPlan:
 
 
 class Refinement:
-    """Solves one level, stage after stage, and keeps account.
-
-    Parameters
-    ----------
-    candidates : Candidates
-        Of the level.
-    levels : list of Level
-        The level and the coarser ones.
-    report : callable
-        Receives an `Iteration` after each cycle.
-    """
+    """Solves one level, the first of ``levels``, stage after stage, and keeps account."""
 
     def __init__(
         self, candidates: Candidates, levels: list[Level], report: Callable[[Iteration], None]
@@ -132,7 +122,9 @@ class Refinement:
             self.builds += 1
             run = self._scale(scaling, stage, left, watch)
             left -= run.cycles
-            f, g = self._absorbed(f, g, stage, run)
+            # the factors taken in
+            f = f + stage.eps * (np.log(run.u) - 0.5 * level.source.log_mass)
+            g = g + stage.eps * (np.log(run.v) - 0.5 * level.target.log_mass)
             met = run.error < stage.tol
             if left <= 0 or (met and (again == 0 or run.drift <= FINAL_DRIFT_LIMIT)):
                 return LevelPlan(level, stage.eps, f, g, scaling, run.u, run.v, run.error)
@@ -145,14 +137,6 @@ class Refinement:
                 if parts is not None:
                     f = f + stage.eps * parts.offsets(self.candidates, f, g, stage.eps)
                 watch.restart(useful=parts is not None)
-
-    def _absorbed(self, f: Array, g: Array, stage: EpsStage, run: _Run) -> tuple[Array, Array]:
-        """Potentials with the factors taken in."""
-        level = self.levels[0]
-        return (
-            f + stage.eps * (np.log(run.u) - 0.5 * level.source.log_mass),
-            g + stage.eps * (np.log(run.v) - 0.5 * level.target.log_mass),
-        )
 
     def _scale(self, scaling: MatrixScaling, stage: EpsStage, limit: int, watch: _Watch) -> _Run:
         """Cycles until the error is met, the limit, or the list is outworn or stalls."""

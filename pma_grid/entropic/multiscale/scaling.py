@@ -27,17 +27,7 @@ LARGEST_FACTOR = 1e3
 
 
 class MatrixScaling:
-    """R and its aggregates.
-
-    Parameters
-    ----------
-    pairs : Pairs
-    values : ndarray
-        R_ij = P_ij / sqrt(a_i b_j): with u = sqrt(a) and v = sqrt(b) the plan is P.
-    levels : list of Level
-        That of the pairs, and the coarser ones.
-    chunks : Chunks
-    """
+    """R_ij = P_ij / sqrt(a_i b_j) and its aggregates: u = sqrt(a), v = sqrt(b) give the plan P."""
 
     def __init__(self, pairs: Pairs, values: Array, levels: list[Level], chunks: Chunks) -> None:
         self.pairs, self.values, self.chunks = pairs, values, chunks

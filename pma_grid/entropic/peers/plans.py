@@ -31,39 +31,17 @@ MOST_PAIRS = 1 << 25
 
 @dataclass(frozen=True)
 class PeerRun:
-    """What one run of a peer returns.
+    """What one run of a peer returns."""
 
-    Attributes
-    ----------
-    logs : ndarray, shape of the target grid
-        log b + g / eps, with -inf where b = 0.
-    iterations : int
-    seconds : float
-        Of the run, without what happens once only (compiling).
-    once : float
-        Seconds of that.
-    """
-
-    logs: Array
+    logs: Array  # log b + g / eps on the target grid, with -inf where b = 0
     iterations: int
-    seconds: float
+    seconds: float  # of the run, without what happens once only (compiling)
     once: float = 0.0
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked of every peer.
-
-    Attributes
-    ----------
-    eps : float
-        length^2, cost |x - y|^2/2, reference measure mu x nu.
-    tol : float
-        L1 marginal error.
-    max_iterations : int
-    debiased : bool
-        Subtract the potential of the source to itself; a second run.
-    """
+    """What is asked of every peer; see `solve_pot`."""
 
     eps: float
     tol: float
@@ -117,16 +95,9 @@ def on_cells(values: Array, masses: Array) -> Array:
 def transport(
     peer: str, package: str, problem: Problem, request: Request, run: Callable[[Reduced], PeerRun]
 ) -> EntropicTransport:
-    """Run a peer and read its plan off the scaling on the target's side.
-
-    One more half sweep gives f in every cell, empty ones included, and the plan the source's
-    marginal; the error of the target's is what is reported.  Projections are those of the plan.
-
-    Raises
-    ------
-    ConvergenceError
-        The peer returned what is not a number.
-    """
+    """Run a peer and read its plan off the scaling on the target's side."""
+    # one more half sweep gives f in every cell, empty ones included, and the plan the source's
+    # marginal: the error of the target's is what is reported
     reduced = Reduced.of(problem)
     found = run(reduced)
     plan = _PeerPlan(peer, reduced, found.logs, request.eps)
@@ -160,27 +131,14 @@ def transport(
         back.image(forward),
         back.preimage(plan.backward),
     )
-    status = _status(error, request, reduced)
+    status = Status.NARROW_KERNEL if request.eps < reduced.cell else Status.ENTROPIC
+    if error > request.tol:
+        status = Status.MAX_ITERATIONS
     return EntropicTransport(problem, back.potential(f), solution, status=status, stats=stats)
 
 
-def _status(error: float, request: Request, reduced: Reduced) -> Status:
-    if error > request.tol:
-        return Status.MAX_ITERATIONS
-    return Status.NARROW_KERNEL if request.eps < reduced.cell else Status.ENTROPIC
-
-
 class _PeerPlan:
-    """The plan a_i b_j exp((f_i + g_j - |x_i - y_j|^2/2)/eps) with the source's marginal right.
-
-    Attributes
-    ----------
-    f, g : ndarray
-        Reduced potentials, finite in empty cells too.
-    forward, backward : ndarray
-        Reduced conditional means.
-    marginal_error : float
-    """
+    """The plan a_i b_j exp((f_i + g_j - |x_i - y_j|^2/2)/eps) with the source's marginal right."""
 
     def __init__(self, peer: str, reduced: Reduced, logs: Array, eps: float) -> None:
         full = reduced.b > 0

@@ -36,12 +36,12 @@ def solve_pot(
     problem : Problem
         Cells without mass are left out.
     eps : float
-        length^2, cost |x - y|^2/2.
+        length^2, cost |x - y|^2/2, reference measure mu x nu.
     tol : float
         L1 marginal error.  POT stops on the L2 norm: it gets tol / sqrt(atoms of the target).
     max_iterations : int
     debiased : bool
-        Subtract the potential of the source to itself.
+        Subtract the potential of the source to itself; a second run.
 
     Returns
     -------

@@ -97,36 +97,14 @@ def soft_transform(lo, hi, pairs, x, others, eps, out):
 
 
 @njit(nogil=True, error_model="numpy", cache=True)
-def count_pairs(lo, hi, pairs, source, target, eps, log_delta, out):
-    """out_i = number of j in row i with P_ij > delta min(a_i, b_j), at least one.
+def thin(lo, hi, pairs, source, target, eps, log_delta, fill, out):
+    """The j of row i with P_ij > delta min(a_i, b_j), one at least; R_ij = P_ij / sqrt(a_i b_j).
 
-    P_ij = a_i b_j exp(s_ij), so that the test reads s_ij + max(log a_i, log b_j) > log delta.  Sums
-    keep their order here and in `fill_pairs`: both must decide alike to the last bit, or rows
-    overrun.
+    First call, ``fill`` False: out.pointers[i + 1] receives their number; second call: j and R.
+    P_ij = a_i b_j exp(s_ij), so that the test reads s_ij + max(log a_i, log b_j) > log delta.
     """
-    x, f, log_a = source
-    met = _room(lo, hi, pairs, x.shape[1])
-    s, b = met.exponent, np.empty(met.index.size)
-    scaled = target.potential / eps
-    for I in range(lo, hi):
-        m = _gather(I, pairs, target.position, scaled, met)
-        for k in range(m):
-            b[k] = target.log_mass[met.index[k]]
-        for i in range(pairs.rows[I], pairs.rows[I + 1]):
-            _exponents(x, i, m, met, 0.5 / eps)
-            limit, ai = log_delta - f[i] / eps, log_a[i]
-            count = 0
-            for k in range(m):
-                count += s[k] + max(ai, b[k]) > limit
-            out[i] = max(count, 1)
-
-
-@njit(nogil=True, error_model="numpy", cache=True)
-def fill_pairs(lo, hi, pairs, source, target, eps, log_delta, out):
-    """The pairs that `count_pairs` counts, and R_ij = P_ij / sqrt(a_i b_j), into the entries out.
-
-    R and not P: masses may span the whole range of floating point numbers, their roots leave room.
-    """
+    # R and not P: masses may span the whole range of floating point numbers, their roots leave
+    # room.  Sums keep their order: both calls must decide alike to the last bit, or rows overrun.
     x, f, log_a = source
     met = _room(lo, hi, pairs, x.shape[1])
     s, b = met.exponent, np.empty(met.index.size)
@@ -139,6 +117,12 @@ def fill_pairs(lo, hi, pairs, source, target, eps, log_delta, out):
             _exponents(x, i, m, met, 0.5 / eps)
             shift, ai = f[i] / eps, log_a[i]
             limit = log_delta - shift
+            if not fill:
+                count = 0
+                for k in range(m):
+                    count += s[k] + max(ai, b[k]) > limit
+                out.pointers[i + 1] = max(count, 1)
+                continue
             p = out.pointers[i]
             for k in range(m):
                 if s[k] + max(ai, b[k]) > limit:
@@ -158,9 +142,8 @@ def fill_pairs(lo, hi, pairs, source, target, eps, log_delta, out):
 def links(pairs, source, target, eps, labels, fill, out):
     """log of the mass P that each row would send to each component of columns but its own.
 
-    ``labels`` are the components of rows and of columns, and how many there are.  First call,
-    ``fill`` False: out.pointers[i + 1] receives the number of components; second call: their labels
-    and logs.
+    ``labels`` are the components of rows and of columns, and how many there are; what ``out``
+    receives in two calls: as in `thin`, components and logs.
     """
     x, f, log_a = source
     row_label, column_label, count = labels
@@ -201,10 +184,7 @@ def add_logs(a, b):
 
 @njit(nogil=True, error_model="numpy", cache=True)
 def transpose(entries, out):
-    """The list by columns; within one, rows ascend.  ``out.pointers`` are zero on entry.
-
-    Without values, empty arrays, only the pairs.
-    """
+    """The list by columns, rows ascending; ``out.pointers`` are zero before, values may be none."""
     n, m = entries.pointers.size - 1, out.pointers.size - 1
     for q in range(entries.indices.size):
         out.pointers[entries.indices[q] + 1] += 1

@@ -97,9 +97,8 @@ def _spread(line, weight, pad, x, half, U):
 def softmax_lines(lines, x, pad, weight, y, tilt, out):
     """out[r, j] = log sum_i exp(lines[r, i] + weight_i - slope (x_i - y_j)^2 / 2), slope = 1/eps.
 
-    ``x`` are the abscissae of the line continued evenly by ``pad`` cells on both sides, ``weight``
-    is added there.  -inf where a line is empty.  The type of the
-    table of ``tilt``, made by `tilt_table`, is that of the sums.
+    ``x`` are the abscissae of the line continued evenly by ``pad`` cells on both sides, where
+    ``weight`` is added.  -inf where a line is empty.  Sums are of the type of the tilt's table.
     """
     slope, table, limit, depth = tilt
     n, m = x.size, y.size

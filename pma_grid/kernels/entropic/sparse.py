@@ -1,8 +1,7 @@
 """Matrix scaling: sweeps over a sparse positive matrix, its aggregation, moments of the plan.
 
-The plan is P_ij = u_i R_ij v_j.  Kernels that take ``lo, hi`` work on a range
-of rows; those that add into columns add into ``out``, so that ranges may run side by side with one
-``out`` each.
+The plan is P_ij = u_i R_ij v_j.  Kernels that take ``lo, hi`` work on a range of rows; those that
+add into columns add into ``out``, so that ranges may run side by side with one ``out`` each.
 """
 
 import math

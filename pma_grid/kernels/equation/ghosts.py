@@ -42,10 +42,8 @@ def spread(padded, positions, nodes, weights):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def nearest_nodes(row, table, centre, argmin):
-    """argmin_j row[j] + table[centre + i - j] for every i of the row; the table is convex.
-
-    The leftmost minimisers increase with i, so that halving the range of i halves that of j.
-    """
+    """argmin_j row[j] + table[centre + i - j] for every i of the row; the table is convex."""
+    # the leftmost minimisers increase with i, so that halving the range of i halves that of j
     n = row.size
     stack = np.empty((MOST_PENDING, 4), np.int64)
     stack[0, 0], stack[0, 1], stack[0, 2], stack[0, 3] = 0, n, 0, n
@@ -118,11 +116,9 @@ def _ends(j, n, faces):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _on_segment(ua, ub, bend, ends, offset, distance, shift, chain):
-    """Minimiser t between the ends and minimum of u(a + t) + h(distance, offset - t).
-
-    The derivative ub - ua - bend (1 - 2 t) / 2 - tangent[m] increases with t, the support vertex m
-    decreases: bisect over the vertices, then solve within the piece of one of them.
-    """
+    """Minimiser t between the ends and minimum of u(a + t) + h(distance, offset - t)."""
+    # the derivative ub - ua - bend (1 - 2 t) / 2 - tangent[m] increases with t, the support vertex
+    # m decreases: bisect over the vertices, then solve within the piece of one of them
     before, after = ends
     normal, tangent, breaks = chain
     slope = ub - ua - 0.5 * bend
@@ -154,10 +150,7 @@ def _on_segment(ua, ub, bend, ends, offset, distance, shift, chain):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def extend_face_2d(padded, face, bent, nodes, weights):
-    """Fill the ghosts beyond one face.
-
-    ``nodes``, ``weights`` (ghosts, 4) receive the derivative of each ghost.
-    """
+    """Fill the ghosts beyond a face; ``nodes``, ``weights`` (ghosts, 4): their derivatives."""
     start, inward, along, cells, metric, chain, shifts, tables, slots = face
     deep, n, halo = cells[0], cells[1], tables.shape[0]
     row = np.empty(n)

@@ -30,20 +30,15 @@ def _density(densities, i, s):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _integral(densities, i, s, t):
-    """Its integral over the offsets [s, t] in padded cell i.
-
-    By Simpson's rule, exact for quadratics: a sum of positive terms however short the interval is.
-    """
+    """Its integral over the offsets [s, t] in padded cell i: Simpson's rule, exact and positive."""
     middle = _density(densities, i, 0.5 * (s + t))
     return (t - s) * (_density(densities, i, s) + 4.0 * middle + _density(densities, i, t)) / 6.0
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def mean_1d(spline, left, right):
-    """Mean of the density over [left, right], and its values at both ends.
-
-    Beyond the box it goes on as it ends, as that of a clamped coordinate.
-    """
+    """Mean of the density over [left, right], and its values at both ends."""
+    # beyond the box it goes on as it ends, as that of a clamped coordinate
     densities, halo = spline
     n = densities.shape[0] - 2 * halo
     i, s = cell(left, n)
@@ -59,10 +54,7 @@ def mean_1d(spline, left, right):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def average_1d(padded, layout, scales, spline, blend, images, refresh, value, drift):
-    """The log of the mean of nu over the images instead of log nu(g); see `images_2d.average_2d`.
-
-    Nothing is sampled, blended or frozen.  The change of ``images`` is that by log M.
-    """
+    """The log of the mean of nu over all images and its ``change`` by log M; see `average_2d`."""
     p = layout.row_start[0]
     affine, slope = scales.affine[0], scales.slope[0]
     for c in range(layout.n_last):
@@ -78,10 +70,7 @@ def average_1d(padded, layout, scales, spline, blend, images, refresh, value, dr
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def add_change_1d(change, superbase, eta, smallest, weights, clamped):
-    """Add d log mean / d log M, ``change``, to the derivative of log M, which is 1.
-
-    The sum is no smaller than 0; ``clamped`` is at least ``smallest`` times the weight before.
-    """
+    """Add d log mean / d log M, ``change``, to the derivative of log M, 1; see `add_change_2d`."""
     for c in range(change.shape[0]):
         w = weights[c, 0]
         weights[c, 0] = w * (1.0 + change[c, 0])

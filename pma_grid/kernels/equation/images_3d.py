@@ -74,8 +74,7 @@ def _value(spline, y0, y1, y2):
 def _mean(spline, g, a, counts, slopes, moments):
     """Sum of the spline over samples of g + a [-1/2, 1/2]^3, the lowest and the highest.
 
-    ``counts`` are the samples along each side; ``slopes`` (3,) and ``moments`` (3, 3) receive the
-    sums of d_i nu and of d_i nu xi_k.
+    ``slopes`` (3,) and ``moments`` (3, 3) receive the sums of d_i nu and of d_i nu xi_k.
     """
     k0, k1, k2 = counts
     slopes[:] = 0.0
@@ -119,10 +118,7 @@ def _mean(spline, g, a, counts, slopes, moments):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def hessian_3d(v, d, metric, hessian):
-    """``hessian`` (3, 3): D2u in index units of six second differences ``d``, semi-definite.
-
-    ``v`` (4, 3) is the superbase; the smallest eigenvalue in units of the metric is raised to 0.
-    """
+    """``hessian`` (3, 3): D2u in index units from second differences ``d``, made semi-definite."""
     g00, g01, g02, g11, g12, g22 = gram(d)
     for k in range(3):
         t1 = g00 * v[1, k] + g01 * v[2, k] + g02 * v[3, k]
@@ -130,6 +126,7 @@ def hessian_3d(v, d, metric, hessian):
         t3 = g02 * v[1, k] + g12 * v[2, k] + g22 * v[3, k]
         for i in range(3):
             hessian[i, k] = v[1, i] * t1 + v[2, i] * t2 + v[3, i] * t3
+    # the smallest eigenvalue in units of the metric is raised to 0
     raised = max(0.0, -_lowest_eigenvalue(hessian, metric))
     for i in range(3):
         hessian[i, i] += raised * metric[i]

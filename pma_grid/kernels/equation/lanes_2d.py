@@ -17,9 +17,8 @@ SIZE = 13 * LANES
 def roots(f, inverse):
     """`root` for `LANES` cells side by side, which compilers turn into vector code.
 
-    Reads the differences of u along e, f and g, the vectors e and f, and the radius b; writes the
-    residual, eta and the weights, negative where the superbase is not the right one: scalar code
-    must see to such a cell.
+    Reads the differences of u, the vectors and the radius b; writes residual, eta and weights,
+    negative where the superbase is not the right one: scalar code must see to such a cell.
     """
     i0, i1, i01 = inverse
     for j in range(LANES):

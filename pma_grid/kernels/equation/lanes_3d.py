@@ -39,11 +39,11 @@ def six(f, row, j):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def roots(f, inverse_det0):
-    """`root` for `LANES` cells side by side, which compilers turn into vector code.
+    """`root` for `LANES` cells side by side near a solution, with all weights positive.
 
-    Near a solution and with all weights positive.  Reads the differences of u and of its quadratic
-    part and the radius b; writes the residual, eta and the weights times eta, and in ``SETTLED``
-    what is negative (or no number) where scalar code must see to a cell.
+    Reads the differences of u and of its quadratic part and the radius b; writes residual, eta and
+    the weights times eta, and in ``SETTLED`` what is negative (or no number) where scalar code must
+    see to a cell.
     """
     for j in range(LANES):
         a0, b = six(f, QUADRATIC, j), f[RADIUS + j]

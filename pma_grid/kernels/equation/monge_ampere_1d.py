@@ -30,11 +30,8 @@ def target_at_gradient(padded, layout, scales, spline, value, derivative):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def shift_form(padded, layout, scales, balance, bases, linear, residual):
-    """r = 1 - a / B with a the second difference: the conservative operator; see `_2d`.
-
-    Newton for a nu(grad u) = mu e^alpha, which is linear in the primitive of nu: the drift counts
-    by a / B.
-    """
+    """r = 1 - a / B with a the second difference: the conservative operator; see `_2d`."""
+    # Newton for a nu(grad u) = mu e^alpha, linear in the primitive of nu: the drift counts by a / B
     log_source, log_target, shift = balance
     weights, drift, eta = linear
     metric, per_cell = scales.metric, scales.per_cell

@@ -45,10 +45,9 @@ def expand(bases, strides):
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def target_at_gradient(padded, layout, scales, spline, value, derivative):
-    """Cubic spline of log nu at the centred gradient of u, and its derivative per target cell.
+    """Cubic spline of log nu at the centred gradient of u; its derivative per target cell, (N, d).
 
     The gradient in target cell units is affine_i (x index + 1/2) - 1/2 + slope_i (phi+ - phi-).
-    ``value`` (N,) and ``derivative`` (N, d) receive the results.
     """
     row_start, n_last, affine, slope = layout.row_start, layout.n_last, scales.affine, scales.slope
     y0 = np.empty(n_last)
@@ -114,10 +113,7 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _shift_of_cell(padded, p, stride, metric, reach, base, f, j):
-    """The shift form of one cell into lane j of ``f``: walks on from a superbase.
-
-    Returns where it ended, and whether that is a face.
-    """
+    """The shift form of a cell into lane j of ``f``; where its walk ended, and if on a face."""
     m0, m1 = metric
     inverse = inverse_metric(m0, m1)
     ae, af, ag = f[lanes.ALONG_E + j], f[lanes.ALONG_F + j], f[lanes.ALONG_G + j]

@@ -138,8 +138,7 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
 def _walk_to_shift(padded, p, strides, metric, radius, s, c, bases, here, there):
     """Flip negative weights away while that helps; the shift, and whether it lies on a face.
 
-    ``here`` holds differences and weights of cell c, whose superbase moves on from that of ``s``;
-    ``there`` is scratch.
+    ``here`` is the place of cell c, which moves on from that of ``s``; ``there`` is scratch.
     """
     v, e, a, b, w = here
     v2, e2, a2, b2, w2 = there
@@ -169,10 +168,7 @@ def _walk_to_shift(padded, p, strides, metric, radius, s, c, bases, here, there)
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def _walk_to_minimum(padded, p, strides, metric, reach, value, m, here, there):
-    """Flip negative weights away while that helps; the value and the last negative one, or -1.
-
-    ``here`` moves on; ``there`` is scratch.
-    """
+    """Move ``here`` on by flips; the value, and the last negative weight or -1."""
     v, e, a, _, w = here
     v2, e2, a2, b2, w2 = there
     for _ in range(MOST_FLIPS):

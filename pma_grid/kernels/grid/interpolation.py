@@ -13,10 +13,10 @@ from numba import njit
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def prefilter_axis(values, first, last):
-    """Turn node values into cubic B-spline coefficients along axis 1 of (outer, n, inner).
+    """Node values to cubic B-spline coefficients along axis 1 of (outer, n, inner), in place.
 
-    In place, of the columns first..last of the inner axis, by the recursive filter of Unser (1999),
-    pole z = sqrt(3) - 2, with half-sample even reflection.
+    Columns first..last of the inner axis, by the recursive filter of Unser (1999), z = sqrt(3) - 2,
+    with half-sample even reflection.
     """
     z = math.sqrt(3.0) - 2.0
     n = values.shape[1]

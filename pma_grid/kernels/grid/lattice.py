@@ -13,10 +13,7 @@ from numba import njit
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def fill_halo(padded, halo):
-    """Reflect one axis evenly about its faces; ``padded`` is the (outer, n + 2 halo, inner) view.
-
-    Any n >= 1 is valid: the reflected field has period 2 n.
-    """
+    """Reflect axis 1 of (outer, n + 2 halo, inner) evenly about its faces, for any n >= 1."""
     n = padded.shape[1] - 2 * halo
     for o in range(padded.shape[0]):
         for k in range(halo):

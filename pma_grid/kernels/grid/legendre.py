@@ -8,8 +8,8 @@ from numba import njit
 def conjugate_lines(x, values, y, out, argmax):
     """out[l, j] = max_i x_i y_j - values[l, i] and the i that attains it, for sorted x and y.
 
-    The maximum runs along the lower convex hull of (x_i, values_i), which a merge with the sorted
-    slopes visits once.  Points of value +inf do not exist; a line without any gives -inf and 0.
+    The maximum runs along the lower convex hull of (x_i, values_i), merged with the sorted slopes.
+    Points of value +inf do not exist; a line without any gives -inf and 0.
     """
     n = x.size
     hull = np.empty(n, np.int64)

@@ -42,11 +42,9 @@ def inside(points, vertices, centre, angles, slack, out):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def nearest(points, vertices, centre, angles, out):
-    """``out`` (m, 2) receives the points of the polygon nearest to ``points``.
-
-    From the edge towards which an outside point is seen, which is visible from it, the distance
-    falls along visible edges down to its only minimum.
-    """
+    """``out`` (m, 2) receives the points of the polygon nearest to ``points``."""
+    # from the edge towards which an outside point is seen, which is visible from it, the distance
+    # falls along visible edges down to its only minimum
     m = vertices.shape[0]
     for p in range(points.shape[0]):
         x, y = points[p, 0], points[p, 1]

@@ -5,10 +5,7 @@ from numba import njit
 
 @njit(error_model="numpy", cache=True, nogil=True, fastmath=True)
 def restrict_axis(fine, first, share, coarse):
-    """Sum fine cells into coarse ones: i gives ``share[i]`` to its own, the rest to the next.
-
-    The fine cells first[c]..first[c + 1] - 1 start in the coarse cell c.
-    """
+    """Sum fine cells: i = first[c].. give ``share[i]`` to the coarse cell c, the rest to c + 1."""
     for o in range(fine.shape[0]):
         for c in range(coarse.shape[1]):
             i = first[c]

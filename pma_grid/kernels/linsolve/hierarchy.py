@@ -24,11 +24,8 @@ def _make_smooth(m):
         backward,
         padded,
     ):
-        """Gauss-Seidel in the slabs first, first + 2, ... of A q = rhs, by rows within a slab.
-
-        Two slabs are swept side by side: each waits for its own last value, so that the processor
-        has always something to do.
-        """
+        """Gauss-Seidel in the slabs first, first + 2, ... of A q = rhs, by rows within a slab."""
+        # two side by side: each waits for its own last value, and there is always something to do
         step = -1 if backward else 1
         start = n_last - 1 if backward else 0
         for s in range(first, last, 4):
@@ -136,7 +133,6 @@ def _make_two_sided_weights(m, dim):
 
         Clipping keeps every weight non-negative (an upwind-limited drift): fit for a smoother.  The
         diagonal is the sum of the weights and the reaction.
-        ``out`` (N, 2 m), ``inverse_diagonal`` (N,).
         """
         for c in range(vectors.shape[0]):
             x = 0.5 * pull[c, 0]
@@ -179,10 +175,7 @@ def moments(density, tensor, drift, out):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def means(moments, ratios, tensor, drift, density, inverse_density):
-    """Tensor and drift in coarser cell units from summed `moments`, scaled along with them.
-
-    ``ratios`` (d,) are the sizes of the coarser cells over those of the summed ones.
-    """
+    """Tensor and drift of summed `moments`, scaled to cells ``ratios`` (d,) times as large."""
     dim = ratios.size
     for c in range(moments.shape[0]):
         rho = moments[c, 0]
@@ -213,10 +206,8 @@ def assemble_two_sided(shape, vectors, weights, out):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def invert_dominant(matrix):
-    """Inverse of a small matrix with a dominant diagonal, in place: Gauss-Jordan without pivots.
-
-    LAPACK would wake threads for it that go on waiting for more, where others are to work.
-    """
+    """Inverse of a small matrix with a dominant diagonal, in place: Gauss-Jordan without pivots."""
+    # LAPACK would wake threads that go on waiting for more, where others are to work
     n = matrix.shape[0]
     for i in range(n):
         inverse = 1.0 / matrix[i, i]

@@ -11,8 +11,27 @@ from pma_grid.runtime import Array, Integers
 def legendre(
     values: Array, axes: tuple[Array, ...], slopes: tuple[Array, ...]
 ) -> tuple[Array, Integers]:
-    """v*(y) = max_x <x, y> - v(x) on the product grid of ``slopes``, and the indices of such x."""
-    # v is +inf where x is not to be had; axes and slopes are sorted
+    """Discrete conjugate v*(y) = max_x <x, y> - v(x) on the product grid of ``slopes``.
+
+    Parameters
+    ----------
+    values : ndarray, one axis per entry of ``axes``
+        v, > -inf; +inf where x is not to be had.
+    axes, slopes : tuples of 1-D sorted arrays
+        Coordinates of the grid of x and of the grid of y.
+
+    Returns
+    -------
+    conjugate : ndarray of shape (len(slopes[0]), ...)
+        -inf if every value is +inf.
+    argmax : ndarray of int64, shape (d, len(slopes[0]), ...)
+        Indices of a maximising x along each axis.
+
+    Notes
+    -----
+    The maximum over a product grid is taken one axis after the other: O(N) operations an axis
+    (lower hull and merge), exact up to rounding.
+    """
     dim = values.ndim
     current: Array = np.asarray(values, float)
     indices: list[Integers] = [np.empty(0, np.int64)] * dim

@@ -36,19 +36,26 @@ GMRES_DIRECTIONS_KEPT, GMRES_RESIDUAL_RATIO = 20, 1.1
 
 @dataclass(frozen=True)
 class LinearResult:
-    """Solution of ``J x + multiplier * gauge = rhs`` and how it was reached."""
+    """Solution of ``J x + multiplier * gauge = rhs`` and how it was reached.
+
+    ``relative_residual`` is the 2-norm of what is left over that of the (projected) right side.
+    """
 
     x: Array
     multiplier: float
     iterations: int
-    relative_residual: float  # 2-norm of what is left over that of the (projected) right side
+    relative_residual: float
     converged: bool
 
 
 class GCR:
-    """GCR with two kept directions, the gauge projected out of the range."""
+    """GCR with two kept directions, the gauge projected out of the range.
 
-    # buffers live as long as the object, so that successive solves allocate nothing large
+    Two directions need no more iterations than twelve for these nearly self-adjoint operators;
+    those with clamped weights are not, and are left to GMRES.
+    The buffers live as long as the object, so that successive solves allocate nothing large.
+    """
+
     def __init__(self, size: int, workers: Workers = SERIAL) -> None:
         # the new direction, and the two kept, the last one first
         self._directions = [Direction(np.zeros(size), np.zeros(size)) for _ in range(3)]
@@ -175,7 +182,27 @@ def _by_gmres(
 
 
 class Handle:
-    """A preconditioner set up for one stencil, ready to solve; what set-ups reuse travels here."""
+    """A preconditioner set up for one stencil, ready to solve.
+
+    What the next set-up may reuse (buffers, hierarchies) travels here and nowhere else.
+
+    Parameters
+    ----------
+    name : str
+    stencil : Stencil
+    precondition : callable
+    previous : Handle, optional
+        Of the set-up before, whose buffers are taken over if the grid is the same.
+    lagged : bool
+        Whether ``precondition`` is that of ``previous``, built for an earlier stencil.
+
+    Attributes
+    ----------
+    iterations : int
+        Of the last solve with this preconditioner; ``first_iterations`` of the first one.
+    setups : int
+        Preconditioners built up to here along the chain of handles.
+    """
 
     def __init__(
         self,
@@ -184,7 +211,7 @@ class Handle:
         precondition: Preconditioner,
         previous: Handle | None,
         *,
-        lagged: bool = False,  # the preconditioner is that of ``previous``, built for its stencil
+        lagged: bool = False,
     ) -> None:
         self.name = name
         self.stencil = stencil
@@ -195,10 +222,9 @@ class Handle:
             if previous is not None and reusable
             else GCR(stencil.lattice.size, stencil.lattice.workers)
         )
-        self.iterations = 0  # of the last solve with this preconditioner
+        self.iterations = 0
         self.lagged = lagged
         before = previous.setups if previous is not None else 0
-        # preconditioners built up to here along the chain of handles
         self.setups: int = before if lagged else before + 1
         self.reaction, self.first_iterations = stencil.reaction, 0
         if lagged and previous is not None:

@@ -15,24 +15,49 @@ from pma_grid.runtime import Array, Integers
 
 @dataclass
 class Stencil:
-    """J q = sum_k w_k (q(x+e_k) + q(x-e_k) - 2 q) + b . (centred difference of q) - c q."""
+    """J q = sum_k w_k (q(x+e_k) + q(x-e_k) - 2 q) + b . (centred difference of q) - c q, by cells.
 
-    # Without the reaction c constants are its null space; the *gauge* field spans what its range is
-    # completed by, so that ``J x + multiplier * gauge = rhs`` has one solution of mean zero.  With
-    # c > 0 and a constant gauge the same holds: constants are left to the multiplier.
+    Without the reaction c constants are its null space; the *gauge* field spans what its range is
+    completed by, so that ``J x + multiplier * gauge = rhs`` has one solution of mean zero.  With
+    c > 0 and a constant gauge the same holds: constants are left to the multiplier.
 
-    lattice: Lattice  # with a halo at least as wide as the vectors
-    vectors: Integers  # int8, (N, m, d)
-    offsets: Integers  # int32, (N, m): the vectors in padded fields
-    weights: Array  # (N, m), non-negative where ``clamped`` is None
-    drift: Array  # (N, d), per cell unit
-    gauge: Array  # (N,)
-    row_scale: Array  # (N,): makes diag(row_scale) J nearly symmetric (the density over eta)
-    viscosity: Array | None = None  # (d,): diffusion viscosity_i gauge, for monotone gradients
-    reaction: float = 0.0  # c >= 0: the inverse step size of an implicit time step
-    equilibration: Array | None = None  # (N,): row weights of the norm of residuals; None for 1
-    clamped: Array | None = None  # positive weights near the others, for preconditioners
-    # a field to write to, where its owner has no use for it meanwhile
+    Attributes
+    ----------
+    lattice : Lattice
+        Layout with a halo at least as wide as the vectors.
+    vectors : ndarray of int8, shape (N, m, d)
+    offsets : ndarray of int32, shape (N, m)
+        The vectors as offsets into padded fields.
+    weights : ndarray, shape (N, m)
+        Non-negative where ``clamped`` is None.
+    drift : ndarray, shape (N, d)
+        Per cell unit.
+    gauge : ndarray, shape (N,)
+    row_scale : ndarray, shape (N,)
+        Positive weights that make diag(row_scale) J nearly symmetric (the density over eta).
+    viscosity : ndarray, shape (d,), optional
+        Extra diffusion ``viscosity_i * gauge`` along axis i, for strictly monotone gradients.
+    reaction : float
+        c >= 0: the inverse step size of an implicit time step.
+    clamped : ndarray, shape (N, m), optional
+        Positive weights near ``weights``, of which preconditioners are built; None for ``weights``.
+    equilibration : ndarray, shape (N,), optional
+        Positive row weights of the norm in which solvers measure residuals; None for 1.
+    padded : ndarray, optional
+        A padded field to write to, where its owner has no use for it meanwhile.
+    """
+
+    lattice: Lattice
+    vectors: Integers
+    offsets: Integers
+    weights: Array
+    drift: Array
+    gauge: Array
+    row_scale: Array
+    viscosity: Array | None = None
+    reaction: float = 0.0
+    equilibration: Array | None = None
+    clamped: Array | None = None
     padded: Array | None = field(default=None, repr=False)
     _padded: Array = field(init=False, repr=False)
 

@@ -21,8 +21,8 @@ from .errors import LostConvexityError as LostConvexityError
 from .errors import PMAError as PMAError
 from .errors import Status as Status
 from .report import Report as Report
-from .report import versions as versions
 from .tabular import plain as plain
 from .tabular import text_table as text_table
+from .versions import versions as versions
 from .workers import SERIAL as SERIAL
 from .workers import Workers as Workers

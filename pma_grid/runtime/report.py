@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
-from importlib import metadata
 from typing import Any, ClassVar, Self
 
 
@@ -58,9 +56,3 @@ class Report(Mapping[str, Any]):
     @classmethod
     def _names(cls) -> list[str]:
         return [f.name for f in fields(cls) if f.name != "other"]
-
-
-def versions(*more: str) -> dict[str, str]:
-    """Versions of what numbers depend on: Python, NumPy, SciPy, Numba, and the packages named."""
-    names = ("numpy", "scipy", "numba", *more)
-    return {"python": platform.python_version()} | {name: metadata.version(name) for name in names}

@@ -33,8 +33,35 @@ _DATE = (1980, 1, 1, 0, 0, 0)
 def save(
     path: str | os.PathLike[str], arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
 ) -> None:
-    """Write arrays and metadata that JSON can hold to one file, completely or not at all."""
-    # a temporary file beside it is renamed over it, so readers see the old or the new file
+    """Write arrays and metadata to one file, completely or not at all.
+
+    Parameters
+    ----------
+    path : str or path
+        Written as given, overwritten if it exists; its directory must exist.
+    arrays : mapping of str to ndarray
+        Arrays of numbers or text; names are letters, digits, ``_``, ``-`` and ``.``.
+    meta : mapping
+        What JSON can hold; NumPy scalars and arrays become numbers and lists, tuples lists.
+
+    Raises
+    ------
+    InvalidInputError
+        If a name, an array or the metadata cannot be stored, or the file cannot be written.
+
+    Notes
+    -----
+    A temporary file beside the target is renamed over it, so readers see the old or the new file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save(folder + "/a.npz", {"u": np.arange(3.0)}, {"steps": 7})
+    ...     arrays, meta = load(folder + "/a.npz")
+    >>> arrays["u"].tolist(), meta
+    ([0.0, 1.0, 2.0], {'steps': 7})
+    """
     members = {name: _checked_array(name, array) for name, array in arrays.items()}
     members[META] = np.array(_encoded(meta))
     # The target of a symbolic link is replaced, not the link.
@@ -50,7 +77,22 @@ def save(
 
 
 def load(path: str | os.PathLike[str]) -> Stored:
-    """Arrays and metadata of a file written by `save`."""
+    """Read a file written by `save`.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    arrays : dict of str to ndarray
+    meta : dict
+
+    Raises
+    ------
+    InvalidInputError
+        If the file is missing, truncated, not written by this package, or of a newer schema.
+    """
     name = str(check_file(path))
     try:
         with zipfile.ZipFile(path) as archive:

@@ -41,16 +41,36 @@ def solve_geomloss(
 ) -> EntropicTransport:
     """`SamplesLoss("sinkhorn", p=2, blur=sqrt(eps), debias=False, backend="tensorized")`.
 
-    Parameters, result and errors are those of `solve_pot`; ``max_iterations`` rules out schedules
-    of more sweeps.
+    Parameters
+    ----------
+    problem : Problem
+        Cells without mass are left out.
+    eps : float
+        length^2, cost |x - y|^2/2.
+    tol : float
+        L1 marginal error.  GeomLoss takes a schedule of blurs, not a tolerance: schedules from the
+        diameter down (scaling 0.5, 0.9), then of 100, 300, 1000, ... sweeps next to the blur asked
+        for, until the error is met.
+    max_iterations : int
+        Schedules of more sweeps are not tried.
+    debiased : bool
+        Subtract the potential of the source to itself.
+
+    Returns
+    -------
+    EntropicTransport
+        ``stats["seconds"]`` and iterations are those of the schedule taken, without the ones tried
+        before; sweeps update both potentials at once and move them half the way.
+
+    Raises
+    ------
+    InvalidInputError
+        GeomLoss is not installed, the matrices would not fit, or an argument is out of range.
 
     Notes
     -----
-    GeomLoss takes a schedule of blurs, not a tolerance: schedules from the diameter down (scaling
-    0.5, 0.9), then of 100, 300, 1000, ... sweeps next to the blur asked for, until the error is
-    met.  Seconds and iterations are those of the one taken; sweeps update both potentials at once
-    and move them half the way.  GeomLoss's separable solver for images needs square grids of a
-    power of two on the unit box, and KeOps; it is not used here.
+    GeomLoss's separable solver for images needs square grids of a power of two on the unit box,
+    and KeOps; it is not used here.
     """
     request = Request(eps, tol, max_iterations, debiased)
     check_geomloss(problem)

@@ -24,8 +24,26 @@ def solve_ott(
 ) -> EntropicTransport:
     """OTT's `Sinkhorn(lse_mode=False)` on a `Grid` geometry, epsilon = 2 eps on |x - y|^2.
 
-    Parameters and result are those of `solve_pot`; both grids must have one shape, since OTT's
-    geometry is one grid, and ``tol`` is its threshold with norm_error=1.
+    Kernel mode in double precision, the fastest of OTT's on a CPU: its default log mode is some 50
+    times slower there.
+
+    Parameters
+    ----------
+    problem : Problem
+        Both grids of the same shape: OTT's geometry is one grid.  Boxes may differ.
+    eps : float
+        length^2, cost |x - y|^2/2.
+    tol : float
+        L1 marginal error, OTT's threshold with norm_error=1.
+    max_iterations : int
+    debiased : bool
+        Subtract the potential of the source to itself.
+
+    Returns
+    -------
+    EntropicTransport
+        ``stats["seconds"]`` is a second call, compiled; ``stats["compile_seconds"]`` what the first
+        took longer.  Iterations are sweeps, checked every tenth.
 
     Raises
     ------
@@ -33,12 +51,6 @@ def solve_ott(
         OTT is not installed, the shapes differ, or an argument is out of range.
     ConvergenceError
         The kernel underflows: displacement^2 / eps is above some 1400.
-
-    Notes
-    -----
-    Kernel mode in double precision, the fastest of OTT's on a CPU: its default log mode is some 50
-    times slower there.  ``stats["seconds"]`` is a second call, compiled; "compile_seconds" what the
-    first took longer.
     """
     request = Request(eps, tol, max_iterations, debiased)
     check_ott(problem)

@@ -43,22 +43,17 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
     if isinstance(initial, State) and _continues(initial, oriented, forcing):
         return initial
     operator = ParabolicOperator(oriented, forcing)
+    if isinstance(initial, Flow) and initial.side == side and _fits(initial, oriented):
+        candidates = [split(oriented, initial.potential)]
+    elif side == "source" or initial is None or isinstance(initial, State):
+        candidates = _candidates(oriented, initial)
+    else:
+        other = ParabolicOperator(problem)
+        candidates = [other.conjugate(*given) for given in _candidates(problem, initial)]
     time, index = 0.0, 0
     if isinstance(initial, State):
-        candidates = [(initial.phi, initial.offset)]
         time, index = initial.time, initial.index
-    elif isinstance(initial, Flow) and initial.side == side and _fits(initial, oriented):
-        assert initial.potential is not None
-        candidates = [split(oriented, initial.potential)]
-    elif initial is None:
-        candidates = [(np.zeros(operator.problem.source.shape), 0.0)]
-    else:
-        given = initial.transport if isinstance(initial, Flow) else initial
-        candidates = _candidates(problem, given)
-        if side == "target":
-            other = ParabolicOperator(problem)
-            candidates = [other.conjugate(*candidate) for candidate in candidates]
-    if isinstance(initial, Flow) and _of(initial.problem, problem):
+    elif isinstance(initial, Flow) and _of(initial.problem, problem):
         time, index = float(initial.times[-1]), initial.first + len(initial)
     for phi, offset in candidates:
         _check_shape(operator, phi)
@@ -72,19 +67,14 @@ def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -
     """The first state of Sinkhorn's flow; its time is always index times eps."""
     operator = EntropicOperator(problem, eps, kernel=kernel)
     index = 0
+    phi, offset = _candidates(problem, initial)[0]
     if isinstance(initial, State):
-        phi, offset = initial.phi, initial.offset
         theirs = initial.operator
         if (theirs.eps, theirs.kernel) == (eps, kernel):
             if _is(theirs.problem, problem):
                 return initial
             index = initial.index if _of(theirs.problem, problem) else 0
-    elif initial is None:
-        phi, offset = np.zeros(problem.source.shape), 0.0
-    else:
-        given = initial.transport if isinstance(initial, Flow) else initial
-        phi, offset = _candidates(problem, given)[0]
-    if isinstance(initial, Flow) and (initial.eps, initial.kernel) == (eps, kernel):
+    elif isinstance(initial, Flow) and (initial.eps, initial.kernel) == (eps, kernel):
         index = initial.first + len(initial) if _of(initial.problem, problem) else 0
     _check_shape(operator, phi)
     state = start(operator, phi, offset, index * eps, index)
@@ -137,7 +127,13 @@ def _fits(flow: Flow, problem: Problem) -> bool:
 
 
 def _candidates(problem: Problem, initial: Any) -> list[tuple[Array, float]]:
-    """phi and mean on the source's grid, from a transport (of any grid of its box) or an array."""
+    """phi and mean on the source's grid, of what may live on any grid of its box."""
+    if initial is None:
+        return [(np.zeros(problem.source.shape), 0.0)]
+    if isinstance(initial, State):
+        return [(initial.phi, initial.offset)]
+    if isinstance(initial, Flow):
+        initial = initial.transport
     if not isinstance(initial, Transport):
         initial = Transport(problem, checked_potential(problem, initial, "initial"))
     grid, mine = initial.problem.source.grid, problem.source.grid

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,17 +21,6 @@ from pma_grid.runtime import Array, InvalidInputError, Status, is_number, is_who
 Keep = int | np.integer[Any] | Sequence[float] | Array
 # A snapshot is due this close before its time, relative to it: times are sums of steps.
 TIME_ROUNDING = 1e-12
-
-
-@dataclass
-class _Track:
-    """What grows by one entry a state or a step."""
-
-    times: list[float] = field(default_factory=list)
-    step_sizes: list[float] = field(default_factory=list)
-    series: dict[str, list[float]] = field(default_factory=dict)
-    limits: dict[str, list[float]] = field(default_factory=dict)
-    rejected: int = 0
 
 
 class _Averages:
@@ -93,7 +81,9 @@ class Recorder:
     ) -> None:
         self.problem, self.scheme, self.schedule, self.side = problem, scheme, schedule, side
         self._observables, self._stationary = dict(record), stationary
-        self._track = _Track(series={name: [] for name in record})
+        self._times, self._step_sizes, self._rejected = list[float](), list[float](), 0
+        self._series: dict[str, list[float]] = {name: [] for name in record}
+        self._limits: dict[str, list[float]] = {}
         self._album = _Album(keep)
         self._averages: _Averages | None = None
         self._first, self._work_before = 0, dict[str, int]()
@@ -102,17 +92,17 @@ class Recorder:
 
     def add(self, state: State) -> None:
         """Record a state."""
-        before, track = self.state, self._track
+        before = self.state
         if before is None:
             self._begin(state)
         # first all that may raise or be interrupted, so that the series keep one length
         values = {name: _value(name, f, state) for name, f in self._observables.items()}
         for name, value in values.items():
-            track.series[name].append(value)
-        track.times.append(state.time)
+            self._series[name].append(value)
+        self._times.append(state.time)
         if before is not None:
-            track.step_sizes.append(state.step.size)
-            track.rejected += state.step.attempts - 1
+            self._step_sizes.append(state.step.size)
+            self._rejected += state.step.attempts - 1
             self._averages = self._averages or _Averages(state.phi.shape)
             self._averages.add(self.scheme.weights, before, state)
         self._album.look_at(state, self._first)
@@ -132,24 +122,24 @@ class Recorder:
         if isinstance(self.scheme, Explicit):
             limits = self.scheme.limits(state)
             for name, value in zip(("convexity_limit", "stability_limit"), limits, strict=True):
-                self._track.limits.setdefault(name, []).append(value)
+                self._limits.setdefault(name, []).append(value)
 
     def flow(self, status: Status) -> Flow:
         """The flow up to the last state added."""
-        state, track = self.state, self._track
+        state = self.state
         assert state is not None
         density = potential = None
         if self._averages is not None:
-            total = sum(track.step_sizes)
+            total = sum(self._step_sizes)
             volume = state.operator.problem.source.grid.cell_volume
             density = self._averages.masses / (total * volume)
             potential = self._averages.potential / total
             self._measure_limits(state)
         return Flow(
             scheme=self.scheme.name,
-            times=np.array(track.times),
-            step_sizes=np.array(track.step_sizes),
-            series={name: np.array(values) for name, values in track.series.items()},
+            times=np.array(self._times),
+            step_sizes=np.array(self._step_sizes),
+            series={name: np.array(values) for name, values in self._series.items()},
             status=status,
             problem=self.problem,
             side=self.side,
@@ -174,10 +164,10 @@ class Recorder:
         measured: dict[str, Any] = {
             name: count - self._work_before[name] for name, count in operator.work.items()
         }
-        measured |= self._track.limits
+        measured |= self._limits
         return FlowReport(
             **measured,
-            rejected=self._track.rejected,
+            rejected=self._rejected,
             first_step=self._first,
             schedule=repr(self.schedule),
             scheme=repr(self.scheme),

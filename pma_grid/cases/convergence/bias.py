@@ -22,8 +22,8 @@ from pma_grid.cases.convergence.limit import EPS, face_distance
 from pma_grid.cases.convergence.rows import (
     FITTED_HALVINGS,
     Rows,
-    falling,
     fitted_slope,
+    ordered,
 )
 from pma_grid.cases.stationary import Case
 from pma_grid.entropic.solving import Kernel, sinkhorn
@@ -152,7 +152,7 @@ def fixed_point_bias(
             f"case {case.name} has no potential in closed form; take for example "
             "cases.manufactured(2)"
         )
-    chosen = falling(eps, "eps")
+    chosen = ordered(eps, "eps", "fall")
     if len(chosen) < 2:
         raise InvalidInputError(f"eps is {chosen}; a slope needs at least two of them")
     problem = case.problem((n,) * case.dim)
@@ -287,7 +287,7 @@ def warm_starts(
     u^eps + (eps/2) f need not be convex: `solve` then has to find its way first, and needs more
     steps than from u^eps.
     """
-    chosen = falling(eps, "eps")
+    chosen = ordered(eps, "eps", "fall")
     f = -log_centre_values(positive(problem)[0])
     exact = solve(problem, tol=SOLVE_TOLERANCE, fallback=False)
     frame = Frame(problem.source.grid, problem.target.grid)

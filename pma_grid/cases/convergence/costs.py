@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.cases.convergence.limit import extrapolated
-from pma_grid.cases.convergence.rows import Rows, falling
+from pma_grid.cases.convergence.rows import Rows, ordered
 from pma_grid.cases.stationary import Case
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
@@ -148,7 +148,7 @@ def cost(
     for method in methods:
         if method not in WAYS:
             raise InvalidInputError(f"method is {method!r}; there are {', '.join(WAYS)}")
-    chosen = falling(eps, "eps")
+    chosen = ordered(eps, "eps", "fall")
     if not sizes:
         raise InvalidInputError("sizes is empty; name at least one: for example (64, 128)")
     rows: list[CostRow] = []

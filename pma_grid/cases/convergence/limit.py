@@ -13,10 +13,9 @@ from pma_grid.cases.convergence.references import Reference, reference
 from pma_grid.cases.convergence.rows import (
     FITTED_HALVINGS,
     Rows,
-    falling,
     fitted_slope,
     local_slopes,
-    rising,
+    ordered,
 )
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.solving import Kernel
@@ -197,8 +196,8 @@ def small_eps(
     True
     """
     length = float(np.prod(Reduced.of(problem).lengths)) ** (1 / problem.dim)
-    chosen = falling([length**2 * e for e in EPS] if eps is None else eps, "eps")
-    ends = rising([length**2 * t for t in TIMES] if times is None else times, "times")
+    chosen = ordered([length**2 * e for e in EPS] if eps is None else eps, "eps", "fall")
+    ends = ordered([length**2 * t for t in TIMES] if times is None else times, "times", "rise")
     _check_multiples(chosen, ends)
     known = reference(problem, ends) if against is None else _checked(problem, ends, against)
     fitted = chosen[-FITTED_HALVINGS - 1 :]

@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.flow.flow import Flow, Snapshot
+from pma_grid.flow.flow import Flow, FlowReport, Snapshot
 from pma_grid.flow.observables import Observable, bregman
-from pma_grid.flow.report import FlowReport
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Explicit, Scheme
 from pma_grid.kernels.compilation import CompileClock

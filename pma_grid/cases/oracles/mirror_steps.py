@@ -10,9 +10,8 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.flow.flow import Flow
+from pma_grid.flow.flow import Flow, FlowReport
 from pma_grid.flow.marching import MOST_HALVINGS, checked_size, proposed
-from pma_grid.flow.report import FlowReport
 from pma_grid.flow.schedules import Schedule, StateSchedule, check_schedule
 from pma_grid.runtime import (
     Array,

@@ -27,23 +27,20 @@ SEGMENT_NODES, SEGMENT_WEIGHTS = (
 class MirrorOperator(ABC):
     """h and the geometry of one mirror, for potentials phi beyond the affine stretch, mean zero.
 
-    ``masses`` are the cell masses mu of the source, which sum to 1; ``work`` counts what was done
-    so far, and ``floors`` says what working floors change, by side.  An entropic mirror has eps and
-    a kernel, of which ``narrow_kernel`` says whether it is narrower than a cell.
+    ``frame`` has the quadratic part of u and the spacings; ``masses`` are the cell masses mu of the
+    source, which sum to 1; ``work`` counts what was done so far, and ``floors`` says what working
+    floors change, by side.  An entropic mirror has eps and a kernel, of which ``narrow_kernel``
+    says whether it is narrower than a cell.
     """
 
     problem: Problem
+    frame: Frame
     masses: Array
     work: dict[str, int]
     floors: dict[str, dict[str, float]]
     eps: float | None = None
     kernel: str | None = None
     narrow_kernel: bool | None = None
-
-    @property
-    @abstractmethod
-    def frame(self) -> Frame:
-        """The quadratic part of u and the spacings."""
 
     @abstractmethod
     def evaluate(self, phi: Array, time: float) -> Array:

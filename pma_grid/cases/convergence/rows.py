@@ -19,13 +19,7 @@ FITTED_HALVINGS = 3
 
 
 class Rows:
-    """A study as a dataclass with ``rows``, which are dataclasses themselves.
-
-    Attributes
-    ----------
-    COLUMNS : tuple of str
-        The figures of the rows that may be asked for.
-    """
+    """A study as a dataclass with ``rows``, dataclasses whose ``COLUMNS`` may be asked for."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ()
     rows: tuple[Any, ...]

@@ -9,9 +9,8 @@ from numpy.typing import ArrayLike
 
 from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.parabolic_operator import Forcing, ParabolicOperator
-from pma_grid.flow.state import State
+from pma_grid.flow.state import MirrorOperator, State
 from pma_grid.flow.stepping import start
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.transfer import Transfer

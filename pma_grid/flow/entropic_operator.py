@@ -18,7 +18,7 @@ import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials, sweeps
-from pma_grid.flow.mirror_operator import MirrorOperator
+from pma_grid.flow.state import MirrorOperator
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced

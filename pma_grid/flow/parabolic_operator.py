@@ -15,7 +15,7 @@ import numpy as np
 
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.monge_ampere import MongeAmpere
-from pma_grid.flow.mirror_operator import MirrorOperator
+from pma_grid.flow.state import MirrorOperator
 from pma_grid.linsolve import Stencil
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import Frame

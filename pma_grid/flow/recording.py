@@ -22,20 +22,6 @@ Keep = int | np.integer[Any] | Sequence[float] | Array
 TIME_ROUNDING = 1e-12
 
 
-class _Averages:
-    """Sums of densities and potentials, weighted by the steps that evaluate h there."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.masses, self.potential = np.zeros(shape), np.zeros(shape)
-
-    def add(self, weights: tuple[float, float], old: State, new: State) -> None:
-        """Count one step in."""
-        for weight, state in zip(weights, (old, new), strict=True):
-            if weight:
-                self.masses += weight * new.step.size * state.masses
-                self.potential += weight * new.step.size * state.potential
-
-
 class _Album:
     """The snapshots of a flow: every so many steps, or at given times."""
 
@@ -84,7 +70,9 @@ class Recorder:
         self._series: dict[str, list[float]] = {name: [] for name in record}
         self._limits: dict[str, list[float]] = {}
         self._album = _Album(keep)
-        self._averages: _Averages | None = None
+        # sums over the states where the steps evaluate h, weighted by the steps
+        self._masses: Array | float = 0.0
+        self._potential: Array | float = 0.0
         self._first, self._work_before = 0, dict[str, int]()
         self.state: State | None = None
         self.clock, self._began = CompileClock(), time.perf_counter()
@@ -102,8 +90,10 @@ class Recorder:
         if before is not None:
             self._step_sizes.append(state.step.size)
             self._rejected += state.step.attempts - 1
-            self._averages = self._averages or _Averages(state.phi.shape)
-            self._averages.add(self.scheme.weights, before, state)
+            for weight, counted in zip(self.scheme.weights, (before, state), strict=True):
+                if weight:
+                    self._masses += weight * state.step.size * counted.masses
+                    self._potential += weight * state.step.size * counted.potential
         self._album.look_at(state, self._first)
         if before is None:
             self._measure_limits(state)
@@ -128,11 +118,11 @@ class Recorder:
         state = self.state
         assert state is not None
         density = potential = None
-        if self._averages is not None:
+        if self._step_sizes:
             total = sum(self._step_sizes)
             volume = state.operator.problem.source.grid.cell_volume
-            density = self._averages.masses / (total * volume)
-            potential = self._averages.potential / total
+            density = self._masses / (total * volume)
+            potential = self._potential / total
             self._measure_limits(state)
         return Flow(
             scheme=self.scheme.name,

@@ -7,9 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.parabolic_operator import ParabolicOperator
-from pma_grid.flow.state import State, Step
+from pma_grid.flow.state import MirrorOperator, State, Step
 from pma_grid.linsolve import Handle, Stencil
 from pma_grid.runtime import Array, InvalidInputError
 

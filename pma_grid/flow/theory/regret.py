@@ -9,8 +9,8 @@ import numpy as np
 
 from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.parabolic_operator import ParabolicOperator
+from pma_grid.flow.state import MirrorOperator
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split

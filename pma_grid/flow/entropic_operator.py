@@ -21,7 +21,7 @@ from pma_grid.entropic.dense.relaxation import Potentials, sweeps
 from pma_grid.flow.state import MirrorOperator
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced
+from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime import Array, ConvergenceError
 
 # Sweeps kept: the fixed point, the last state and the present one, which divergences compare.
@@ -141,6 +141,11 @@ class EntropicOperator(MirrorOperator):
         inverse = (vectors / values[:, None, :]) @ np.swapaxes(vectors, 1, 2)
         root = np.sqrt(self.frame.stretch)
         return np.asarray(inverse / (root[:, None] * root))
+
+    def conditional_mean(self, phi: Array) -> Array:
+        """E[y | x] of the plan after the sweep from phi: the gradient of the potential there."""
+        scaled = self._kernel.mean_on_source(self._sweep(phi).dual_weights)
+        return Reduction(self.problem).image(scaled)
 
     def conjugate(self, phi: Array, offset: float) -> tuple[Array, float]:
         """psi and offset of the soft conjugate v on the target's grid."""

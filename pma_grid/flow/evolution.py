@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -89,14 +89,11 @@ def iterate(
     if tol is not None and isinstance(method, ImplicitEuler | TRBDF2):
         # steps solved less sharply than the flow is to end would never get there
         method = dataclasses.replace(method, atol=min(method.atol, tol * STEP_SHARE_OF_TOL))
-    return _states(lambda: begin(problem, initial, side, forcing), method, schedule, ends)
 
+    def states() -> Iterator[State]:  # which begin when the first is asked for
+        yield from march(begin(problem, initial, side, forcing), method, schedule, ends)
 
-def _states(
-    begun: Callable[[], State], method: Scheme, schedule: Schedule | StateSchedule, ends: Ends
-) -> Iterator[State]:
-    """The flow itself, a generator that begins when it is asked for its first state."""
-    yield from march(begun(), method, schedule, ends)
+    return states()
 
 
 def evolve(

@@ -10,14 +10,7 @@ from pma_grid.entropic.solving import Kernel
 from pma_grid.flow.beginning import Initial, begin_entropic
 from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import (
-    END_SLACK_STEPS,
-    Ends,
-    gather,
-    longest_step,
-    march,
-    too_late,
-)
+from pma_grid.flow.marching import END_SLACK_STEPS, Ends, gather, longest_step, march, too_late
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import constant

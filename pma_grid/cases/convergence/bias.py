@@ -19,12 +19,7 @@ import numpy as np
 
 from pma_grid.cases.convergence.costs import newton_steps
 from pma_grid.cases.convergence.limit import EPS, face_distance
-from pma_grid.cases.convergence.rows import (
-    FITTED_HALVINGS,
-    Rows,
-    fitted_slope,
-    ordered,
-)
+from pma_grid.cases.convergence.rows import FITTED_HALVINGS, Rows, fitted_slope, ordered
 from pma_grid.cases.stationary import Case
 from pma_grid.entropic.solving import Kernel, sinkhorn
 from pma_grid.flow.stepping.scheme import half_oscillation

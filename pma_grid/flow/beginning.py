@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike
 from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.parabolic_operator import Forcing, ParabolicOperator
-from pma_grid.flow.state import MirrorOperator, State
+from pma_grid.flow.state import State
 from pma_grid.flow.stepping import start
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.transfer import Transfer
@@ -39,8 +39,10 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
             "conjugate flow has none: pass a callable and side='source'"
         )
     oriented = problem if side == "source" else problem.swapped()
-    if isinstance(initial, State) and _continues(initial, oriented, forcing):
-        return initial
+    if isinstance(initial, State) and isinstance(initial.operator, ParabolicOperator):
+        theirs = initial.operator
+        if _is(theirs.problem, oriented) and theirs.forcing is forcing:
+            return initial  # of this very flow: all that its next step may reuse goes on
     operator = ParabolicOperator(oriented, forcing)
     if isinstance(initial, Flow) and initial.side == side and _fits(initial, oriented):
         candidates = [split(oriented, initial.potential)]
@@ -55,7 +57,6 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
     elif isinstance(initial, Flow) and _of(initial.problem, problem):
         time, index = float(initial.times[-1]), initial.first + len(initial)
     for phi, offset in candidates:
-        _check_shape(operator, phi)
         state = start(operator, phi, offset, time, index)
         if np.isfinite(state.residual).all():
             return state
@@ -75,7 +76,6 @@ def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -
             index = initial.index if _of(theirs.problem, problem) else 0
     elif isinstance(initial, Flow) and (initial.eps, initial.kernel) == (eps, kernel):
         index = initial.first + len(initial) if _of(initial.problem, problem) else 0
-    _check_shape(operator, phi)
     state = start(operator, phi, offset, index * eps, index)
     if not np.isfinite(state.residual).all():
         raise InvalidInputError(
@@ -83,16 +83,6 @@ def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -
             "numbers: give a potential of the size of the box squared"
         )
     return state
-
-
-def _continues(state: State, problem: Problem, forcing: Forcing | None) -> bool:
-    """Whether a state is one of this very flow: then all that its next step may reuse goes on."""
-    operator = state.operator
-    return (
-        isinstance(operator, ParabolicOperator)
-        and _is(operator.problem, problem)
-        and operator.forcing is forcing
-    )
 
 
 def _is(theirs: Problem, mine: Problem) -> bool:
@@ -130,6 +120,12 @@ def _candidates(problem: Problem, initial: Any) -> list[tuple[Array, float]]:
     if initial is None:
         return [(np.zeros(problem.source.shape), 0.0)]
     if isinstance(initial, State):
+        if initial.phi.shape != problem.source.shape:
+            raise InvalidInputError(
+                f"initial has shape {initial.phi.shape}, the grid of the flow "
+                f"{problem.source.shape}; they must agree: pass a state or flow of the same "
+                "problem and side"
+            )
         return [(initial.phi, initial.offset)]
     if isinstance(initial, Flow):
         initial = initial.transport
@@ -143,15 +139,6 @@ def _candidates(problem: Problem, initial: Any) -> list[tuple[Array, float]]:
         return [(phi, mean)]
     finer = [Transfer(mine.shape, grid.shape).interpolate(phi, n) for n in INTERPOLATION_NODES]
     return [(values - values.mean(), mean + float(values.mean())) for values in finer]
-
-
-def _check_shape(operator: MirrorOperator, phi: Array) -> None:
-    shape = operator.problem.source.shape
-    if phi.shape != shape:
-        raise InvalidInputError(
-            f"initial has shape {phi.shape}, the grid of the flow {shape}; they must agree: pass a "
-            "state or flow of the same problem and side"
-        )
 
 
 def _not_convex(state: State) -> InvalidInputError:

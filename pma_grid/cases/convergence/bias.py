@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.cases.convergence.costs import newton_steps
+from pma_grid.cases.convergence.closed_forms import newton_steps
 from pma_grid.cases.convergence.limit import EPS, face_distance
 from pma_grid.cases.convergence.rows import FITTED_HALVINGS, Rows, fitted_slope, ordered
 from pma_grid.cases.stationary import Case
@@ -242,7 +242,7 @@ class Starts(Rows):
 
 # Root mean square residual of `solve`, L1 marginal error of `sinkhorn`, and the sweeps it may take:
 # far beyond what either needs, so that counts compare.
-SOLVE_TOLERANCE, MARGINAL_TOLERANCE, MOST_SWEEPS = 1e-8, 1e-9, 10_000
+SOLVE_TOLERANCE, SWEEPS_TOLERANCE, MOST_SWEEPS = 1e-8, 1e-9, 10_000
 # Names of the starts.
 COLD, COARSE, OTHER = "the identity", "coarser grids", "the other's potential"
 CORRECTED = "the other's, less the bias"
@@ -291,7 +291,7 @@ def warm_starts(
         _solved(problem, COLD, None, frame.quadratic()),
     ]
     options: dict[str, Any] = {
-        "tol": MARGINAL_TOLERANCE, "kernel": kernel, "max_iterations": MOST_SWEEPS, "threads": 1
+        "tol": SWEEPS_TOLERANCE, "kernel": kernel, "max_iterations": MOST_SWEEPS, "threads": 1
     }  # fmt: skip
     for value in chosen:
         coarse = sinkhorn(problem, value, **options)

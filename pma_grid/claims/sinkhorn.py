@@ -53,12 +53,6 @@ def _studies(
     return {k: small_eps(problem, eps, times, kernel=k, against=against) for k in kernels}
 
 
-def _slope_line(study: SmallEps, name: str, slope: float, time: float) -> Curve:
-    """A line of that slope, a little above the last error."""
-    errors = _curve("errors", study, name, time)
-    return slope_line(errors.x, errors.y, slope)
-
-
 def _curve(label: str, study: SmallEps, name: str, time: float) -> Curve:
     errors = study.errors(name, time)
     good = np.isfinite(errors)
@@ -88,7 +82,7 @@ def limit(findings: Findings, quick: bool) -> None:
             f"{name}: the flow's own error over the smallest measured", FLOOR_SHARE["limit"],
             study.floor / least,
         )  # fmt: skip
-        curves.append(_slope_line(study, "u_max", 1.0, MOVING_TIMES[1]))
+        curves.append(slope_line(curves[-1], 1.0))
         findings.panel(f"{name}, t = {MOVING_TIMES[1]:g}", "eps", "sup error of u", curves)
 
 
@@ -120,13 +114,10 @@ def map_error(findings: Findings, quick: bool) -> None:
                           studies["reflect"].slope("map_max", time), 0.1)  # fmt: skip
             findings.near(f"{where}, plain kernel: slope at the faces", 0.5,
                           wide.slope("map_max", time), 0.1)  # fmt: skip
-        curves = [
-            _curve("plain, up to the faces", wide, "map_max", times[0]),
-            _slope_line(wide, "map_max", 0.5, times[0]),
-            _curve("reflecting, up to the faces", studies["reflect"], "map_max", times[0]),
-            _curve("plain, inside", studies["plain"], "map_interior", times[0]),
-            _slope_line(studies["reflect"], "map_max", 1.0, times[0]),
-        ]
+        plain = _curve("plain, up to the faces", wide, "map_max", times[0])
+        reflecting = _curve("reflecting, up to the faces", studies["reflect"], "map_max", times[0])
+        inside = _curve("plain, inside", studies["plain"], "map_interior", times[0])
+        curves = (plain, slope_line(plain, 0.5), reflecting, inside, slope_line(reflecting, 1.0))
         findings.panel(f"{name}, t = {times[0]:g}", "eps", "sup error of the map", curves)
 
 
@@ -154,11 +145,9 @@ def richardson(findings: Findings, quick: bool) -> None:
         floor = study.floor_interior if column == inside else study.floor
         findings.below(f"{name}, {where}: the flow's own error over the smallest measured",
                        FLOOR_SHARE["richardson"], floor / least)  # fmt: skip
-        curves = (
-            _curve("Sinkhorn", study, column.replace("richardson", "u"), times[0]),
-            _curve("extrapolated", study, column, times[0]),
-            _slope_line(study, column, predicted, times[0]),
-        )
+        plain = _curve("Sinkhorn", study, column.replace("richardson", "u"), times[0])
+        better = _curve("extrapolated", study, column, times[0])
+        curves = (plain, better, slope_line(better, predicted))
         findings.panel(f"{name}, {where}", "eps", "error of u", curves)
 
 
@@ -211,12 +200,9 @@ def gaussian_iterates(findings: Findings, quick: bool) -> None:
                           order(h, values), slack)  # fmt: skip
         findings.below(f"{dim}-D: distance to the widened closed form, finest grid", 1e-5,
                        errors[1][-1])  # fmt: skip
-        curves = (
-            Curve("closed form", h, errors[0]),
-            slope_line(h, errors[0], 2.0),
-            Curve("closed form, widened by h²/12", h, errors[1]),
-            slope_line(h, errors[1], 4.0),
-        )
+        plain = Curve("closed form", h, errors[0])
+        widened = Curve("closed form, widened by h²/12", h, errors[1])
+        curves = (plain, slope_line(plain, 2.0), widened, slope_line(widened, 4.0))
         findings.panel(f"Gaussians, {dim}-D", "spacing / box", "error of u in L2(mu)", curves)
 
 
@@ -251,12 +237,9 @@ def bias(findings: Findings, quick: bool) -> None:
                       0.01)  # fmt: skip
         findings.near(f"{name}: slope of u^eps - ubar + eps f/2 inside", 2.0,
                       study.slope("interior"), 0.2)  # fmt: skip
-        curves = (
-            Curve("u^eps - ubar", study.eps, study.errors("error")),
-            slope_line(study.eps, study.errors("error"), 1.0),
-            Curve("+ eps f/2, inside", study.eps, study.errors("interior")),
-            slope_line(study.eps, study.errors("interior"), 2.0),
-        )
+        error = Curve("u^eps - ubar", study.eps, study.errors("error"))
+        interior = Curve("+ eps f/2, inside", study.eps, study.errors("interior"))
+        curves = (error, slope_line(error, 1.0), interior, slope_line(interior, 2.0))
         findings.panel(name, "eps", "half oscillation", curves)
 
 

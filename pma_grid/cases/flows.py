@@ -21,6 +21,7 @@ from pma_grid.cases.stationary import (
     cosine_density,
     cosine_hessian,
     cosine_product,
+    turned,
     uniform,
 )
 from pma_grid.flow.parabolic_operator import Forcing
@@ -224,11 +225,7 @@ def gaussian_pair(dim: int) -> GaussianPair:
     source, target = (np.diag(values) for values in _VARIANCES[dim])
     for i, j, angle in ((0, 1, 0.5), (1, 2, 0.7), (0, 2, 0.4)):
         if max(i, j) < dim:
-            turn = np.eye(dim)
-            turn[i, i] = turn[j, j] = math.cos(angle)
-            turn[i, j], turn[j, i] = -math.sin(angle), math.sin(angle)
-            source = turn @ source @ turn.T
-            target = turn.T @ target @ turn
+            source, target = turned(source, i, j, angle), turned(target, i, j, -angle)
     mean = np.array((0.3, -0.1, 0.2))[:dim]
     return GaussianPair(mean, source, -mean / 1.5, target)
 

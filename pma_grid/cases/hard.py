@@ -7,13 +7,13 @@ target.  Off the source's support a map is some extension; weigh errors with the
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
-from pma_grid.cases import bodies
 from pma_grid.cases.laws import (
     UNIFORM,
     Exponential,
@@ -23,13 +23,16 @@ from pma_grid.cases.laws import (
     product_averages,
     squared_distance,
 )
-from pma_grid.cases.stationary import Case, Field, check_dim
+from pma_grid.cases.stationary import Case, Field, check_dim, turned
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array
 
 Averages = Callable[[Grid], Array]
+
+# Lines through a cell along each axis but the last: chords of a cut cell are exact.
+LINES_A_CELL = {1: 1, 2: 32, 3: 12}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,57 @@ def _column(values: Array, x: tuple[Array, ...]) -> Array:
     return values.reshape(-1, *[1] * np.ndim(x[0]))
 
 
+# ---- bodies --------------------------------------------------------------------------------------
+
+
+def ellipsoid(
+    grid: Grid,
+    centre: Array,
+    shape: Array,
+    between: tuple[float, float] = (-np.inf, np.inf),
+) -> Array:
+    """Share of each cell inside {(x - c)' A^{-1} (x - c) <= 1}, A symmetric positive definite.
+
+    ``centre`` is c, length, and ``shape`` A, length^2: semi-axes are the roots of its eigenvalues.
+    ``between`` limits the last coordinate, for halves of bodies.  The chord of every line along the
+    last axis is exact, so 1-D is.
+    """
+    inverse = np.linalg.inv(shape)
+    dim, lines = grid.dim, LINES_A_CELL[grid.dim]
+    faces = grid.faces[-1]
+    total = np.zeros(grid.shape)
+    for offsets in itertools.product((np.arange(lines) + 0.5) / lines - 0.5, repeat=dim - 1):
+        points = [
+            axis + offset * h - c
+            for axis, offset, h, c in zip(
+                grid.axes[:-1], offsets, grid.spacing[:-1], centre[:-1], strict=True
+            )
+        ]
+        mesh = np.array(np.meshgrid(*points, indexing="ij")).reshape(dim - 1, *grid.shape[:-1])
+        # a t^2 + 2 b t + c <= 0 along the line, t the last coordinate from the centre
+        a = inverse[-1, -1]
+        b = np.tensordot(inverse[-1, :-1], mesh, 1)
+        c = np.einsum("i...,ij,j...->...", mesh, inverse[:-1, :-1], mesh) - 1
+        half = np.sqrt(np.maximum(b * b - a * c, 0)) / a
+        low = np.maximum(centre[-1] - b / a - half, between[0])[..., None]
+        high = np.minimum(centre[-1] - b / a + half, between[1])[..., None]
+        total += np.maximum(np.minimum(high, faces[1:]) - np.maximum(low, faces[:-1]), 0)
+    return np.asarray(total / (grid.spacing[-1] * lines ** (dim - 1)))
+
+
+def ball(
+    grid: Grid, centre: Array, radius: float, between: tuple[float, float] = (-np.inf, np.inf)
+) -> Array:
+    """Share of each cell inside a ball, or the part of it between two last coordinates."""
+    return ellipsoid(grid, centre, radius**2 * np.eye(grid.dim), between)
+
+
+def shell(grid: Grid, centre: Array, inner: float, outer: float) -> Array:
+    """Share of each cell between two spheres of one centre."""
+    # the same lines through both balls, so that no difference is negative
+    return np.asarray(ball(grid, centre, outer) - ball(grid, centre, inner))
+
+
 # ---- affine images -------------------------------------------------------------------------------
 
 # Semi-axes, centres and the angle of the first axis: no two axes of source and target agree.
@@ -75,15 +129,11 @@ _CENTRE = (0.45, 0.52, 0.5), (0.55, 0.48, 0.47)
 _ANGLES = 0.5, -0.6
 
 
-def _turned(semi: tuple[float, ...], angle: float, dim: int) -> Array:
+def _spread(semi: tuple[float, ...], angle: float, dim: int) -> Array:
     """A = R diag(semi^2) R', turned in every plane of two axes that follow each other."""
     matrix = np.diag(np.square(semi[:dim]))
     for i in range(dim - 1):
-        turn = np.eye(dim)
-        turn[i, i] = turn[i + 1, i + 1] = math.cos(angle)
-        turn[i + 1, i] = math.sin(angle)
-        turn[i, i + 1] = -turn[i + 1, i]
-        matrix = turn @ matrix @ turn.T
+        matrix = turned(matrix, i, i + 1, angle)
     return matrix
 
 
@@ -101,7 +151,7 @@ def ellipsoids(dim: int = 2, *, reverse: bool = False) -> HardCase:
     """
     check_dim(dim)
     order = (1, 0) if reverse else (0, 1)
-    first, second = (_turned(_SEMI[k], _ANGLES[k], dim) for k in order)
+    first, second = (_spread(_SEMI[k], _ANGLES[k], dim) for k in order)
     a, b = (np.array(_CENTRE[k][:dim]) for k in order)
     root = _root(first)
     middle = _root(root @ second @ root)
@@ -119,7 +169,7 @@ def ellipsoids(dim: int = 2, *, reverse: bool = False) -> HardCase:
     spread = np.trace(first + second - 2 * middle) / (dim + 2)
     return HardCase(
         _name("ellipsoids", dim, reverse), dim,
-        _pair(lambda g: bodies.ellipsoid(g, a, first), lambda g: bodies.ellipsoid(g, b, second)),
+        _pair(lambda g: ellipsoid(g, a, first), lambda g: ellipsoid(g, b, second)),
         potential, gradient, float(((b - a) ** 2).sum() + spread),
     )  # fmt: skip
 
@@ -135,7 +185,7 @@ def moved_ball(dim: int = 2, *, reverse: bool = False) -> HardCase:
 
     return HardCase(
         _name("moved-ball", dim, reverse), dim,
-        _pair(lambda g: bodies.ball(g, a, 0.2), lambda g: bodies.ball(g, b, 0.2)),
+        _pair(lambda g: ball(g, a, 0.2), lambda g: ball(g, b, 0.2)),
         potential, lambda *x: np.stack(x) + _column(b - a, x), float(((b - a) ** 2).sum()),
     )  # fmt: skip
 
@@ -158,7 +208,7 @@ def split_ball(dim: int = 2, *, reverse: bool = False) -> HardCase:
             moved = centre.copy()
             moved[-1] += sign * shift
             cut = middle + sign * shift
-            total += bodies.ball(grid, moved, radius, (-np.inf, cut) if sign < 0 else (cut, np.inf))
+            total += ball(grid, moved, radius, (-np.inf, cut) if sign < 0 else (cut, np.inf))
         return total
 
     def potential(*x: Array) -> Array:
@@ -173,7 +223,7 @@ def split_ball(dim: int = 2, *, reverse: bool = False) -> HardCase:
 
     return HardCase(
         _name("split-ball", dim, reverse), dim,
-        _pair(lambda g: bodies.ball(g, centre, radius), halves, reverse),
+        _pair(lambda g: ball(g, centre, radius), halves, reverse),
         potential, gradient, shift**2,
         None if reverse else lambda *x: np.abs(x[-1] - middle),
     )  # fmt: skip
@@ -205,8 +255,8 @@ def ball_to_shell(dim: int = 2, *, reverse: bool = False) -> HardCase:
     gap = (inner**dim + volume * root**dim) ** (1 / dim) - radius * root
     value = (0.5 * weights * dim * root ** (dim - 1) * gap**2).sum()
     pair = _pair(
-        lambda g: bodies.ball(g, centre, radius),
-        lambda g: bodies.shell(g, centre, inner, outer), reverse,
+        lambda g: ball(g, centre, radius),
+        lambda g: shell(g, centre, inner, outer), reverse,
     )  # fmt: skip
     distance = None if reverse else lambda *x: np.sqrt(
         ((np.stack(x) - _column(centre, x)) ** 2).sum(axis=0)
@@ -227,7 +277,7 @@ def two_discs() -> HardCase:
         "two-discs", 2,
         _pair(
             lambda g: np.ones(g.shape),
-            lambda g: np.asarray(sum(bodies.ball(g, c, 0.15) for c in centres)),
+            lambda g: np.asarray(sum(ball(g, c, 0.15) for c in centres)),
         ),
         w2_squared=0.050806, tear=lambda x, y: np.abs(x - 0.5) + 0 * y, closed=False,
     )  # fmt: skip

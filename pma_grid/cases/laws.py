@@ -19,7 +19,7 @@ from pma_grid.runtime import Array
 
 
 class Law(Protocol):
-    """A law on [0, 1]."""
+    """A law on [0, 1], whose quantile is smooth unless it says otherwise."""
 
     def below(self, x: Array) -> Array:
         """Distribution function F at points of [0, 1]."""
@@ -29,23 +29,15 @@ class Law(Protocol):
 
     def kinks(self) -> tuple[float, ...]:
         """Probabilities in (0, 1) where the quantile is not smooth."""
-
-    def jumps(self) -> tuple[float, ...]:
-        """Those where it jumps: a gap of the support carries no mass."""
-
-
-class _Smooth:
-    """No kinks."""
-
-    def kinks(self) -> tuple[float, ...]:
         return ()
 
     def jumps(self) -> tuple[float, ...]:
+        """Those where it jumps: a gap of the support carries no mass."""
         return ()
 
 
 @dataclass(frozen=True)
-class Power(_Smooth):
+class Power(Law):
     """Density (k + 1) x^k, k >= 0: zero at the face x = 0; k = 0 is the uniform law."""
 
     k: float
@@ -60,7 +52,7 @@ class Power(_Smooth):
 
 
 @dataclass(frozen=True)
-class Exponential(_Smooth):
+class Exponential(Law):
     """Density proportional to exp(rate x), rate not 0: contrast exp(|rate|) from face to face."""
 
     rate: float
@@ -75,7 +67,7 @@ class Exponential(_Smooth):
 
 
 @dataclass(frozen=True)
-class Steps:
+class Steps(Law):
     """Uniform on disjoint intervals: ``ends`` are (lower, upper) in order, ``masses`` sum to 1."""
 
     ends: tuple[tuple[float, float], ...]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 
 import numpy as np
@@ -69,6 +69,15 @@ def _on_unit_box(mu: Field, nu: Field) -> Callable[[tuple[int, ...]], Problem]:
     return lambda shape: averaged_pair(mu, nu, Grid(shape), Grid(shape))
 
 
+def turned(matrix: Array, i: int, j: int, angle: float) -> Array:
+    """R M R', R the rotation in the plane of axes i and j."""
+    turn = np.eye(len(matrix))
+    turn[i, i] = turn[j, j] = math.cos(angle)
+    turn[j, i] = math.sin(angle)
+    turn[i, j] = -turn[j, i]
+    return np.asarray(turn @ matrix @ turn.T)
+
+
 def uniform(*x: Array) -> Array:
     """The uniform density."""
     return np.ones(np.broadcast_shapes(*(np.shape(v) for v in x)))
@@ -91,6 +100,15 @@ def _mean_square(mu: Field, gradient: Field, dim: int, points: int) -> float:
         weight = weight * along(weights / 2, axis, dim)
     density = mu(*x) * weight
     return float((density * ((gradient(*x) - np.stack(x)) ** 2).sum(axis=0)).sum() / density.sum())
+
+
+def _pulled_back_case(
+    name: str, dim: int, nu: Field, potential: Field, gradient: Field, hessian: Field, points: int
+) -> Case:
+    """The case of a potential and a target on the unit box, W2^2 with Gauss points an axis."""
+    mu = pulled_back(nu, gradient, hessian)
+    value = _mean_square(mu, gradient, dim, points)
+    return Case(name, dim, _on_unit_box(mu, nu), potential, gradient, value)
 
 
 # Amplitudes of the manufactured potential; the benchmark problems P2 (2-D) and P5 (3-D).
@@ -144,16 +162,10 @@ def manufactured(dim: int = 2) -> Case:
         identity = np.eye(dim).reshape(dim, dim, *[1] * np.ndim(x[0]))
         return np.asarray(identity + a * cosine_hessian(x))
 
-    nu = cosine_density
-    mu = pulled_back(nu, gradient, hessian)
-    return Case(
-        f"manufactured-{dim}d",
-        dim,
-        _on_unit_box(mu, nu),
-        potential,
-        gradient,
-        _mean_square(mu, gradient, dim, _GAUSS_POINTS[dim]),
-    )
+    return _pulled_back_case(
+        f"manufactured-{dim}d", dim, cosine_density, potential, gradient, hessian,
+        _GAUSS_POINTS[dim],
+    )  # fmt: skip
 
 
 def anisotropic(smallest: float = 0.22) -> Case:
@@ -195,11 +207,7 @@ def anisotropic(smallest: float = 0.22) -> Case:
         first = 1 + 0.5 * np.cos(2 * np.pi * x) * np.cos(np.pi * y)
         return np.asarray(first + 0.2 * np.cos(3 * np.pi * y))
 
-    mu = pulled_back(nu, gradient, hessian)
-    return Case(
-        "anisotropic", 2, _on_unit_box(mu, nu),
-        potential, gradient, _mean_square(mu, gradient, 2, 80),
-    )  # fmt: skip
+    return _pulled_back_case("anisotropic", 2, nu, potential, gradient, hessian, 80)
 
 
 def affine_gaussian(dim: int = 2) -> Case:
@@ -282,8 +290,7 @@ def separable(dim: int = 2) -> Case:
 
 def quantile() -> Case:
     """One dimension: mu(x) = 1 + .6 cos(pi x) to the uniform law, T the distribution function."""
-    case = separable(1)
-    return Case("quantile", 1, case.problem, case.potential, case.gradient, case.w2_squared)
+    return replace(separable(1), name="quantile")
 
 
 def radial(amplitude: float = 0.5) -> Case:
@@ -318,11 +325,7 @@ def radial(amplitude: float = 0.5) -> Case:
             ]
         )
 
-    mu = pulled_back(uniform, gradient, hessian)
-    return Case(
-        "radial", 2, _on_unit_box(mu, uniform),
-        potential, gradient, _mean_square(mu, gradient, 2, 200),
-    )  # fmt: skip
+    return _pulled_back_case("radial", 2, uniform, potential, gradient, hessian, 200)
 
 
 def _mixture(floor: float, parts: tuple[tuple[float, float, float, float], ...]) -> Field:

@@ -126,7 +126,7 @@ def bias(findings: Findings, quick: bool) -> None:
             findings.below(f"{where}: avg S / (bound + avg osc(e) TV)", 1.0,
                            float((regret.average / regret.guarantee).max()))  # fmt: skip
             errors.append(float(flow["learned_error"][1]))
-        slope = float(np.polyfit(np.log(counts), np.log(errors), 1)[0])
+        slope = order(counts, errors)
         # lengths of n^{-1/4} are smoothed over: variance n^{-1} over that to the power d
         findings.near(
             f"{case.dim}-D: slope of the direction's error in the samples", -(4 - case.dim) / 8,

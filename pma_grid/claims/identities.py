@@ -68,7 +68,7 @@ def evi(findings: Findings, quick: bool) -> None:
             at = defects[sizes.index(n)]
             findings.below(f"{dim}-D, {name}: defect / (eta S) on {n} cells", 1e-3, at)
             curves.append(Curve(name, h, np.array(defects)))
-        curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+        curves.append(slope_line(curves[0], 2.0))
         findings.panel(f"{dim}-D", "spacing", "EVI defect / (eta S)", curves)
 
 
@@ -83,10 +83,11 @@ def dissipation(findings: Findings, quick: bool) -> None:
                 record=("kl", "dissipation"), initial=_warm(problem),
             )  # fmt: skip
             worst.append(float(np.abs(theory.dissipation_residual(flow)).max()))
-        h, measured = spacings(sizes), np.array(worst)
+        h = spacings(sizes)
         findings.near(f"{dim}-D: order of dKL/dt + I", 2.0, order(h, worst), 0.3)
         findings.below(f"{dim}-D: (dKL/dt + I) / I on the finest grid", 1e-2, worst[-1])
-        curves = (Curve("largest over the flow", h, measured), slope_line(h, measured, 2.0))
+        curve = Curve("largest over the flow", h, np.array(worst))
+        curves = (curve, slope_line(curve, 2.0))
         findings.panel(f"{dim}-D", "spacing", "|dKL/dt + I| / I", curves)
 
 
@@ -113,7 +114,7 @@ def semidual_split(findings: Findings, quick: bool) -> None:
         findings.near(f"{dim}-D: order of the defect of int u* dnu", 2.0, order(h, defects), 0.35)
         findings.below(f"{dim}-D: that defect on the finest grid, relative", 1e-2, defects[-1])
         curves.append(Curve(f"{dim}-D", h, np.array(defects)))
-    curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+    curves.append(slope_line(curves[0], 2.0))
     findings.panel("int u* dnu over a step", "spacing", "relative defect", curves)
 
 
@@ -136,7 +137,7 @@ def laguerre(findings: Findings, quick: bool) -> None:
         state = list(iterate(problem, schedule=constant(WARM_TIME), steps=1, scheme=sharp()))[-1]
         exact = scheme.pullback(state.potential)
         gaps.append(float(np.abs(exact - state.masses).sum()))
-    h, distances = spacings(sizes), np.array(gaps)
-    findings.near("order of |rho - Laguerre masses|_1", 2.0, order(h, distances), 0.25)
-    curves = (Curve("monotone scheme", h, distances), slope_line(h, distances, 2.0))
+    curve = Curve("monotone scheme", spacings(sizes), np.array(gaps))
+    findings.near("order of |rho - Laguerre masses|_1", 2.0, order(curve.x, curve.y), 0.25)
+    curves = (curve, slope_line(curve, 2.0))
     findings.panel("pullback against Laguerre cells", "spacing", "L1 distance", curves)

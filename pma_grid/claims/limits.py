@@ -1,4 +1,4 @@
-"""Claims about the two limits of explicit steps."""
+"""Claims about explicit steps: their two limits, and a smoothed direction, as learned ones are."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import math
 
 import numpy as np
 
-from pma_grid.claims.problems import bumps, sharp
+from pma_grid.claims.problems import bumps, order, sharp, spacings
 from pma_grid.claims.result import Curve, Findings
-from pma_grid.flow.evolution import iterate
-from pma_grid.flow.schedules import constant
+from pma_grid.flow import observables, theory
+from pma_grid.flow.evolution import evolve, iterate
+from pma_grid.flow.flow import Flow
+from pma_grid.flow.schedules import Schedule, constant, inverse, inverse_sqrt
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Explicit
 from pma_grid.flow.stepping.explicit import convexity_limit, stability_limit
@@ -25,6 +27,11 @@ NOISE_CURVATURE = 1e-6
 # looks along few directions, it is up to so many times as long.
 LIMIT_SHARE = 0.01
 FEW_DIRECTIONS_SHARE = 1.25
+# Length of the smoothing, a tenth of the box, and a step that it makes stable.
+SMOOTHING_LENGTH = 0.1
+STEP_SIZE = 2e-3
+# Some bounds are sharp up to rounding.
+BOUND_ROUNDING = 1e-12
 
 
 def _near_equilibrium(problem: Problem) -> State:
@@ -132,3 +139,63 @@ def _loses(state: State, step_size: float) -> bool:
     except LostConvexityError:
         return True
     return False
+
+
+def _smoothed(dim: int, n: int, schedule: Schedule, steps: int) -> Flow:
+    return evolve(
+        bumps(dim, n), schedule=schedule, scheme=Explicit(smoothing=SMOOTHING_LENGTH), steps=steps,
+        record=(*theory.SERIES, observables.smoothed_kl(SMOOTHING_LENGTH)),
+    )  # fmt: skip
+
+
+def smoothed_steps(findings: Findings, quick: bool) -> None:
+    """A stability limit that no grid lowers, the EVI at order 2, the master bound."""
+    sizes = {1: (64, 128, 256), 2: (32, 64)} if quick else {1: (64, 128, 256), 2: (32, 64, 128)}
+    for dim, counts in sizes.items():
+        limits, plain, defects = [], [], []
+        for n in counts:
+            state = next(iterate(bumps(dim, n), schedule=constant(STEP_SIZE)))
+            limits.append(stability_limit(state, SMOOTHING_LENGTH))
+            plain.append(stability_limit(state))
+            residual = theory.evi_residual(_smoothed(dim, n, constant(STEP_SIZE), 20))
+            defects.append(float(np.abs(residual).max()))
+        h = spacings(counts)
+        findings.near(
+            f"{dim}-D: stability limit on the finest grid / on the one before", 1.0,
+            limits[-1] / limits[-2], 0.02,
+        )  # fmt: skip
+        findings.near(
+            f"{dim}-D: the same without smoothing", (h[-1] / h[-2]) ** 2, plain[-1] / plain[-2],
+            0.1 * (h[-1] / h[-2]) ** 2,
+        )  # fmt: skip
+        findings.near(f"{dim}-D: order of the EVI's defect", 2.0, order(h, defects), 0.25)
+        curves = (
+            Curve("smoothed", h, np.array(limits)),
+            Curve("plain", h, np.array(plain)),
+            Curve("h^2", h, plain[-1] * (h / h[-1]) ** 2, "predicted"),
+        )
+        findings.panel(f"{dim}-D", "spacing", "stability limit", curves)
+    _schedules(findings, 128 if quick else 256, 60 if quick else 300)
+
+
+def _schedules(findings: Findings, n: int, steps: int) -> None:
+    """Schedules on a grid whose stability limit does not cap them."""
+    runs = {
+        "constant": constant(STEP_SIZE),
+        "inverse_sqrt": inverse_sqrt(2 * STEP_SIZE),
+        "inverse": inverse(2 * STEP_SIZE),
+    }
+    curves = []
+    for name, schedule in runs.items():
+        flow = _smoothed(1, n, schedule, steps)
+        regret = theory.regret(flow)
+        tightness = float(regret.tightness.max())
+        findings.below(f"1-D, {name}: avg S / master bound", 1.0 + BOUND_ROUNDING, tightness)
+        left = float(flow["bregman"][-1])
+        kept = regret.average[-1] / (regret.bound[-1] - left / regret.elapsed[-1])
+        findings.near(f"1-D, {name}: avg S / the bound less D_K / W", 1.0, float(kept), 1e-3)
+        curves += [
+            Curve(name, regret.elapsed, regret.average),
+            Curve("master bound", regret.elapsed, regret.bound, "predicted"),
+        ]
+    findings.panel("smoothed explicit steps, 1-D", "sum of steps W", "average S", curves)

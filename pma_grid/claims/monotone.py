@@ -20,8 +20,8 @@ from pma_grid.linsolve import AMG, LinearSolver
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Status
 
-FALLING = ("kl", "reverse_kl", "tv", "chi2", "max_h")
-RISING = ("min_h",)
+# Series that fall have the sign 1.
+SIGNS = {"kl": 1.0, "reverse_kl": 1.0, "tv": 1.0, "chi2": 1.0, "max_h": 1.0, "min_h": -1.0}
 # Rises smaller than this, relative to the size of the series at the start, are rounding.
 RISE_ROUNDING = 1e-10
 # In 3-D the superbases that a walk finds are local optima: h may depend on the way within this
@@ -34,18 +34,14 @@ EIGENVALUE_SLACK = 0.01
 
 
 def _worst_turn(flow: Flow) -> float:
-    """The largest step in the wrong direction, over the series' first value (h: over its range).
-
-    Infinite where a step failed: steps of any size can be made.
-    """
-    if flow.status is Status.STEP_FAILED:
+    """The largest step in the wrong direction, over the series' first value (h: over its range)."""
+    if flow.status is Status.STEP_FAILED:  # steps of any size can be made
         return math.inf
     span = float(flow["max_h"][0] - flow["min_h"][0])
     worst = 0.0
-    for names, sign in ((FALLING, 1.0), (RISING, -1.0)):
-        for name in names:
-            size = span if name.endswith("_h") else float(flow[name][0])
-            worst = max(worst, float((sign * np.diff(flow[name])).max()) / size)
+    for name, sign in SIGNS.items():
+        size = span if name.endswith("_h") else float(flow[name][0])
+        worst = max(worst, float((sign * np.diff(flow[name])).max()) / size)
     return worst
 
 

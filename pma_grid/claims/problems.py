@@ -12,7 +12,7 @@ from pma_grid.cases import manufactured
 from pma_grid.cases.stationary import averaged_pair
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import ImplicitEuler
-from pma_grid.flow.stepping.stage import default_linear_solver
+from pma_grid.flow.stepping.implicit import default_linear_solver
 from pma_grid.grid.grid import Grid
 from pma_grid.linsolve import LinearSolver
 from pma_grid.problem.problem import Problem

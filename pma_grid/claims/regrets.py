@@ -7,13 +7,13 @@ import math
 import numpy as np
 
 from pma_grid.cases import gaussian_pair
+from pma_grid.cases.convergence.rows import fitted_slope
 from pma_grid.claims.problems import bumps, settled, sharp
 from pma_grid.claims.result import Curve, Findings
 from pma_grid.flow import schedules, theory
 from pma_grid.flow.evolution import evolve
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule, StateSchedule
-from pma_grid.runtime import Array
 from pma_grid.transport.transport import Transport
 
 # Some bounds are sharp: an identity once D_K has vanished.
@@ -72,11 +72,8 @@ def gaussian_schedules(findings: Findings, quick: bool) -> None:
 def _closed_bounds(
     findings: Findings, where: str, name: str, flow: Flow, regret: theory.Regret
 ) -> None:
-    """The bounds of the table of `pma_grid.schedules`.
-
-    G is the largest dissipation met, on the segments of the steps too: there it is 2 D / eta^2 in
-    the mean.
-    """
+    """The bounds of the table of `pma_grid.schedules`."""
+    # G is the largest dissipation met, on the segments of the steps too: 2 D / eta^2 in the mean
     along = 2 * flow["forward_divergence"][1:] / flow.step_sizes**2
     g = max(float(flow["dissipation"].max()), float(along.max()))
     d0, k = float(flow["bregman"][0]), len(flow)
@@ -150,10 +147,9 @@ def phases(findings: Findings, quick: bool) -> None:
     active = regret.bound_phase
     findings.above("steps in the bound phase", 10, int(active.sum()))
     late = flow["bregman"][1:] < 1e-3 * flow["bregman"][0]
-    findings.near("slope of avg S over W once converged", -1.0, _slope(regret, late), 0.02)
-    findings.above(
-        "slope of avg S over W in the bound phase (slower than 1/W)", -0.9, _slope(regret, active)
-    )
+    slopes = [fitted_slope(regret.elapsed[k], regret.average[k]) for k in (late, active)]
+    findings.near("slope of avg S over W once converged", -1.0, slopes[0], 0.02)
+    findings.above("slope of avg S over W in the bound phase (slower than 1/W)", -0.9, slopes[1])
     defect = float(np.abs(theory.regret_residual(flow)[active]).max())
     findings.below("sum eta S against divergences in the bound phase", 1e-3, defect)
     findings.below(
@@ -173,13 +169,6 @@ def phases(findings: Findings, quick: bool) -> None:
             Curve("D0 / W", regret.elapsed, regret.bound, "predicted"),
         ),
     )
-
-
-def _slope(regret: theory.Regret, where: Array) -> float:
-    """Slope of log avg S over log W at some steps, NaN if there are fewer than two."""
-    if np.count_nonzero(where) < 2:
-        return math.nan
-    return float(np.polyfit(np.log(regret.elapsed[where]), np.log(regret.average[where]), 1)[0])
 
 
 def last_iterate(findings: Findings, quick: bool) -> None:

@@ -107,6 +107,7 @@ class Findings:
         self.panels.append(Panel(title, xlabel, ylabel, tuple(curves), xscale, yscale))
 
 
-def slope_line(x: Array, y: Array, slope: float) -> Curve:
+def slope_line(curve: Curve, slope: float) -> Curve:
     """A line of that slope a little above the last point of a log-log curve."""
-    return Curve(f"slope {slope:g}", x, 1.5 * y[-1] * (x / x[-1]) ** slope, "predicted")
+    x, last = curve.x, curve.y[-1]
+    return Curve(f"slope {slope:g}", x, 1.5 * last * (x / x[-1]) ** slope, "predicted")

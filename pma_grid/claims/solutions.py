@@ -70,9 +70,9 @@ def order_in_time(findings: Findings, quick: bool) -> None:
             findings.near(
                 f"{case.name}, {scheme.name}: order in time", expected, order(steps, errors), slack
             )
-            x, y = np.array(steps), np.array(errors)
             label = f"{scheme.name}: {order(steps, errors):.2f}"
-            curves += [Curve(label, x, y), slope_line(x, y, expected)]
+            curve = Curve(label, np.array(steps), np.array(errors))
+            curves += [curve, slope_line(curve, expected)]
         findings.panel(case.name, "step size", "error of u at the end", curves)
 
 
@@ -94,7 +94,7 @@ def order_in_space(findings: Findings, quick: bool) -> None:
             slope = order(h, [e[k] for e in errors])
             findings.near(f"{case.name}: order in space of {name}", 2.0, slope, 0.25)
         curves.append(Curve(case.name, h, np.array([e[1] for e in errors])))
-    curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+    curves.append(slope_line(curves[0], 2.0))
     findings.panel("exact solutions", "spacing", "largest error of grad u", curves)
 
 
@@ -111,7 +111,7 @@ def gaussian_flow(findings: Findings, quick: bool) -> None:
         findings.above(f"{case.name}: order of grad u, at least", 1.5, order(h, errors))
         findings.below(f"{case.name}: error of grad u on the finest grid", bounds[dim], errors[-1])
         curves.append(Curve(case.name, h, np.array(errors)))
-    curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+    curves.append(slope_line(curves[0], 2.0))
     findings.panel("Gaussian to Gaussian", "spacing", "error of grad u within 2 sigma", curves)
 
 
@@ -135,7 +135,7 @@ def self_duality(findings: Findings, quick: bool) -> None:
         h = spacings(sizes)
         findings.near(f"{dim}-D: order of (u_t)* - psi_t", 2.0, order(h, gaps), 0.35)
         curves.append(Curve(f"{dim}-D", h, np.array(gaps)))
-    curves.append(slope_line(curves[0].x, curves[0].y, 2.0))
+    curves.append(slope_line(curves[0], 2.0))
     findings.panel("conjugate flow", "spacing", "half oscillation of (u_t)* - psi_t", curves)
 
 

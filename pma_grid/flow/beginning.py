@@ -9,7 +9,6 @@ from numpy.typing import ArrayLike
 
 from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.parabolic_operator import Forcing, ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import start
@@ -40,28 +39,24 @@ def begin(problem: Problem, initial: object, side: str, forcing: Forcing | None)
             "conjugate flow has none: pass a callable and side='source'"
         )
     oriented = problem if side == "source" else problem.swapped()
-    if isinstance(initial, State) and _continues(initial, oriented, forcing):
-        return initial
+    if isinstance(initial, State) and isinstance(initial.operator, ParabolicOperator):
+        theirs = initial.operator
+        if _is(theirs.problem, oriented) and theirs.forcing is forcing:
+            return initial  # of this very flow: all that its next step may reuse goes on
     operator = ParabolicOperator(oriented, forcing)
+    if isinstance(initial, Flow) and initial.side == side and _fits(initial, oriented):
+        candidates = [split(oriented, initial.potential)]
+    elif side == "source" or initial is None or isinstance(initial, State):
+        candidates = _candidates(oriented, initial)
+    else:
+        other = ParabolicOperator(problem)
+        candidates = [other.conjugate(*given) for given in _candidates(problem, initial)]
     time, index = 0.0, 0
     if isinstance(initial, State):
-        candidates = [(initial.phi, initial.offset)]
         time, index = initial.time, initial.index
-    elif isinstance(initial, Flow) and initial.side == side and _fits(initial, oriented):
-        assert initial.potential is not None
-        candidates = [split(oriented, initial.potential)]
-    elif initial is None:
-        candidates = [(np.zeros(operator.problem.source.shape), 0.0)]
-    else:
-        given = initial.transport if isinstance(initial, Flow) else initial
-        candidates = _candidates(problem, given)
-        if side == "target":
-            other = ParabolicOperator(problem)
-            candidates = [other.conjugate(*candidate) for candidate in candidates]
-    if isinstance(initial, Flow) and _of(initial.problem, problem):
+    elif isinstance(initial, Flow) and _of(initial.problem, problem):
         time, index = float(initial.times[-1]), initial.first + len(initial)
     for phi, offset in candidates:
-        _check_shape(operator, phi)
         state = start(operator, phi, offset, time, index)
         if np.isfinite(state.residual).all():
             return state
@@ -72,21 +67,15 @@ def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -
     """The first state of Sinkhorn's flow; its time is always index times eps."""
     operator = EntropicOperator(problem, eps, kernel=kernel)
     index = 0
+    phi, offset = _candidates(problem, initial)[0]
     if isinstance(initial, State):
-        phi, offset = initial.phi, initial.offset
         theirs = initial.operator
         if (theirs.eps, theirs.kernel) == (eps, kernel):
             if _is(theirs.problem, problem):
                 return initial
             index = initial.index if _of(theirs.problem, problem) else 0
-    elif initial is None:
-        phi, offset = np.zeros(problem.source.shape), 0.0
-    else:
-        given = initial.transport if isinstance(initial, Flow) else initial
-        phi, offset = _candidates(problem, given)[0]
-    if isinstance(initial, Flow) and (initial.eps, initial.kernel) == (eps, kernel):
+    elif isinstance(initial, Flow) and (initial.eps, initial.kernel) == (eps, kernel):
         index = initial.first + len(initial) if _of(initial.problem, problem) else 0
-    _check_shape(operator, phi)
     state = start(operator, phi, offset, index * eps, index)
     if not np.isfinite(state.residual).all():
         raise InvalidInputError(
@@ -94,16 +83,6 @@ def begin_entropic(problem: Problem, eps: float, kernel: str, initial: object) -
             "numbers: give a potential of the size of the box squared"
         )
     return state
-
-
-def _continues(state: State, problem: Problem, forcing: Forcing | None) -> bool:
-    """Whether a state is one of this very flow: then all that its next step may reuse goes on."""
-    operator = state.operator
-    return (
-        isinstance(operator, ParabolicOperator)
-        and _is(operator.problem, problem)
-        and operator.forcing is forcing
-    )
 
 
 def _is(theirs: Problem, mine: Problem) -> bool:
@@ -137,7 +116,19 @@ def _fits(flow: Flow, problem: Problem) -> bool:
 
 
 def _candidates(problem: Problem, initial: Any) -> list[tuple[Array, float]]:
-    """phi and mean on the source's grid, from a transport (of any grid of its box) or an array."""
+    """phi and mean on the source's grid, of what may live on any grid of its box."""
+    if initial is None:
+        return [(np.zeros(problem.source.shape), 0.0)]
+    if isinstance(initial, State):
+        if initial.phi.shape != problem.source.shape:
+            raise InvalidInputError(
+                f"initial has shape {initial.phi.shape}, the grid of the flow "
+                f"{problem.source.shape}; they must agree: pass a state or flow of the same "
+                "problem and side"
+            )
+        return [(initial.phi, initial.offset)]
+    if isinstance(initial, Flow):
+        initial = initial.transport
     if not isinstance(initial, Transport):
         initial = Transport(problem, checked_potential(problem, initial, "initial"))
     grid, mine = initial.problem.source.grid, problem.source.grid
@@ -148,15 +139,6 @@ def _candidates(problem: Problem, initial: Any) -> list[tuple[Array, float]]:
         return [(phi, mean)]
     finer = [Transfer(mine.shape, grid.shape).interpolate(phi, n) for n in INTERPOLATION_NODES]
     return [(values - values.mean(), mean + float(values.mean())) for values in finer]
-
-
-def _check_shape(operator: MirrorOperator, phi: Array) -> None:
-    shape = operator.problem.source.shape
-    if phi.shape != shape:
-        raise InvalidInputError(
-            f"initial has shape {phi.shape}, the grid of the flow {shape}; they must agree: pass a "
-            "state or flow of the same problem and side"
-        )
 
 
 def _not_convex(state: State) -> InvalidInputError:

@@ -18,10 +18,10 @@ import numpy as np
 
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials, sweeps
-from pma_grid.flow.mirror_operator import MirrorOperator
+from pma_grid.flow.state import MirrorOperator
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced
+from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime import Array, ConvergenceError
 
 # Sweeps kept: the fixed point, the last state and the present one, which divergences compare.
@@ -81,15 +81,10 @@ class EntropicOperator(MirrorOperator):
         self._kernel = SeparableKernel(self.reduced, self.eps, reflect=kernel == "reflect")
         self._logs = self.reduced.log_masses
         grids = problem.source.grid, problem.target.grid
-        self._frames = Frame(*grids), Frame(grids[1], grids[0])
+        self.frame, self._target_frame = Frame(*grids), Frame(grids[1], grids[0])
         # stretch of the source's box + stretch of the target's - <x, y> = |x' - y'|^2/2 + corner
         self._corner = float(np.dot(grids[0].lower, grids[1].lower))
         self._sweeps: list[Sweep] = []
-
-    @property
-    def frame(self) -> Frame:
-        """The quadratic part of u and the spacings."""
-        return self._frames[0]
 
     def _sweep(self, phi: Array) -> Sweep:
         """The sweep from phi, kept from before where it was one of the last."""
@@ -147,6 +142,11 @@ class EntropicOperator(MirrorOperator):
         root = np.sqrt(self.frame.stretch)
         return np.asarray(inverse / (root[:, None] * root))
 
+    def conditional_mean(self, phi: Array) -> Array:
+        """E[y | x] of the plan after the sweep from phi: the gradient of the potential there."""
+        scaled = self._kernel.mean_on_source(self._sweep(phi).dual_weights)
+        return Reduction(self.problem).image(scaled)
+
     def conjugate(self, phi: Array, offset: float) -> tuple[Array, float]:
         """psi and offset of the soft conjugate v on the target's grid."""
         psi = -self.eps * self._sweep(phi).dual
@@ -156,7 +156,7 @@ class EntropicOperator(MirrorOperator):
     def conjugate_integral(self, phi: Array, offset: float) -> float:
         """sum nu v, length^2."""
         psi, mean = self.conjugate(phi, offset)
-        return float((self.reduced.b * (self._frames[1].quadratic() + psi)).sum()) + mean
+        return float((self.reduced.b * (self._target_frame.quadratic() + psi)).sum()) + mean
 
     def divergence(self, a: Array, b: Array, time: float) -> float:
         """D(a|b) = J_{rho_a}(b) - J_{rho_a}(a), the Bregman divergence of the entropic cost, >= 0.
@@ -198,15 +198,9 @@ class EntropicOperator(MirrorOperator):
         return np.asarray(mean + least)
 
     def fixed_point(self, phi: Array) -> Array:
-        """phi of the entropic optimum, where rho = mu to a marginal error of 1e-13.
+        """phi of the entropic optimum, by over-relaxed sweeps from phi, or ConvergenceError.
 
-        From phi by over-relaxed sweeps; where eps is so small that the rounding of the exponents
-        is larger, to that.
-
-        Raises
-        ------
-        ConvergenceError
-            After 200 000 sweeps.
+        There rho = mu to a marginal error of 1e-13, or of the rounding of the exponents.
         """
         # from one sweep later: phi off the support may be anything, its image is determined
         sweep = self._sweep(phi)

@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
+import numpy as np
+
 from pma_grid.flow.beginning import Initial, begin
-from pma_grid.flow.ends import Ends
-from pma_grid.flow.equilibrium import stationary_phi
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import gather, march
+from pma_grid.flow.marching import Ends, gather, march
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.parabolic_operator import Forcing
 from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule, check_schedule
 from pma_grid.flow.state import State
-from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, Scheme
+from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, Scheme, parabolic, start
 from pma_grid.problem.problem import Problem, check_problem
-from pma_grid.runtime import InvalidInputError, Status, check_offers
+from pma_grid.runtime import Array, ConvergenceError, InvalidInputError, Status, check_offers
+from pma_grid.stationary.solving import solve
 
 Side = Literal["source", "target"]
 
 # Steps are solved to this share of the residual that the flow is to end at.
 STEP_SHARE_OF_TOL = 0.1
+# The potential that a flow ends in: of `solve`, then one implicit step so long that only h = const
+# is left of its equation.
+REFERENCE_TOLERANCE = 1e-9
+REFERENCE_STEP = 1e6
+REFERENCE_RESIDUAL = 1e-12
 
 
 def iterate(
@@ -70,19 +76,23 @@ def iterate(
     2 0.2 1.2e-03
     """
     method = ImplicitEuler() if scheme is None else scheme
-    _check(problem, schedule, method)
+    check_problem(problem)
+    if problem.target_domain is not None:
+        raise InvalidInputError(
+            "problem has a target_domain, which flows do not take: their potentials are reflected "
+            "at the faces of a box; use solve, or a target on its box"
+        )
+    check_schedule(schedule)
+    check_offers(method, "step", "scheme", "for example pma.ImplicitEuler()")
     ends = Ends(steps, time, tol).check()
     if tol is not None and isinstance(method, ImplicitEuler | TRBDF2):
         # steps solved less sharply than the flow is to end would never get there
         method = dataclasses.replace(method, atol=min(method.atol, tol * STEP_SHARE_OF_TOL))
-    return _states(lambda: begin(problem, initial, side, forcing), method, schedule, ends)
 
+    def states() -> Iterator[State]:  # which begin when the first is asked for
+        yield from march(begin(problem, initial, side, forcing), method, schedule, ends)
 
-def _states(
-    start: Callable[[], State], method: Scheme, schedule: Schedule | StateSchedule, ends: Ends
-) -> Iterator[State]:
-    """The flow itself, a generator that begins when it is asked for its first state."""
-    yield from march(start(), method, schedule, ends)
+    return states()
 
 
 def evolve(
@@ -202,19 +212,26 @@ def evolve(
     return gather(states, recorder, ends, met=_met, progress=progress)
 
 
+def stationary_phi(state: State) -> Array:
+    """phi of the discrete stationary solution, where h is constant to 1e-12, or the error of it."""
+    operator = parabolic(state)
+    grid = operator.problem.source.grid
+    failure: ConvergenceError | None = None
+    try:
+        # the flow takes point values of the target
+        phi = solve(operator.problem, tol=REFERENCE_TOLERANCE, averaging=False, fallback=False).phi
+    except ConvergenceError as error:
+        # close to a solution, perhaps: the implicit step decides
+        failure, phi = error, error.result.phi
+    scheme = ImplicitEuler(rtol=0.0, atol=REFERENCE_RESIDUAL)
+    first = start(operator, np.array(phi), 0.0, state.time)
+    polished = scheme.step(first, REFERENCE_STEP * max(grid.lengths) ** 2)
+    if polished is None and failure is not None:
+        raise failure
+    return first.phi if polished is None else polished.phi
+
+
 def _met(last: State) -> Status:
     """How a flow ended that reached its tolerance."""
     floored = any(floor["cells"] for floor in last.operator.floors.values())
     return Status.REGULARISED if floored else Status.CONVERGED
-
-
-def _check(problem: object, schedule: object, scheme: object) -> None:
-    """Kinds of the arguments of the loop."""
-    check_problem(problem)
-    if isinstance(problem, Problem) and problem.target_domain is not None:
-        raise InvalidInputError(
-            "problem has a target_domain, which flows do not take: their potentials are reflected "
-            "at the faces of a box; use solve, or a target on its box"
-        )
-    check_schedule(schedule)
-    check_offers(scheme, "step", "scheme", "for example pma.ImplicitEuler()")

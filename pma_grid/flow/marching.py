@@ -1,14 +1,13 @@
-"""The one time loop of all flows, open (`march`) and folded into a `Flow` (`gather`)."""
+"""The one time loop of all flows, its `Ends`, and what folds it into a `Flow` (`gather`)."""
 
 from __future__ import annotations
 
-import dataclasses
 import inspect
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
-from pma_grid.flow.ends import Ends
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
@@ -21,6 +20,8 @@ from pma_grid.runtime import (
     InvalidInputError,
     LostConvexityError,
     Status,
+    check_not_negative,
+    check_whole,
     is_number,
 )
 from pma_grid.runtime.progress import time_bar
@@ -38,6 +39,47 @@ END_SLACK_STEPS = 1e-9
 PATIENCE_STEPS, LEAST_FALL = 100, 1e-9
 # Longest step, in squares of the longest side: all that happens has happened long before.
 LONGEST_STEP_SIDES_SQUARED = 1e15
+
+
+@dataclass(frozen=True)
+class Ends:
+    """The ends of a flow as `evolve` takes them: the first one reached counts, None is no end."""
+
+    steps: int | None = None
+    time: float | None = None
+    tol: float | None = None
+
+    def check(self) -> Ends:
+        """The ends themselves, if their kinds and ranges are right."""
+        steps = self.steps
+        if isinstance(steps, float) and steps.is_integer():
+            steps = int(steps)  # 1e3 is as good as 1000
+        if steps is not None:
+            check_whole(steps, 0, "steps", "say 100")
+        for name, value in (("time", self.time), ("tol", self.tol)):
+            if value is not None:
+                check_not_negative(value, name, "say 0.1")
+        return self
+
+    def check_one_is_given(self) -> None:
+        """Refuse ends that are none: a recorded flow has to stop."""
+        if self == Ends():
+            raise InvalidInputError(
+                "steps, time and tol are all None; the flow needs an end: pass for example "
+                "steps=200"
+            )
+
+    def at_rest(self, state: State) -> bool:
+        """Whether the residual of a state is as small as asked for."""
+        return self.tol is not None and state.residual_norm <= self.tol
+
+    def reached(self, state: State, first: int) -> bool:
+        """Whether a flow that began at the index ``first`` ends at this state."""
+        return (
+            (self.steps is not None and state.index - first >= self.steps)
+            or (self.time is not None and state.time >= self.time)
+            or self.at_rest(state)
+        )
 
 
 def march(
@@ -124,9 +166,9 @@ def _advance(
         if trial is None:
             size *= 0.5
             continue
-        step = dataclasses.replace(trial.step, attempts=attempt)
+        step = replace(trial.step, attempts=attempt)
         arrived = end if last and end is not None and trial.step.size == size else trial.time
-        trial = dataclasses.replace(trial, step=step, time=arrived)
+        trial = replace(trial, step=step, time=arrived)
         smaller = schedule.review(state, trial) if isinstance(schedule, StateSchedule) else None
         if smaller is None:
             return trial

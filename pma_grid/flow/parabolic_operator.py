@@ -15,7 +15,7 @@ import numpy as np
 
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.monge_ampere import MongeAmpere
-from pma_grid.flow.mirror_operator import MirrorOperator
+from pma_grid.flow.state import MirrorOperator
 from pma_grid.linsolve import Stencil
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import Frame
@@ -41,16 +41,12 @@ class ParabolicOperator(MirrorOperator):
     def __init__(self, problem: Problem, forcing: Forcing | None = None) -> None:
         self.problem, self.forcing = problem, forcing
         self.equation = Evaluation(MongeAmpere.of(problem))
+        self.frame = self.equation.frame
         masses, _, self.floors = positive(problem)
         self.masses = masses / masses.sum()
         self.work = {"newton": 0, "linear": 0, "setups": 0}
         self._at: tuple[Array, float] | None = None
         self._residual = np.empty(0)
-
-    @property
-    def frame(self) -> Frame:
-        """The quadratic part of u and the spacings."""
-        return self.equation.frame
 
     def follow(self, other: ParabolicOperator) -> None:
         """Take over the superbases of another operator on the same grid: their h then agree."""

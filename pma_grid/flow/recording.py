@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from pma_grid.flow.flow import Flow, Snapshot
+from pma_grid.flow.flow import Flow, FlowReport, Snapshot
 from pma_grid.flow.observables import Observable, bregman
-from pma_grid.flow.report import FlowReport
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Explicit, Scheme
 from pma_grid.kernels.compilation import CompileClock
@@ -22,31 +20,6 @@ from pma_grid.runtime import Array, InvalidInputError, Status, is_number, is_who
 Keep = int | np.integer[Any] | Sequence[float] | Array
 # A snapshot is due this close before its time, relative to it: times are sums of steps.
 TIME_ROUNDING = 1e-12
-
-
-@dataclass
-class _Track:
-    """What grows by one entry a state or a step."""
-
-    times: list[float] = field(default_factory=list)
-    step_sizes: list[float] = field(default_factory=list)
-    series: dict[str, list[float]] = field(default_factory=dict)
-    limits: dict[str, list[float]] = field(default_factory=dict)
-    rejected: int = 0
-
-
-class _Averages:
-    """Sums of densities and potentials, weighted by the steps that evaluate h there."""
-
-    def __init__(self, shape: tuple[int, ...]) -> None:
-        self.masses, self.potential = np.zeros(shape), np.zeros(shape)
-
-    def add(self, weights: tuple[float, float], old: State, new: State) -> None:
-        """Count one step in."""
-        for weight, state in zip(weights, (old, new), strict=True):
-            if weight:
-                self.masses += weight * new.step.size * state.masses
-                self.potential += weight * new.step.size * state.potential
 
 
 class _Album:
@@ -93,28 +66,34 @@ class Recorder:
     ) -> None:
         self.problem, self.scheme, self.schedule, self.side = problem, scheme, schedule, side
         self._observables, self._stationary = dict(record), stationary
-        self._track = _Track(series={name: [] for name in record})
+        self._times, self._step_sizes, self._rejected = list[float](), list[float](), 0
+        self._series: dict[str, list[float]] = {name: [] for name in record}
+        self._limits: dict[str, list[float]] = {}
         self._album = _Album(keep)
-        self._averages: _Averages | None = None
+        # sums over the states where the steps evaluate h, weighted by the steps
+        self._masses: Array | float = 0.0
+        self._potential: Array | float = 0.0
         self._first, self._work_before = 0, dict[str, int]()
         self.state: State | None = None
         self.clock, self._began = CompileClock(), time.perf_counter()
 
     def add(self, state: State) -> None:
         """Record a state."""
-        before, track = self.state, self._track
+        before = self.state
         if before is None:
             self._begin(state)
         # first all that may raise or be interrupted, so that the series keep one length
         values = {name: _value(name, f, state) for name, f in self._observables.items()}
         for name, value in values.items():
-            track.series[name].append(value)
-        track.times.append(state.time)
+            self._series[name].append(value)
+        self._times.append(state.time)
         if before is not None:
-            track.step_sizes.append(state.step.size)
-            track.rejected += state.step.attempts - 1
-            self._averages = self._averages or _Averages(state.phi.shape)
-            self._averages.add(self.scheme.weights, before, state)
+            self._step_sizes.append(state.step.size)
+            self._rejected += state.step.attempts - 1
+            for weight, counted in zip(self.scheme.weights, (before, state), strict=True):
+                if weight:
+                    self._masses += weight * state.step.size * counted.masses
+                    self._potential += weight * state.step.size * counted.potential
         self._album.look_at(state, self._first)
         if before is None:
             self._measure_limits(state)
@@ -132,24 +111,24 @@ class Recorder:
         if isinstance(self.scheme, Explicit):
             limits = self.scheme.limits(state)
             for name, value in zip(("convexity_limit", "stability_limit"), limits, strict=True):
-                self._track.limits.setdefault(name, []).append(value)
+                self._limits.setdefault(name, []).append(value)
 
     def flow(self, status: Status) -> Flow:
         """The flow up to the last state added."""
-        state, track = self.state, self._track
+        state = self.state
         assert state is not None
         density = potential = None
-        if self._averages is not None:
-            total = sum(track.step_sizes)
+        if self._step_sizes:
+            total = sum(self._step_sizes)
             volume = state.operator.problem.source.grid.cell_volume
-            density = self._averages.masses / (total * volume)
-            potential = self._averages.potential / total
+            density = self._masses / (total * volume)
+            potential = self._potential / total
             self._measure_limits(state)
         return Flow(
             scheme=self.scheme.name,
-            times=np.array(track.times),
-            step_sizes=np.array(track.step_sizes),
-            series={name: np.array(values) for name, values in track.series.items()},
+            times=np.array(self._times),
+            step_sizes=np.array(self._step_sizes),
+            series={name: np.array(values) for name, values in self._series.items()},
             status=status,
             problem=self.problem,
             side=self.side,
@@ -174,10 +153,10 @@ class Recorder:
         measured: dict[str, Any] = {
             name: count - self._work_before[name] for name, count in operator.work.items()
         }
-        measured |= self._track.limits
+        measured |= self._limits
         return FlowReport(
             **measured,
-            rejected=self._track.rejected,
+            rejected=self._rejected,
             first_step=self._first,
             schedule=repr(self.schedule),
             scheme=repr(self.scheme),

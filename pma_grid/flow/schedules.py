@@ -219,7 +219,7 @@ class Adaptive:
         """The step whose predicted error per unit step is the tolerance."""
         if state.step.size == 0:
             return min(self.largest, self.first)
-        return min(self.largest, float(state.step.size) * self._factor(state, state.step))
+        return min(self.largest, float(state.step.size) * self._factor(state))
 
     def review(self, state: Any, trial: Any) -> float | None:
         """Retry where the estimated error exceeds tol eta, a few times."""
@@ -227,11 +227,11 @@ class Adaptive:
         enough = trial.step.attempts > MOST_RETRIES
         if enough or trial.step.error <= self.tol * trial.step.size:
             return None
-        return float(trial.step.size) * min(0.5, self._factor(trial, trial.step))
+        return float(trial.step.size) * min(0.5, self._factor(trial))
 
-    def _factor(self, state: Any, step: Any) -> float:
+    def _factor(self, state: Any) -> float:
         """Change of the step: the error per unit step goes like eta^order."""
-        error = step.error / (self.tol * step.size)
+        error = state.step.error / (self.tol * state.step.size)
         if error <= 0:
             return LARGEST_CHANGE
         return float(

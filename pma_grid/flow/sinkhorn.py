@@ -5,20 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from pma_grid.entropic.solving import Kernel
 from pma_grid.flow.beginning import Initial, begin_entropic
-from pma_grid.flow.ends import Ends
 from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import (
-    END_SLACK_STEPS,
-    gather,
-    longest_step,
-    march,
-    too_late,
-)
+from pma_grid.flow.marching import END_SLACK_STEPS, Ends, gather, longest_step, march, too_late
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.recording import Keep, Recorder
 from pma_grid.flow.schedules import constant
@@ -93,7 +85,14 @@ def iterate_sinkhorn(
     """
     check_problem(problem)
     ends = Ends(steps, time, tol).check()
-    _check(problem, eps, kernel)
+    check_choice(kernel, ("plain", "reflect"), "kernel")
+    check_eps(problem, eps)
+    longest = longest_step(problem)
+    if eps > longest:
+        raise InvalidInputError(
+            f"eps is {eps!r}; it is the step size, at most {longest:.0e} here, in length^2: cells "
+            "squared are a good unit"
+        )
     return _states(problem, Sinkhorn(float(eps), kernel), initial, ends)
 
 
@@ -231,15 +230,3 @@ def _optimum(state: State) -> Array:
     """phi of the entropic optimum."""
     assert isinstance(state.operator, EntropicOperator)
     return state.operator.fixed_point(state.phi)
-
-
-def _check(problem: Problem, eps: Any, kernel: object) -> None:
-    """Kinds and ranges of eps and the kernel."""
-    check_choice(kernel, ("plain", "reflect"), "kernel")
-    check_eps(problem, eps)
-    longest = longest_step(problem)
-    if eps > longest:
-        raise InvalidInputError(
-            f"eps is {eps!r}; it is the step size, at most {longest:.0e} here, in length^2: cells "
-            "squared are a good unit"
-        )

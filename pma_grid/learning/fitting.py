@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.flow.ends import Ends
 from pma_grid.flow.flow import Flow
+from pma_grid.flow.marching import Ends
 from pma_grid.flow.observables import CHEAP, Observable
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.settling import solved

@@ -11,9 +11,8 @@ from typing import TypeGuard
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.flow.mirror_operator import SEGMENT_NODES, SEGMENT_WEIGHTS
 from pma_grid.flow.observables import Observable
-from pma_grid.flow.state import State
+from pma_grid.flow.state import SEGMENT_NODES, SEGMENT_WEIGHTS, State
 from pma_grid.learning.estimators.estimator import TINY_MASS
 from pma_grid.learning.steps import LearnedState
 from pma_grid.problem.density import Density

@@ -11,10 +11,9 @@ import numpy as np
 
 from pma_grid.flow import schedules
 from pma_grid.flow.beginning import begin
-from pma_grid.flow.ends import Ends
-from pma_grid.flow.equilibrium import stationary_phi
+from pma_grid.flow.evolution import stationary_phi
 from pma_grid.flow.flow import Flow
-from pma_grid.flow.marching import gather, march
+from pma_grid.flow.marching import Ends, gather, march
 from pma_grid.flow.observables import CHEAP, Observable, resolve
 from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule

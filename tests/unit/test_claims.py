@@ -99,8 +99,7 @@ def test_check_hands_on_what_is_found(quick: bool, monkeypatch: pytest.MonkeyPat
         findings.near("order", 2.0, 1.9, 0.2)
         findings.panels.append(PANEL)
 
-    made = registry.Claim("made", run, "It is made.")
-    monkeypatch.setitem(registry._BY_NAME, "made", made)
+    monkeypatch.setitem(registry._CLAIMS, "made", (run, "It is made."))
     result = claims.check("made", quick=True) if quick else claims.check("made")
     assert (result.name, result.statement, result.holds) == ("made", "It is made.", True)
     assert result.panels == (PANEL,)

@@ -8,7 +8,7 @@ import pytest
 
 from pma_grid import cases
 from pma_grid.cases import convergence
-from pma_grid.cases.convergence import ERRORS, Row, Study, stationary
+from pma_grid.cases.convergence import ERRORS, Row, Study, closed_forms
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime.errors import InvalidInputError
 from pma_grid.transport.transport import Transport
@@ -105,7 +105,7 @@ def test_the_exact_potential_as_the_answer(monkeypatch: pytest.MonkeyPatch) -> N
         ot.stats.history = []
         return ot
 
-    monkeypatch.setattr(stationary, "solve", exact)
+    monkeypatch.setattr(closed_forms, "solve", exact)
     study = convergence.study(case, (16, 32, 64))
     assert study.errors("potential_max").max() < 1e-14
     assert study.order("map_l2") == pytest.approx(2, abs=0.1)

@@ -19,10 +19,9 @@ from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.flow import entropic_operator as mirror
 from pma_grid.flow import observables, theory
 from pma_grid.flow.entropic_operator import EntropicOperator
-from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.observables import NAMES
 from pma_grid.flow.sinkhorn import Sinkhorn, iterate_sinkhorn
-from pma_grid.flow.state import State
+from pma_grid.flow.state import MirrorOperator, State
 from pma_grid.flow.stepping import linearised, start
 from pma_grid.problem.frame import split
 from pma_grid.problem.reduction import Reduced

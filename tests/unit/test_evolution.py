@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import pma_grid as pma
-from pma_grid.flow import equilibrium
+from pma_grid.flow import evolution
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping.scheme import half_oscillation
@@ -739,7 +739,7 @@ def test_failure_of_the_reference_is_passed_on(
         result = pma.Transport.from_potential(problem, -u)
         raise pma.ConvergenceError("nothing found", result=result)
 
-    monkeypatch.setattr(equilibrium, "solve", fail)
+    monkeypatch.setattr(evolution, "solve", fail)
     with pytest.raises(pma.ConvergenceError, match="nothing found"):
         pma.evolve(line, schedule=STEP, steps=1, record=("bregman",))
 

@@ -10,7 +10,7 @@ from scipy import integrate
 
 import pma_grid as pma
 from pma_grid import cases
-from pma_grid.cases import HardCase, bodies
+from pma_grid.cases import HardCase, hard
 from pma_grid.cases.laws import UNIFORM, Exponential, Law, Power, Steps, squared_distance
 
 CASES = {case.name: case for dim in (1, 2, 3) for case in cases.hard_cases(dim)}
@@ -205,9 +205,9 @@ def test_volumes_of_ellipsoids(dim: int) -> None:
     grid = pma.Grid((24,) * dim, (-1.0,) * dim, (1.0,) * dim)
     semi = np.array((0.8, 0.45, 0.6))[:dim]
     want = {1: 2.0, 2: math.pi, 3: 4 / 3 * math.pi}[dim] * semi.prod()
-    inside = bodies.ellipsoid(grid, np.zeros(dim), np.diag(semi**2))
+    inside = hard.ellipsoid(grid, np.zeros(dim), np.diag(semi**2))
     assert inside.sum() * grid.cell_volume == pytest.approx(want, rel=2e-4)
-    half = bodies.ellipsoid(grid, np.zeros(dim), np.diag(semi**2), (-np.inf, 0.0))
+    half = hard.ellipsoid(grid, np.zeros(dim), np.diag(semi**2), (-np.inf, 0.0))
     assert half.sum() * grid.cell_volume == pytest.approx(want / 2, rel=2e-4)
     assert inside.max() <= 1 + 1e-12
 
@@ -216,7 +216,7 @@ def test_averages_against_points() -> None:
     grid = pma.Grid((20, 20))
     matrix = TURN @ np.diag([0.16, 0.04]) @ TURN.T
     centre = np.array((0.5, 0.47))
-    inside = bodies.ellipsoid(grid, centre, matrix)
+    inside = hard.ellipsoid(grid, centre, matrix)
     fine = pma.Grid((20 * 64, 20 * 64))
     away = fine.coordinates() - centre[:, None, None]
     hit = np.einsum("i...,ij,j...->...", away, np.linalg.inv(matrix), away) <= 1

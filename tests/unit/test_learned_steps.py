@@ -9,9 +9,8 @@ from scipy import ndimage
 
 import pma_grid as pma
 from pma_grid.flow.beginning import begin
-from pma_grid.flow.ends import Ends
-from pma_grid.flow.equilibrium import stationary_phi
-from pma_grid.flow.marching import gather, march
+from pma_grid.flow.evolution import stationary_phi
+from pma_grid.flow.marching import Ends, gather, march
 from pma_grid.flow.observables import resolve
 from pma_grid.flow.recording import Recorder
 from pma_grid.learning import observations

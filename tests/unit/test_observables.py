@@ -10,7 +10,7 @@ import pytest
 
 import pma_grid as pma
 from pma_grid.flow import observables
-from pma_grid.flow.equilibrium import stationary_phi
+from pma_grid.flow.evolution import stationary_phi
 from pma_grid.flow.observables import CHEAP, NAMED, NAMES
 from pma_grid.flow.state import State
 from pma_grid.grid.splines import log_centre_values

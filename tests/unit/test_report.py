@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 
 import pytest
 
-from pma_grid.flow.report import FlowReport
+from pma_grid.flow.flow import FlowReport
 from pma_grid.inference.posterior import InferenceReport
 from pma_grid.learning.model import FitReport
 from pma_grid.linsolve.line_search import armijo, backtrack

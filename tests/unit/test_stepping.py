@@ -14,8 +14,8 @@ from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme, linearised, start
 from pma_grid.flow.stepping.explicit import convexity_limit, stability_limit
+from pma_grid.flow.stepping.implicit import ImplicitStage, StageSolver
 from pma_grid.flow.stepping.scheme import half_oscillation
-from pma_grid.flow.stepping.stage import ImplicitStage, StageSolver
 from pma_grid.linsolve import Handle, LinearResult, Stencil
 
 SHAPES = {1: (33,), 2: (17, 16), 3: (8, 7, 9)}
@@ -386,7 +386,7 @@ def test_ramp_reaches_the_solution_of_the_stage() -> None:
     operator = ParabolicOperator(_smooth(1))
     phi = np.zeros(operator.problem.source.shape)
     stage = ImplicitStage(operator, phi, 0.3, 0.0)
-    direct = _solver().solve(stage, guess=phi, convex=phi, scale=1.0, handle=None)
+    direct = _solver()._solve(stage, guess=phi, convex=phi, scale=1.0, handle=None)
     ramped = _solver()._ramp(stage, phi, 1e-8, (5, 7))
     assert direct is not None and ramped is not None
     np.testing.assert_allclose(ramped.phi, direct.phi, atol=1e-9)
@@ -401,7 +401,7 @@ def test_ramp_rescues_a_stage_that_newton_cannot_solve() -> None:
     scale = float(np.std(operator.evaluate(phi, 0.0)))
     stage, solver = ImplicitStage(operator, phi, beta, 0.0), _solver(rtol=1e-6)
     assert not solver._newton(stage, phi, 1e-6 * scale, None)[1]
-    solved = solver.solve(stage, guess=phi, convex=phi, scale=scale, handle=None)
+    solved = solver._solve(stage, guess=phi, convex=phi, scale=scale, handle=None)
     assert solved is not None and solved.newton > 3 * 20
     defect = solved.residual - (solved.phi - phi) / beta
     assert np.std(defect) <= 1e-5 * scale

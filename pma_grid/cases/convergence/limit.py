@@ -13,18 +13,17 @@ from pma_grid.cases.convergence.references import Reference, reference
 from pma_grid.cases.convergence.rows import (
     FITTED_HALVINGS,
     Rows,
-    falling,
     fitted_slope,
     local_slopes,
-    rising,
+    ordered,
 )
-from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.solving import Kernel
+from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.sinkhorn import iterate_sinkhorn
 from pma_grid.grid.axes import along
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.reduction import Reduced, Reduction
+from pma_grid.problem.reduction import Reduced
 from pma_grid.runtime import Array, InvalidInputError, Mask, text_table
 
 # Default eps and times, relative to L^2, L the geometric mean of all sides of both boxes.
@@ -197,8 +196,8 @@ def small_eps(
     True
     """
     length = float(np.prod(Reduced.of(problem).lengths)) ** (1 / problem.dim)
-    chosen = falling([length**2 * e for e in EPS] if eps is None else eps, "eps")
-    ends = rising([length**2 * t for t in TIMES] if times is None else times, "times")
+    chosen = ordered([length**2 * e for e in EPS] if eps is None else eps, "eps", "fall")
+    ends = ordered([length**2 * t for t in TIMES] if times is None else times, "times", "rise")
     _check_multiples(chosen, ends)
     known = reference(problem, ends) if against is None else _checked(problem, ends, against)
     fitted = chosen[-FITTED_HALVINGS - 1 :]
@@ -264,20 +263,13 @@ def _reached(
 ) -> list[tuple[Array, Array, Array]]:
     """u, E[y | x] and centred differences of Sinkhorn's iterates at the times."""
     wanted = {round(time / eps) for time in times}
-    gibbs = SeparableKernel(Reduced.of(problem), eps, reflect=kernel == "reflect")
     found = []
     for state in iterate_sinkhorn(problem, eps, steps=max(wanted), kernel=kernel):
         if state.index in wanted:
-            image = _conditional_mean(problem, gibbs, state.step.phi)
+            assert isinstance(state.operator, EntropicOperator)
+            image = state.operator.conditional_mean(state.step.phi)
             found.append((state.potential, image, state.gradient))
     return found
-
-
-def _conditional_mean(problem: Problem, gibbs: SeparableKernel, before: Array) -> Array:
-    """E[y | x] of the plan whose potential on x came from ``before`` by a sweep: its gradient."""
-    logs = gibbs.reduced.log_masses
-    dual = -gibbs.to_target(logs[0] - before / gibbs.eps)
-    return Reduction(problem).image(gibbs.mean_on_source(logs[1] + dual))
 
 
 def _row(

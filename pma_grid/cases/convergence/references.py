@@ -78,7 +78,6 @@ def reference(
     steps : int
         Steps of TR-BDF2 from one time to the next on the grid itself, three times as many on the
         finer one.
-
     """
     fine = refined(problem) if finer is None else _checked(problem, finer)
     pick = tuple(slice(None) if n == 1 else slice(1, None, FINER) for n in problem.source.shape)

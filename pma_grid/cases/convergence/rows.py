@@ -19,13 +19,7 @@ FITTED_HALVINGS = 3
 
 
 class Rows:
-    """A study as a dataclass with ``rows``, which are dataclasses themselves.
-
-    Attributes
-    ----------
-    COLUMNS : tuple of str
-        The figures of the rows that may be asked for.
-    """
+    """A study as a dataclass with ``rows``, dataclasses whose ``COLUMNS`` may be asked for."""
 
     COLUMNS: ClassVar[tuple[str, ...]] = ()
     rows: tuple[Any, ...]
@@ -64,19 +58,8 @@ def local_slopes(x: Array, errors: Array) -> Array:
     return np.asarray(np.diff(np.log(known)) / np.diff(np.log(x)))
 
 
-def falling(values: Sequence[float], name: str) -> tuple[float, ...]:
-    """Positive numbers from large to small, at least one, or the error that says what is wrong."""
-    return _ordered(values, name, "fall")
-
-
-def rising(values: Sequence[float], name: str) -> tuple[float, ...]:
-    """Positive numbers from small to large, at least one, or the error that says what is wrong."""
-    return _ordered(values, name, "rise")
-
-
-def _ordered(
-    values: Sequence[float], name: str, verb: Literal["fall", "rise"]
-) -> tuple[float, ...]:
+def ordered(values: Sequence[float], name: str, verb: Literal["fall", "rise"]) -> tuple[float, ...]:
+    """Positive numbers in that order, at least one, or the error that says what is wrong."""
     given = tuple(values)
     if not given:
         raise InvalidInputError(f"{name} is empty; it needs a number: for example (0.01,)")

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from pma_grid.cases.oracles.mirror_steps import checked_step, excess, mirror_flow, mirror_states
+from pma_grid.cases.oracles.mirror_steps import checked_step, excess, mirror_flow
 from pma_grid.cases.oracles.quadratic import Quadratic
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import constant
@@ -90,9 +90,9 @@ class GaussianSinkhorn:
     def flow(self, steps: int, start: Quadratic | None = None) -> Flow:
         """The Flow of so many iterates: see `GaussianPair.sinkhorn`."""
         begin = self._checked(self.pair.identity() if start is None else start)
-        schedule = constant(self.eps)
-        states = mirror_states(self, begin, schedule=schedule, steps=steps, scheme="explicit")
-        return mirror_flow(states, schedule=schedule, scheme="explicit", eps=self.eps)
+        return mirror_flow(
+            self, begin, schedule=constant(self.eps), steps=steps, scheme="explicit", eps=self.eps
+        )
 
     def stationary(self) -> Quadratic:
         """The fixed point, 0 at the mean of the source; its gradient is E[y | x].

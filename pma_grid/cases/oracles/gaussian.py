@@ -21,13 +21,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.cases.oracles.entropic import GaussianSinkhorn
-from pma_grid.cases.oracles.mirror_steps import (
-    SchemeName,
-    checked_step,
-    excess,
-    mirror_flow,
-    mirror_states,
-)
+from pma_grid.cases.oracles.mirror_steps import SchemeName, checked_step, excess, mirror_flow
 from pma_grid.cases.oracles.quadratic import Quadratic, positive_definite, vector
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule, StateSchedule
@@ -246,8 +240,7 @@ class GaussianPair:
             A step that is not positive, or an argument out of range.
         """
         begin = self._quadratic(*self._reduced(self.identity() if start is None else start))
-        states = mirror_states(self, begin, schedule=schedule, steps=steps, scheme=scheme)
-        return mirror_flow(states, schedule=schedule, scheme=scheme)
+        return mirror_flow(self, begin, schedule=schedule, steps=steps, scheme=scheme)
 
     def entropic(self, eps: float) -> GaussianSinkhorn:
         """Sinkhorn's algorithm between the two Gaussians; its iterates, fixed point and value."""

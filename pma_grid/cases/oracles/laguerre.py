@@ -22,13 +22,7 @@ from functools import cached_property
 import numpy as np
 from scipy.linalg import solveh_banded
 
-from pma_grid.cases.oracles.mirror_steps import (
-    SchemeName,
-    checked_step,
-    excess,
-    mirror_flow,
-    mirror_states,
-)
+from pma_grid.cases.oracles.mirror_steps import SchemeName, checked_step, excess, mirror_flow
 from pma_grid.flow.flow import Flow
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.linsolve.line_search import backtrack
@@ -175,9 +169,8 @@ class LaguerreScheme:
         semidual (J) and conjugate_integral (int u* dnu) beside them.
         """
         begin = self.affine() if start is None else self._checked(start)
-        states = mirror_states(self, begin, schedule=schedule, steps=steps, scheme=scheme)
         return mirror_flow(
-            states, schedule=schedule, scheme=scheme,
+            self, begin, schedule=schedule, steps=steps, scheme=scheme,
             observables={"semidual": self.semidual, "conjugate_integral": self.conjugate_integral},
             finish=lambda potential: {"problem": self.problem, "potential": potential},
         )  # fmt: skip

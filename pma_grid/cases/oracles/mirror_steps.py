@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Generic, Literal, Protocol, TypeVar
@@ -10,9 +10,8 @@ from typing import Any, Generic, Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from pma_grid.flow.flow import Flow
+from pma_grid.flow.flow import Flow, FlowReport
 from pma_grid.flow.marching import MOST_HALVINGS, checked_size, proposed
-from pma_grid.flow.report import FlowReport
 from pma_grid.flow.schedules import Schedule, StateSchedule, check_schedule
 from pma_grid.runtime import (
     Array,
@@ -34,34 +33,24 @@ WEIGHTS = {"explicit": (1.0, 0.0), "implicit": (0.0, 1.0)}
 
 
 class Oracle(Protocol[U]):
-    """What a mirror flow needs to know of its potentials, exactly; grad u maps rho_u to nu."""
+    """What a mirror flow needs to know of its potentials, exactly; grad u maps rho_u to nu.
 
-    def kl(self, potential: U) -> float:
-        """KL(rho_u | mu)."""
+    ``kl`` is KL(rho_u | mu) and ``reverse_kl`` KL(mu | rho_u), ``dissipation`` I, the curvature of
+    J along the explicit step at its start, ``divergence`` D(rho_first | rho_second) and ``bregman``
+    D(mu | rho_u), length^2, ``residual_norm`` (int h^2 dmu)^{1/2}, and ``step_error`` the estimated
+    local error of a step, length^2.  An ``explicit_step`` is u + eta h(u), or LostConvexityError
+    where that is not convex; an ``implicit_step`` v with v - eta h(v) = u, or ConvergenceError.
+    """
 
-    def reverse_kl(self, potential: U) -> float:
-        """KL(mu | rho_u)."""
-
-    def dissipation(self, potential: U) -> float:
-        """I, the curvature of J along the explicit step at its start."""
-
-    def bregman(self, potential: U) -> float:
-        """D(mu | rho_u), length^2."""
-
-    def divergence(self, first: U, second: U) -> float:
-        """D(rho_first | rho_second), length^2."""
-
-    def residual_norm(self, potential: U) -> float:
-        """(int h^2 dmu)^{1/2}."""
-
-    def step_error(self, old: U, new: U, step_size: float) -> float:
-        """Estimated local error of the step from ``old`` to ``new``, length^2."""
-
-    def explicit_step(self, potential: U, step_size: float) -> U:
-        """u + eta h(u); raises LostConvexityError where that is not convex."""
-
-    def implicit_step(self, potential: U, step_size: float) -> U:
-        """v with v - eta h(v) = u; raises ConvergenceError where it is not found."""
+    def kl(self, potential: U) -> float: ...
+    def reverse_kl(self, potential: U) -> float: ...
+    def dissipation(self, potential: U) -> float: ...
+    def bregman(self, potential: U) -> float: ...
+    def divergence(self, first: U, second: U) -> float: ...
+    def residual_norm(self, potential: U) -> float: ...
+    def step_error(self, old: U, new: U, step_size: float) -> float: ...
+    def explicit_step(self, potential: U, step_size: float) -> U: ...
+    def implicit_step(self, potential: U, step_size: float) -> U: ...
 
 
 @dataclass(frozen=True)
@@ -137,45 +126,29 @@ SERIES = (
 )  # fmt: skip
 
 
-def mirror_states(
+def mirror_flow(
     oracle: Oracle[U],
     start: U,
     *,
     schedule: Schedule | StateSchedule,
     steps: int,
     scheme: SchemeName,
-) -> Iterator[MirrorState[U]]:
-    """The states of ``steps`` mirror steps, the start first.
-
-    An explicit step that leaves the convex potentials raises LostConvexityError, but is halved, as
-    any refused step is, where the schedule looks at states.
-    """
-    check_choice(scheme, NAMES, "scheme")
-    check_schedule(schedule)
-    steps = check_whole(steps, 0, "steps", "for example 100")
-    state = MirrorState(0, 0.0, start, oracle, MirrorStep(0.0, start))
-    yield state
-    for _ in range(steps):
-        state = _advance(state, schedule, scheme)
-        yield state
-
-
-def mirror_flow(
-    states: Iterator[MirrorState[U]],
-    *,
-    schedule: object,
-    scheme: SchemeName,
     observables: Mapping[str, Callable[[U], float]] | None = None,
     finish: Callable[[U], Mapping[str, Any]] | None = None,
     eps: float | None = None,
 ) -> Flow:
-    """The series of `SERIES` along ``states``, and of ``observables`` of the potential.
+    """The flow of ``steps`` mirror steps with the `SERIES`, and ``observables`` of the potential.
 
-    ``finish`` gives further fields of the Flow from the last potential; ``eps`` is that of
-    Sinkhorn's iterates, which give the flow its name.
+    An explicit step that leaves the convex potentials raises LostConvexityError, but is halved, as
+    any refused step is, where the schedule looks at states.  ``finish`` gives further fields of the
+    Flow from the last potential; ``eps`` is that of Sinkhorn's iterates, which give the flow its
+    name.
     """
+    check_choice(scheme, NAMES, "scheme")
+    check_schedule(schedule)
+    steps = check_whole(steps, 0, "steps", "for example 100")
     extra = dict(observables or {})
-    visited: list[MirrorState[U]] = []
+    visited = [MirrorState(0, 0.0, start, oracle, MirrorStep(0.0, start))]
 
     def flow(status: Status) -> Flow:
         series = {name: [getattr(state, name) for state in visited] for name in SERIES}
@@ -196,8 +169,8 @@ def mirror_flow(
         )
 
     try:
-        for state in states:
-            visited.append(state)
+        for _ in range(steps):
+            visited.append(_advance(visited[-1], schedule, scheme))
     except LostConvexityError as error:
         raise LostConvexityError(str(error), result=flow(Status.LOST_CONVEXITY)) from None
     except ConvergenceError:

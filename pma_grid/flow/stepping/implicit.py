@@ -1,16 +1,21 @@
-"""Implicit schemes: every step is convex, whatever its size; made of log-det stages."""
+"""Implicit schemes: every step is convex, whatever its size.
+
+They are made of stages v - beta h(v) = base, solved by Newton's method in log form: log det makes
+each solution convex, whatever the base.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
-from pma_grid.flow.stepping.scheme import advance, parabolic
-from pma_grid.flow.stepping.stage import ImplicitStage, StageSolver, default_linear_solver
-from pma_grid.linsolve import LinearSolver
+from pma_grid.flow.stepping.scheme import Reached, advance, parabolic
+from pma_grid.linsolve import Auto, Handle, LinearSolver, Multigrid, attempt
+from pma_grid.linsolve.line_search import armijo, backtrack
 from pma_grid.runtime import Array, check_not_negative, check_offers, check_whole
 
 # Place of the inner stage of TR-BDF2 in its step: both stages then have the same coefficient.
@@ -18,11 +23,87 @@ GAMMA = 2.0 - math.sqrt(2.0)
 # A start is extrapolated over at most so many of the last steps, and through two of them where they
 # do not grow faster.
 LONGEST_EXTRAPOLATION_STEPS = 4.0
+# Share of the promised fall of the defect that a Newton step must bring, and the smallest fraction
+# of a step that is tried.
+ARMIJO_SLOPE = 0.05
+SMALLEST_FRACTION = 1.0 / 64.0
+# Reduction asked of a linear solve, between these bounds: enough to end with this Newton step.
+SHARPEST_REDUCTION, LOOSEST_REDUCTION = 1e-2, 0.1
+# A stage that Newton cannot solve at once is approached from shorter ones: of this share of it, if
+# that fails of this share of that, but not below the last.
+RAMP_SHARE = 0.1
+SHORTEST_RAMP_SHARE = 1e-8
+# Ratio of two lengths below which the ramp gives up, and the rms defect of the stages on it.
+SMALLEST_RAMP_RATIO = 1.3
+RAMP_DEFECT = 1e-3
+# Relative rounding error of differences of potentials: two units in the last place.
+DIFFERENCE_ROUNDING = 4e-16
+
+
+def default_linear_solver() -> LinearSolver:
+    """Geometric multigrid with a lagged hierarchy; pyamg takes over where it is slow."""
+    return Auto(direct=False, first=Multigrid(lag=True))
 
 
 @dataclass(frozen=True)
-class _Implicit:
-    """Configuration that implicit schemes share; see `ImplicitEuler`."""
+class _Point:
+    """A potential in Newton's iteration with h and the defect of its stage equation."""
+
+    phi: Array
+    residual: Array
+    defect: Array
+    gauge_rate: float
+    norm: float
+
+
+@dataclass(frozen=True)
+class ImplicitStage:
+    """The equation v - beta h(v, t) = base of the mean-free parts of v and base; beta, length^2."""
+
+    operator: ParabolicOperator
+    base: Array
+    beta: float
+    time: float
+
+    def at(self, phi: Array) -> _Point:
+        """h at phi, and h - (v - base) / beta without the constant that the gauge takes up."""
+        residual = self.operator.evaluate(phi, self.time)
+        defect = residual - (phi - self.base) / self.beta
+        gauge_rate = float((self.operator.masses * defect).sum())
+        defect -= gauge_rate
+        norm = math.sqrt(float((defect * defect).mean()))
+        return _Point(phi, residual, defect, gauge_rate, norm)
+
+    def after(self, at: _Point, step: Array) -> _Point | None:
+        """Where a Newton step leads, halved until the equilibrated defect falls, or None."""
+        weights = self.operator.equation.stencil.equilibration
+        assert weights is not None
+        weights = weights.copy().reshape(step.shape)
+        step = step - step.mean()
+
+        def merit(point: _Point) -> float:
+            return _weighted_norm(point.defect, weights) if math.isfinite(point.norm) else math.inf
+
+        found = backtrack(
+            lambda fraction: self.at(at.phi + fraction * step), merit,
+            armijo(merit(at), ARMIJO_SLOPE), smallest=SMALLEST_FRACTION,
+        )  # fmt: skip
+        return None if found is None else found[1]
+
+    def rounding(self, at: _Point) -> float:
+        """rms of the rounding error of the defect: differences of phi carry that of its range."""
+        diagonal = 2.0 * self.operator.equation.stencil.total_weights() + 1.0 / self.beta
+        steepness = math.sqrt(float(np.mean(np.square(diagonal))))
+        size = float(np.ptp(at.phi)) * steepness + float(np.abs(at.residual).max())
+        return DIFFERENCE_ROUNDING * size
+
+
+@dataclass(frozen=True)
+class StageSolver:
+    """What implicit schemes share: Newton for a stage, as `ImplicitEuler` documents its options.
+
+    It finds the mean-free part of v; the mean follows in closed form.
+    """
 
     linear_solver: LinearSolver = field(default_factory=default_linear_solver)
     rtol: float = 1e-4
@@ -35,13 +116,76 @@ class _Implicit:
         check_whole(self.max_iterations, 1, "max_iterations", "leave it at 20")
         check_offers(self.linear_solver, "setup", "linear_solver", "for example pma.AMG()")
 
-    @property
-    def _stages(self) -> StageSolver:
-        return StageSolver(self.linear_solver, self.rtol, self.atol, self.max_iterations)
+    def _solve(
+        self, stage: ImplicitStage, *, guess: Array, convex: Array, scale: float,
+        handle: Handle | None,
+    ) -> Reached | None:  # fmt: skip
+        """The stage from ``guess``, else ``convex``, else by a ramp; ``scale``: rms(h - mean h)."""
+        tol = max(self.rtol * scale, self.atol)
+        newton = linear = 0
+        for begin, worst in ((guess, scale), (convex, math.inf)):
+            solved, done = self._newton(stage, begin, tol, handle, worst)
+            if done:
+                return solved.after(newton, linear)
+            newton, linear = newton + solved.newton, linear + solved.linear
+            handle = handle if not solved.newton else None
+        return self._ramp(stage, convex, tol, (newton, linear))
+
+    def _ramp(
+        self, stage: ImplicitStage, phi: Array, tol: float, spent: tuple[int, int]
+    ) -> Reached | None:
+        """Shorter stages first: each solution starts the next, up to the length asked for."""
+        newton, linear = spent
+        beta, handle = stage.beta, None
+        reached, ratio, length = 0.0, 1.0 / RAMP_SHARE, beta * RAMP_SHARE
+        while True:
+            enough = tol if length == beta else max(tol, RAMP_DEFECT)
+            solved, done = self._newton(replace(stage, beta=length), phi, enough, handle)
+            newton, linear = newton + solved.newton, linear + solved.linear
+            if done and length == beta:
+                return replace(solved, newton=newton, linear=linear)
+            if done:
+                phi, handle, reached = solved.phi, solved.handle, length
+            elif reached == 0.0 and length > beta * SHORTEST_RAMP_SHARE:
+                length *= RAMP_SHARE
+                continue
+            else:  # in smaller ratios from the last length that was solved
+                ratio, handle = math.sqrt(ratio), None
+            if reached == 0.0 or ratio < SMALLEST_RAMP_RATIO:
+                return None
+            length = min(beta, reached * ratio)
+
+    def _newton(
+        self, stage: ImplicitStage, phi: Array, tol: float, handle: Handle | None,
+        worst: float = math.inf,
+    ) -> tuple[Reached, bool]:  # fmt: skip
+        """Newton from phi, unless its defect is above ``worst``; whether the tolerance was met."""
+        operator, at = stage.operator, stage.at(phi)
+        newton = linear = 0
+        done = False
+        while math.isfinite(at.norm) and at.norm <= worst:
+            done = at.norm <= tol or at.norm <= stage.rounding(at)
+            if done or newton == self.max_iterations:
+                break
+            rtol = min(LOOSEST_REDUCTION, max(SHARPEST_REDUCTION, 0.3 * tol / at.norm))
+            stencil = operator.linearise(at.residual, 1.0 / stage.beta)
+            before = handle.setups if handle is not None else 0
+            handle, result = attempt(self.linear_solver, stencil, handle, -at.defect.ravel(), rtol)
+            operator.work["setups"] += handle.setups - before if handle is not None else 1
+            if result is None:
+                break
+            newton, linear = newton + 1, linear + result.iterations
+            operator.work["newton"] += 1
+            operator.work["linear"] += result.iterations
+            better = stage.after(at, result.x.reshape(phi.shape))
+            if better is None:
+                break
+            at, worst = better, math.inf
+        return Reached(at.phi, at.residual, at.gauge_rate, handle, newton, linear), done
 
 
 @dataclass(frozen=True)
-class ImplicitEuler(_Implicit):
+class ImplicitEuler(StageSolver):
     """The implicit mirror step u_{k+1} - eta h(u_{k+1}) = u_k: first order, unconditionally stable.
 
     It is the default scheme of `evolve`.  Steps may have any size: with each of them KL(rho|mu),
@@ -75,7 +219,7 @@ class ImplicitEuler(_Implicit):
     def step(self, state: State, step_size: float) -> State | None:
         """One step of size eta."""
         stage = ImplicitStage(parabolic(state), state.phi, step_size, state.time + step_size)
-        reached = self._stages.solve(
+        reached = self._solve(
             stage, guess=state.phi + step_size * _predicted(state, step_size), convex=state.phi,
             scale=_norm(state), handle=state.handle,
         )  # fmt: skip
@@ -89,7 +233,7 @@ class ImplicitEuler(_Implicit):
 
 
 @dataclass(frozen=True)
-class TRBDF2(_Implicit):
+class TRBDF2(StageSolver):
     """The trapezoidal rule to t + gamma eta, then BDF2: second order in time, L-stable.
 
     Use it for flows that are accurate in time, with `pma_grid.schedules.adaptive`.  A step costs
@@ -120,10 +264,10 @@ class TRBDF2(_Implicit):
     def step(self, state: State, step_size: float) -> State | None:
         """One step of size eta."""
         beta, middle = 0.5 * GAMMA * step_size, GAMMA * step_size
-        operator, stages = parabolic(state), self._stages
+        operator = parabolic(state)
         phi0, h0, scale = state.phi, state.slope, _norm(state)
         base = phi0 + beta * h0
-        first = stages.solve(
+        first = self._solve(
             ImplicitStage(operator, base, beta, state.time + middle),
             guess=base + beta * _predicted(state, middle), convex=phi0, scale=scale,
             handle=state.handle,
@@ -133,7 +277,7 @@ class TRBDF2(_Implicit):
         h1 = (first.phi - base) / beta
         new, old = 1 / (GAMMA * (2 - GAMMA)), (1 - GAMMA) ** 2 / (GAMMA * (2 - GAMMA))
         base = new * first.phi - old * phi0
-        second = stages.solve(
+        second = self._solve(
             ImplicitStage(operator, base, beta, state.time + step_size),
             guess=base + beta * (h1 + (1 / GAMMA - 1) * (h1 - h0)), convex=first.phi, scale=scale,
             handle=first.handle,
@@ -171,3 +315,12 @@ def _predicted(state: State, ahead: float) -> Array:
 def _norm(state: State) -> float:
     """rms of h - mean h."""
     return float(np.sqrt(np.mean(np.square(state.slope))))
+
+
+def _weighted_norm(defect: Array, weights: Array) -> float:
+    """Norm of the weighted defect without the multiple of the weights, the gauge, in it."""
+    scaled = defect * weights
+    square = float((scaled * scaled).sum())
+    return math.sqrt(
+        max(0.0, square - float((scaled * weights).sum()) ** 2 / float((weights * weights).sum()))
+    )

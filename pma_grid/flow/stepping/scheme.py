@@ -7,9 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
-from pma_grid.flow.mirror_operator import MirrorOperator
 from pma_grid.flow.parabolic_operator import ParabolicOperator
-from pma_grid.flow.state import State, Step
+from pma_grid.flow.state import MirrorOperator, State, Step
 from pma_grid.linsolve import Handle, Stencil
 from pma_grid.runtime import Array, InvalidInputError
 
@@ -17,14 +16,8 @@ from pma_grid.runtime import Array, InvalidInputError
 class Scheme(Protocol):
     """A one-step method for du/dt = h; immutable configuration.
 
-    Attributes
-    ----------
-    name : str
-        As files and tables show it.
-    order : int
-        Order of accuracy in the step size.
-    weights : tuple of float
-        Shares of the old and the new state in the regret of a step: where h is evaluated.
+    ``name`` is what files and tables show, ``order`` that of accuracy in the step size; ``weights``
+    are the shares of the old and the new state in the regret of a step: where h is evaluated.
     """
 
     @property
@@ -110,13 +103,7 @@ def advance_explicitly(
 
 
 def parabolic(state: State) -> ParabolicOperator:
-    """The operator of a state of the parabolic equation.
-
-    Raises
-    ------
-    InvalidInputError
-        The state is of another flow, whose h has no stencil.
-    """
+    """The operator of a state of the parabolic equation: other flows have an h without stencil."""
     operator = state.operator
     if not isinstance(operator, ParabolicOperator):
         raise InvalidInputError(

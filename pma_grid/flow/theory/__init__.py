@@ -6,20 +6,20 @@ symmetrised KL, I_k the dissipation, W_K = sum_{k<K} eta_k.  The functions need 
     flow = pma.evolve(problem, ..., record=pma.theory.SERIES)
 """
 
-from pma_grid.flow.theory.bounds import hessian_bounds, last_iterate_bound, master_bound
-from pma_grid.flow.theory.identities import (
-    SERIES,
-    dissipation_residual,
-    evi_residual,
-    regret_residual,
-)
 from pma_grid.flow.theory.rates import decay_rate, fitted_rate, langevin_gap, spectrum
 from pma_grid.flow.theory.regret import (
+    SERIES,
     Regret,
     average_divergence,
+    dissipation_residual,
+    evi_residual,
+    hessian_bounds,
+    last_iterate_bound,
+    master_bound,
     mixture,
     mixture_divergences,
     regret,
+    regret_residual,
 )
 
 __all__ = [

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from pma_grid.cli.group import cli, spread
-from pma_grid.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
+from pma_grid.cli.output import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
 from pma_grid.runtime import ConvergenceError, PMAError
 
 __all__ = ["main"]

@@ -10,8 +10,7 @@ import click
 
 from pma_grid.cli import output, reading
 from pma_grid.cli.options import box, cells, option, takes
-from pma_grid.cli.outcome import DONE
-from pma_grid.cli.output import Output
+from pma_grid.cli.output import DONE, Output
 
 if TYPE_CHECKING:
     from pma_grid.learning.estimators import Estimator

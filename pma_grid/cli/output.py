@@ -1,4 +1,4 @@
-"""What commands write and print: results, pictures, tables and JSON; paths are checked first."""
+"""What commands write and print: results, pictures, tables, JSON, exit statuses; paths first."""
 
 from __future__ import annotations
 
@@ -13,11 +13,17 @@ from typing import Any
 import click
 
 from pma_grid.cli.options import Callback, field, option
-from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 from pma_grid.runtime import InvalidInputError, plain
+
+DONE, NOT_CONVERGED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 FILMS = (".gif", ".mp4")
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    click.echo(f"pma-grid: {' '.join(message.split())}", err=True)
 
 
 def check_writable(path: str) -> str:

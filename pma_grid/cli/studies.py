@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pma_grid.cli import output
-from pma_grid.cli.outcome import DONE
+from pma_grid.cli.output import DONE
 from pma_grid.runtime import InvalidInputError
 
 STUDIES = (

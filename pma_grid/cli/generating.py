@@ -126,7 +126,7 @@ def sample(
     from pma_grid.sampling.sampler import Sampler
 
     beside = sidecar(table)
-    files = [table, *([output.check_writable(beside)] if beside else []),
+    files = [table, *([str(output.check_writable(beside))] if beside else []),
              *([picture] if picture else [])]  # fmt: skip
     reading.check_distinct((model,), files)
     found = load(model)

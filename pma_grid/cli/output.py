@@ -14,6 +14,7 @@ import click
 
 from pma_grid.cli.options import Callback, field, option
 from pma_grid.runtime import InvalidInputError, plain
+from pma_grid.runtime.files import check_writable
 
 DONE, NOT_CONVERGED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -24,13 +25,6 @@ FILMS = (".gif", ".mp4")
 def say(message: str) -> None:
     """One line on standard error."""
     click.echo(f"pma-grid: {' '.join(message.split())}", err=True)
-
-
-def check_writable(path: str) -> str:
-    """A path that can be written to; asked before a long computation."""
-    from pma_grid.runtime import files
-
-    return str(files.check_writable(path))
 
 
 def writable(*endings: str, what: str = "cannot be drawn") -> Callback:
@@ -46,7 +40,7 @@ def writable(*endings: str, what: str = "cannot be drawn") -> Callback:
             )
         if ending == ".mp4" and shutil.which("ffmpeg") is None:
             raise InvalidInputError(f"{path} needs ffmpeg, which is not installed; use .gif")
-        return check_writable(path)
+        return str(check_writable(path))
 
     return check
 

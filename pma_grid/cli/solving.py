@@ -47,7 +47,7 @@ def demo(folder: str, size: int, as_json: bool, quiet: bool) -> int:
     and the seconds with those for compiling apart.
     """
     result, picture = (
-        output.check_writable(str(Path(folder) / f"demo.{ending}")) for ending in ("npz", "png")
+        str(output.check_writable(Path(folder) / f"demo.{ending}")) for ending in ("npz", "png")
     )
     from pma_grid import cases
 

@@ -138,7 +138,7 @@ def _folder(path: str) -> Path:
         raise InvalidInputError(
             f"--plot {path} cannot be made: {error.strerror}; name a folder"
         ) from None
-    output.check_writable(str(folder / "claim.png"))
+    output.check_writable(folder / "claim.png")
     return folder
 
 

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
 
 DENSITY_MAP = "magma"
-TIME_MAP = "viridis"
 # Okabe & Ito's colours: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")
 # Told apart where colours are not.
@@ -156,6 +155,13 @@ def legend(ax: Axes, **options: Any) -> Legend:
 def legend_beside(ax: Axes) -> None:
     """A legend to the right of the axes, where no curve is."""
     legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def time_colours(first: float, last: float, count: int) -> list[Any]:
+    """Colours of times between two shares of the colour map, whose palest end is lost on white."""
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(first, last, count)))
 
 
 def tick_each(ax: Axes, values: ArrayLike, texts: Sequence[str]) -> None:

@@ -193,14 +193,6 @@ def marginal(density: Density, axes: Sequence[int]) -> Array:
     return np.asarray(density.values.sum(axis=others) * width)
 
 
-def levels(values: Array, shares: Sequence[float] = SHARES) -> list[float]:
-    """Values v with the mass of {density >= v} as close above each of the shares as cells allow."""
-    ordered = np.sort(values, axis=None)[::-1]
-    held = np.cumsum(ordered) / ordered.sum()
-    found = [float(ordered[min(int(np.searchsorted(held, s)), held.size - 1)]) for s in shares]
-    return sorted(set(found))
-
-
 def interval(density: Density, axis: int, level: float) -> tuple[float, float]:
     """The central interval that holds a share of the mass of one coordinate, as of a Posterior."""
     tails = np.array([0.5 * (1 - level), 0.5 * (1 + level)])
@@ -215,9 +207,9 @@ def histogram(ax: Axes, x: Array, window: tuple[float, float], colour: str) -> N
     ax.set_ylabel(f"density, {len(x)} points")
 
 
-def curve(ax: Axes, density: Density, axis: int, colour: str = INK) -> None:
+def curve(ax: Axes, density: Density, axis: int) -> None:
     """The density of one coordinate."""
-    ax.plot(density.grid.axes[axis], marginal(density, (axis,)), color=colour, lw=1.4)
+    ax.plot(density.grid.axes[axis], marginal(density, (axis,)), color=INK, lw=1.4)
 
 
 def scatter(
@@ -239,7 +231,11 @@ def contours(ax: Axes, density: Density, axes: Sequence[int], colour: str = INK)
     values = marginal(density, axes)
     if np.ptp(values) == 0:  # a flat law has no levels
         return
-    heights = levels(values)
+    # values v with the mass of {density >= v} as close above each of the shares as cells allow
+    ordered = np.sort(values, axis=None)[::-1]
+    held = np.cumsum(ordered) / ordered.sum()
+    places = [min(int(np.searchsorted(held, share)), held.size - 1) for share in SHARES]
+    heights = sorted({float(ordered[place]) for place in places})
     x, y = (density.grid.axes[k] for k in axes)
     ax.contour(x, y, values.T, heights, colors=colour, linewidths=(0.6, 0.8, 1.0)[: len(heights)])
 

@@ -11,7 +11,7 @@ import numpy as np
 from pma_grid.cases.convergence import Cost, SmallEps
 from pma_grid.flow.flow import Flow
 from pma_grid.plotting import canvas
-from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS, TIME_MAP, common_top, plane
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS, common_top, plane
 from pma_grid.plotting.flows import limit, limit_name, pictures
 from pma_grid.plotting.histories import TIME_LABEL
 from pma_grid.problem.density import Density
@@ -116,10 +116,8 @@ def _slope_line(ax: Axes, eps: Array, last: float, slope: float, *, above: bool)
 
 def _saturation(ax: Axes, study: SmallEps) -> None:
     """sup error of u over eps against the time."""
-    from matplotlib import colormaps
-
     ratios = study.ratios("u_max")
-    shades = colormaps[TIME_MAP](np.linspace(0.85, 0.0, len(study.eps)))
+    shades = canvas.time_colours(0.85, 0.0, len(study.eps))
     for row, shade, text in zip(ratios, shades, canvas.distinct(study.eps), strict=True):
         ax.semilogx(study.times, row, marker="o", ms=4, lw=1.4, color=shade, label=f"ε = {text}")
     ax.set_ylim(0, 1.15 * float(ratios.max()))

@@ -12,7 +12,7 @@ import numpy as np
 
 from pma_grid.flow.flow import Flow, Snapshot
 from pma_grid.plotting import canvas
-from pma_grid.plotting.canvas import COLOURS, INK, TIME_MAP, common_top, density, plane
+from pma_grid.plotting.canvas import COLOURS, INK, common_top, density, plane
 from pma_grid.plotting.histories import TIME_LABEL, history
 from pma_grid.problem.density import Density
 from pma_grid.runtime import InvalidInputError, is_number
@@ -198,7 +198,8 @@ def _curves(figure: SubFigure, moments: list[Density], end: Density, names: list
     """Densities in one dimension: one axes, coloured by time."""
     ax = figure.subplots()
     x = end.grid.axes[0]
-    for colour, moment, name in zip(_time_colours(len(moments)), moments, names[:-1], strict=True):
+    colours = canvas.time_colours(0.0, 0.88, len(moments))
+    for colour, moment, name in zip(colours, moments, names[:-1], strict=True):
         ax.plot(x, moment.values, color=colour, lw=1.5, label=name)
     ax.plot(x, end.values, color=INK, lw=1.5, ls="--", label=names[-1])
     density_axes(ax, end)
@@ -219,13 +220,6 @@ def _pictures_height(end: Density, count: int) -> float:
     height, width = (end.grid.lengths[k] for k in (0, 1))
     wanted = (WIDTH - 0.9) / count * height / width + 0.5
     return min(max(wanted, PICTURES_HEIGHT[0]), PICTURES_HEIGHT[1])
-
-
-def _time_colours(count: int) -> list[Any]:
-    """Dark to light, without the palest end, which is lost on white."""
-    from matplotlib import colormaps
-
-    return list(colormaps[TIME_MAP](np.linspace(0.0, 0.88, count)))
 
 
 def _range(flow: Flow, ax: Axes) -> None:

@@ -94,10 +94,8 @@ def _jumps(transport: Transport) -> np.ndarray:
     low = high = transport.gradient
     for axis, n in enumerate(problem.source.shape):
         if n > 1:
-            first, last = (
-                (slice(None),) * axis + (slice(-1),),
-                (slice(None),) * axis + (slice(1, n),),
-            )
+            before = (slice(None),) * axis
+            first, last = (*before, slice(-1)), (*before, slice(1, n))
             torn = torn[first] | torn[last]
             low = np.minimum(low[:, *first], low[:, *last])
             high = np.maximum(high[:, *first], high[:, *last])
@@ -240,7 +238,10 @@ def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     if _mark_tears(transport, left):
         canvas.titled(left, "source, torn where coloured", 11)
     map(transport, middle)
-    name = "E[y | x]" if _is_barycentric(transport) else "u'" if line else "∇u"
+    name = "u'" if line else "∇u"
+    if isinstance(transport, EntropicTransport):  # whose map may be a mean, no gradient
+        mean = transport.stats.get("map", "barycentric") == "barycentric"
+        name = "E[y | x]" if mean else name
     if line:
         canvas.titled(middle, f"T = {name}, and the identity in grey", 11)
     else:
@@ -277,12 +278,6 @@ def comparison(
     found = compared if isinstance(compared, Comparison) else compare(*compared, names=names)
     draw = _compared_curves if found.reference.problem.dim == 1 else _compared_pictures
     return draw(found)
-
-
-def _is_barycentric(transport: Transport) -> bool:
-    """Whether the map is a mean of images, not a gradient."""
-    barycentric = transport.stats.get("map", "barycentric") == "barycentric"
-    return isinstance(transport, EntropicTransport) and barycentric
 
 
 def _figures(transport: Transport) -> list[str]:

@@ -151,6 +151,8 @@ def _styles(curves: Sequence[Curve]) -> list[tuple[Curve, str, int]]:
 
 def _curve(ax: Axes, curve: Curve, label: str, colour: str, style: int) -> None:
     """A line in the manner of its role."""
+    from matplotlib.colors import to_rgb
+
     x, y = np.atleast_1d(curve.x), np.atleast_1d(curve.y)
     label = _balanced(label, int(PANEL_WIDTH * LABEL_DENSITY * 0.7))
     if curve.role == "floor":
@@ -160,20 +162,14 @@ def _curve(ax: Axes, curve: Curve, label: str, colour: str, style: int) -> None:
         else:
             ax.plot(x, y, color=FAINT, lw=1.3, ls=":", label=label, zorder=1)
     elif curve.role == "predicted":
-        ax.plot(x, y, color=_darker(colour), lw=1.4, ls=DASHES[style], label=label, zorder=3)
+        # with a third of black: told apart from the measured curve where they coincide
+        dark = [0.66 * part for part in to_rgb(colour)]
+        ax.plot(x, y, color=dark, lw=1.4, ls=DASHES[style], label=label, zorder=3)
     else:
         # a fraction of the diagonal: evenly spaced to the eye on any scale
         every = 1.0 / MOST_MARKERS if y.size > MOST_MARKERS else None
         ax.plot(x, y, color=colour, lw=1.1, alpha=0.9, marker=MARKERS[style], ms=4.2, mew=0,
                 markevery=every, label=label, zorder=2)  # fmt: skip
-
-
-def _darker(colour: str) -> tuple[float, float, float]:
-    """The colour with a third of black: told apart from the measured curve where they coincide."""
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = to_rgb(colour)
-    return (0.66 * red, 0.66 * green, 0.66 * blue)
 
 
 def _values(curves: Sequence[Curve], axis: str) -> Array:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 import pma_grid as pma
-from pma_grid.cli import ending, flows, scheduling
+from pma_grid.cli import flows, scheduling
 from pma_grid.cli.group import spread
 from pma_grid.flow import observables, schedules
 from pma_grid.flow.stepping import Explicit, ImplicitEuler, Scheme
@@ -147,13 +147,13 @@ def test_snapshots(cli: Any, folder: Path) -> None:
 
 
 def test_snapshots_for_films() -> None:
-    assert ending.Ending(200, None, None).snapshots("film", 1.0) == 5
-    assert ending.Ending(3, None, None).snapshots("film", 1.0) == 1
-    times = ending.Ending(None, 0.5, None).snapshots("film", 4.0)
+    assert flows.Ending(200, None, None).snapshots("film", 1.0) == 5
+    assert flows.Ending(3, None, None).snapshots("film", 1.0) == 1
+    times = flows.Ending(None, 0.5, None).snapshots("film", 4.0)
     assert not isinstance(times, int)
     assert (times[0], times[-1], times[1]) == (0.0, 0.5, pytest.approx(4e-5))
     assert 35 <= len(times) <= 45
-    assert ending.Ending(200, None, None).snapshots(None, 1.0) == ()
+    assert flows.Ending(200, None, None).snapshots(None, 1.0) == ()
 
 
 def test_picture_and_film(cli: Any, folder: Path) -> None:
@@ -236,7 +236,7 @@ def test_lost_convexity(cli: Any, folder: Path) -> None:
 
 
 def test_residual_not_reached(cli: Any, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ending, "MOST_STEPS", 3)
+    monkeypatch.setattr(flows, "MOST_STEPS", 3)
     done = cli.run(folder, *EVOLVE)
     assert done.status == 1
     assert len(done.err.splitlines()) == 1

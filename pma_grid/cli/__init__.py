@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from pma_grid.cli.group import cli, spread
-from pma_grid.cli.outcome import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
+from pma_grid.cli.output import BAD_INPUT, DONE, INTERRUPTED, NOT_CONVERGED, say
 from pma_grid.runtime import ConvergenceError, PMAError
 
 __all__ = ["main"]
@@ -26,21 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         return DONE
-    except click.ClickException as error:
-        return _fail(error.format_message())
-    except click.Abort:
-        return INTERRUPTED
-    except KeyboardInterrupt:
+    except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except ConvergenceError as error:
         # of a study: its grids are solved one after the other, none of them is written
         say(f"did not converge: {error}")
         return NOT_CONVERGED
-    except (PMAError, OSError, MemoryError) as error:
-        return _fail(str(error) or type(error).__name__)
+    except (click.ClickException, PMAError, OSError, MemoryError) as error:
+        told = error.format_message() if isinstance(error, click.ClickException) else str(error)
+        say(told or type(error).__name__)
+        return BAD_INPUT
     return int(status or DONE)
-
-
-def _fail(message: str) -> int:
-    say(message)
-    return BAD_INPUT

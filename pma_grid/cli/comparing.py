@@ -10,7 +10,7 @@ import click
 from pma_grid.cli import output
 from pma_grid.cli.entropic import KERNELS
 from pma_grid.cli.options import given, option, takes
-from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
+from pma_grid.cli.output import DONE, NOT_CONVERGED, say
 from pma_grid.cli.reading import BoxesAndFloors, check_distinct, transport_of
 from pma_grid.runtime import ConvergenceError, InvalidInputError, Status
 
@@ -107,7 +107,7 @@ def compare(
             raise InvalidInputError(
                 f"{name} is for problems that are solved; these are results: omit it"
             )
-        names, transports = _saved(files)
+        names, transports = list(files), _saved(files)
     else:
         problem = _problem(files, built_in, boxes)
         transports, failures = _solved(problem, asked, output.progress(quiet))
@@ -144,14 +144,14 @@ def _are_results(files: tuple[str, ...]) -> bool:
     return all(stored)
 
 
-def _saved(files: tuple[str, ...]) -> tuple[list[str], list[Transport]]:
-    """Results by the names of their files."""
+def _saved(files: tuple[str, ...]) -> list[Transport]:
+    """The results in files, each of them another."""
     from pma_grid.loading import load
 
     twice = next((file for file in files if files.count(file) > 1), None)
     if twice is not None:
         raise InvalidInputError(f"{twice} is given twice; rows have the names of files: omit one")
-    return list(files), [transport_of(load(file)) for file in files]
+    return [transport_of(load(file)) for file in files]
 
 
 def _problem(files: tuple[str, ...], built_in: BuiltIn, boxes: BoxesAndFloors) -> Problem:
@@ -176,22 +176,29 @@ def _problem(files: tuple[str, ...], built_in: BuiltIn, boxes: BoxesAndFloors) -
 
 
 def _solved(problem: Problem, asked: Entropic, progress: bool) -> tuple[list[Transport], list[str]]:
-    """solve, then at each eps sinkhorn and the peers; and why some peers gave nothing.
-
-    Peers that are not installed or cannot solve the problem are refused before anything is solved.
-    """
+    """solve, then at each eps sinkhorn and the peers; and why some peers gave nothing."""
     from pma_grid.entropic import peers
+    from pma_grid.entropic.solving import sinkhorn
     from pma_grid.stationary.solving import solve
 
-    for name in asked.peers:
+    for name in asked.peers:  # those that cannot run, before anything is solved
         peers.check(name, problem)
     try:
         transports = [solve(problem, progress=progress)]
     except ConvergenceError as error:
         transports = [error.result]
+    # shares of the square of the boxes' length, the geometric mean over both and all axes
+    volumes = problem.source.grid.volume * problem.target.grid.volume
+    usual = tuple(share * volumes ** (1 / problem.dim) for share in DEFAULT_EPS)
     failures = []
-    for eps in asked.eps or _default_eps(problem):
-        transports.append(_sinkhorn(problem, eps, asked, progress))
+    for eps in asked.eps or usual:
+        transports.append(
+            sinkhorn(
+                problem, eps, tol=asked.tolerance, max_iterations=asked.max_iterations,
+                method=asked.method, kernel=asked.kernel,  # type: ignore[arg-type]
+                map="debiased" if asked.debiased else "barycentric", progress=progress,
+            )
+        )  # fmt: skip
         for name in asked.peers:
             run = peers.PEERS[name]
             try:
@@ -202,23 +209,6 @@ def _solved(problem: Problem, asked: Entropic, progress: bool) -> tuple[list[Tra
             except ConvergenceError as error:
                 failures.append(str(error))
     return transports, failures
-
-
-def _sinkhorn(problem: Problem, eps: float, asked: Entropic, progress: bool) -> Transport:
-    """Ours."""
-    from pma_grid.entropic.solving import sinkhorn
-
-    return sinkhorn(
-        problem, eps, tol=asked.tolerance, max_iterations=asked.max_iterations,
-        method=asked.method, kernel=asked.kernel,  # type: ignore[arg-type]
-        map="debiased" if asked.debiased else "barycentric", progress=progress,
-    )  # fmt: skip
-
-
-def _default_eps(problem: Problem) -> tuple[float, ...]:
-    """Shares of the square of the boxes' length, the geometric mean over both and all axes."""
-    volumes = problem.source.grid.volume * problem.target.grid.volume
-    return tuple(share * volumes ** (1 / problem.dim) for share in DEFAULT_EPS)
 
 
 def _report(

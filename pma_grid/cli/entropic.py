@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pma_grid.cli import output, reading, scheduling
-from pma_grid.cli.ending import Ending, run_and_write
+from pma_grid.cli.flows import Ending, run_and_write
 from pma_grid.cli.options import given, option, takes
 from pma_grid.cli.output import Output
 

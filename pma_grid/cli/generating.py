@@ -10,8 +10,7 @@ import click
 
 from pma_grid.cli import output, reading
 from pma_grid.cli.options import box, cells, option, takes
-from pma_grid.cli.outcome import DONE
-from pma_grid.cli.output import Output
+from pma_grid.cli.output import DONE, Output
 
 if TYPE_CHECKING:
     from pma_grid.learning.estimators import Estimator
@@ -127,12 +126,15 @@ def sample(
     from pma_grid.sampling.sampler import Sampler
 
     beside = sidecar(table)
-    files = [table, *([output.check_writable(beside)] if beside else []),
+    files = [table, *([str(output.check_writable(beside))] if beside else []),
              *([picture] if picture else [])]  # fmt: skip
     reading.check_distinct((model,), files)
     found = load(model)
     transport = reading.transport_of(found)
     names = getattr(found, "names", tuple(f"x{axis}" for axis in range(transport.problem.dim)))
+    origin = "of the source: draws from the target, moved by the inverse map"
+    if (kind := type(found).__name__.lower()) in ("model", "posterior"):
+        origin = f"of the {kind}: draws from its base law, moved by the map"
     used = secrets.randbits(SEED_BITS) if seed is None else seed
     sampler = Sampler(transport)
     points = sampler.sample(count, seed=used)
@@ -142,14 +144,6 @@ def sample(
     }  # fmt: skip
     write_table(table, points, names, facts)
     output.draw(lambda plotting: plotting.corner(points, sampler.density, names=names), picture)
-    text = f"{count} points {_origin(found)}, seed {used}\n" + "\n".join(files)
-    output.tell(facts | {"origin": _origin(found), "files": files}, text, as_json)
+    text = f"{count} points {origin}, seed {used}\n" + "\n".join(files)
+    output.tell(facts | {"origin": origin, "files": files}, text, as_json)
     return DONE
-
-
-def _origin(found: object) -> str:
-    """Where the points of a result come from."""
-    name = type(found).__name__.lower()
-    if name in ("model", "posterior"):
-        return f"of the {name}: draws from its base law, moved by the map"
-    return "of the source: draws from the target, moved by the inverse map"

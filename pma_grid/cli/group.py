@@ -17,7 +17,7 @@ from pma_grid.cli.entropic import sinkhorn
 from pma_grid.cli.flows import evolve
 from pma_grid.cli.generating import fit, sample
 from pma_grid.cli.inferring import infer
-from pma_grid.cli.outcome import DONE
+from pma_grid.cli.output import DONE
 from pma_grid.cli.results import info, plot
 from pma_grid.cli.solving import demo, solve
 from pma_grid.cli.studies import study

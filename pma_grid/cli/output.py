@@ -1,4 +1,4 @@
-"""What commands write and print: results, pictures, tables and JSON; paths are checked first."""
+"""What commands write and print: results, pictures, tables, JSON, exit statuses; paths first."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from typing import Any
 import click
 
 from pma_grid.cli.options import Callback, field, option
-from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
 from pma_grid.runtime import InvalidInputError, plain
+from pma_grid.runtime.files import check_writable
+
+DONE, NOT_CONVERGED, BAD_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 PICTURES = (".png", ".pdf", ".svg", ".jpg")
 FILMS = (".gif", ".mp4")
 
 
-def check_writable(path: str) -> str:
-    """A path that can be written to; asked before a long computation."""
-    from pma_grid.runtime import files
-
-    return str(files.check_writable(path))
+def say(message: str) -> None:
+    """One line on standard error."""
+    click.echo(f"pma-grid: {' '.join(message.split())}", err=True)
 
 
 def writable(*endings: str, what: str = "cannot be drawn") -> Callback:
@@ -40,7 +40,7 @@ def writable(*endings: str, what: str = "cannot be drawn") -> Callback:
             )
         if ending == ".mp4" and shutil.which("ffmpeg") is None:
             raise InvalidInputError(f"{path} needs ffmpeg, which is not installed; use .gif")
-        return check_writable(path)
+        return str(check_writable(path))
 
     return check
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from pma_grid.cli import output, reading
-from pma_grid.cli.outcome import DONE
+from pma_grid.cli.output import DONE
 from pma_grid.runtime import InvalidInputError
-
-if TYPE_CHECKING:
-    from pma_grid.flow.flow import Flow
 
 # What can be drawn; the first is the default.
 TRANSPORT_KINDS = ("poster", "map", "interpolation", "history")
@@ -42,6 +39,7 @@ def plot(result: str, path: str, kind: str | None) -> int:
     pma-grid plot flow.npz -o flow.gif
     """
     reading.check_distinct((result,), (path,))
+    from pma_grid import plotting
     from pma_grid.loading import load
 
     found, film = load(result), Path(path).suffix.lower() in output.FILMS
@@ -50,11 +48,9 @@ def plot(result: str, path: str, kind: str | None) -> int:
         kind = "kl"
     chosen = _kind(kind, film, word, result)
     if chosen == "animation":
-        from pma_grid import plotting
-
         plotting.animation(found, path)
     else:
-        output.draw(lambda plotting: _figure(plotting, found, word, chosen), path)
+        plotting.save(_figure(plotting, found, word, chosen), path)
     click.echo(path)
     return DONE
 
@@ -86,20 +82,18 @@ def _figure(plotting: Any, found: Any, word: str, kind: str) -> Any:
     if kind == "page":
         return plotting.model(found) if word == "model" else plotting.posterior(found)
     if word == "flow":
-        return plotting.flow(found) if kind == "panel" else _series(plotting, found, kind)
-    ot = found if word == "transport" else found.transport
+        if kind == "panel":
+            return plotting.flow(found)
+        # entropies, or all series that fall to zero, else all there are
+        wanted, others = (ENTROPIES, []) if kind == "kl" else (FALLING, list(found.series))
+        return plotting.history(
+            found, [name for name in wanted if name in found.series] or others or "kl"
+        )
+    ot = reading.transport_of(found)
     if kind == "interpolation":
         return plotting.interpolation(ot)[0]
     kinds = {"poster": plotting.transport, "map": plotting.map, "history": plotting.history}
     return kinds[kind](ot)
-
-
-def _series(plotting: Any, flow: Flow, kind: str) -> Any:
-    """Entropies, or all series that fall to zero, else all there are."""
-    names = [name for name in (ENTROPIES if kind == "kl" else FALLING) if name in flow.series]
-    if kind == "history" and not names:
-        names = list(flow.series)
-    return plotting.history(flow, names or "kl")
 
 
 @click.command()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pma_grid.cli.options import option
-from pma_grid.cli.solvers import SOLVERS, linear_solver
+from pma_grid.cli.solving import SOLVERS, linear_solver
 
 if TYPE_CHECKING:
     from pma_grid.flow.stepping import Scheme
@@ -87,24 +87,6 @@ def time_unit(problem: Problem) -> float:
     return float(sides ** (1.0 / problem.dim))
 
 
-def default(scheme: str, unit: float, start: object) -> Any:
-    """The schedule that just works, for boxes whose `time_unit` is ``unit``.
-
-    One that goes on from a flow grows from the flow's last step, not from step 0 of the rule.
-    """
-    from pma_grid.flow import schedules
-    from pma_grid.flow.flow import Flow
-
-    if scheme == "explicit":
-        # larger than any stable step: the cap sets the steps
-        return schedules.constant(unit)
-    if not (isinstance(start, Flow) and len(start)):
-        return schedules.geometric(FIRST_STEP * unit, RATIO, LARGEST_STEP * unit)
-    done = start.first + len(start)
-    rule = schedules.geometric(RATIO * float(start.step_sizes[-1]), RATIO, LARGEST_STEP * unit)
-    return schedules.Formula(f"{rule!r} from step {done}", lambda k, t, r: rule(k - done, t, r))
-
-
 @dataclass(frozen=True)
 class Scheduling:
     """Step sizes and how a step is taken.
@@ -128,8 +110,21 @@ class Scheduling:
     cap: str | None = option(type=click.Choice(CAPS))
 
     def make_schedule(self, unit: float, start: object) -> Any:
-        """The schedule given, or the default one for boxes whose `time_unit` is ``unit``."""
-        return default(self.scheme, unit, start) if self.schedule is None else self.schedule
+        """The schedule given, or one that just works for boxes whose `time_unit` is ``unit``."""
+        from pma_grid.flow import schedules
+        from pma_grid.flow.flow import Flow
+
+        if self.schedule is not None:
+            return self.schedule
+        if self.scheme == "explicit":
+            # larger than any stable step: the cap sets the steps
+            return schedules.constant(unit)
+        if not (isinstance(start, Flow) and len(start)):
+            return schedules.geometric(FIRST_STEP * unit, RATIO, LARGEST_STEP * unit)
+        # on from a flow: from its last step, not from step 0 of the rule
+        done = start.first + len(start)
+        rule = schedules.geometric(RATIO * float(start.step_sizes[-1]), RATIO, LARGEST_STEP * unit)
+        return schedules.Formula(f"{rule!r} from step {done}", lambda k, t, r: rule(k - done, t, r))
 
     def make_scheme(self) -> Scheme:
         """The scheme with its options; click.UsageError for an option of another scheme."""

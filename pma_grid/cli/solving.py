@@ -12,11 +12,25 @@ import click
 from pma_grid.cli import output, reading
 from pma_grid.cli.options import option, takes
 from pma_grid.cli.output import Output
-from pma_grid.cli.solvers import SOLVERS, linear_solver
 from pma_grid.runtime import ConvergenceError
 
 if TYPE_CHECKING:
+    from pma_grid.linsolve import LinearSolver
     from pma_grid.problem.problem import Problem
+
+# Linear solvers by name.
+SOLVERS = ("auto", "multigrid", "amg", "direct")
+
+
+def linear_solver(name: str, *, lag: bool = False) -> LinearSolver:
+    """The solver of a name; with ``lag`` the set-up of multigrid serves several steps."""
+    from pma_grid import linsolve
+
+    if name == "multigrid":
+        return linsolve.Multigrid(lag=lag)
+    makers = {"auto": linsolve.Auto, "amg": linsolve.AMG, "direct": linsolve.Direct}
+    solver: LinearSolver = makers[name]()
+    return solver
 
 
 @click.command()
@@ -33,7 +47,7 @@ def demo(folder: str, size: int, as_json: bool, quiet: bool) -> int:
     and the seconds with those for compiling apart.
     """
     result, picture = (
-        output.check_writable(str(Path(folder) / f"demo.{ending}")) for ending in ("npz", "png")
+        str(output.check_writable(Path(folder) / f"demo.{ending}")) for ending in ("npz", "png")
     )
     from pma_grid import cases
 

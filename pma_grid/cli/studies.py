@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from pma_grid.cli import output
-from pma_grid.cli.outcome import DONE
+from pma_grid.cli.output import DONE
 from pma_grid.runtime import InvalidInputError
 
 STUDIES = (
@@ -98,11 +98,10 @@ def _entropic(
         result = convergence.cost(case, sizes=chosen)
     else:
         result = convergence.warm_starts(case.problem((n,) * dim), kernel=kernel)
-    output.draw(lambda plotting: _limit(plotting, name, result), picture)
+    if picture:
+        from pma_grid import plotting
+
+        drawn = plotting.small_eps(result) if name == "small-eps" else plotting.cost(result)[0]
+        plotting.save(drawn, picture)
     output.tell(result.to_dict(), result.table(), as_json)
     return DONE
-
-
-def _limit(plotting: Any, name: str, result: Any) -> Any:
-    """The picture of one of `DRAWN`."""
-    return plotting.small_eps(result) if name == "small-eps" else plotting.cost(result)[0]

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import textwrap
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from pma_grid.cli import output
-from pma_grid.cli.outcome import DONE, NOT_CONVERGED, say
+from pma_grid.cli.output import DONE, NOT_CONVERGED, say
 from pma_grid.runtime import InvalidInputError
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def validate(
         click.echo(_row(width, "claim", "quantity", "predicted", "accepted", "measured", "verdict"))
     for number, name in enumerate(names, 1):
         note = f"checking {name} ({number} of {len(names)}) ..."
-        with _Announcement(note if output.progress(quiet) else ""):
+        with _announced(note if output.progress(quiet) else ""):
             entry, result = _check(name, quick)
         entries.append(entry)
         if not as_json:
@@ -77,19 +78,14 @@ def validate(
     return status
 
 
-class _Announcement:
+@contextlib.contextmanager
+def _announced(text: str) -> Iterator[None]:
     """What is being done, on the last line of a terminal until it is done."""
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def __enter__(self) -> None:
-        if self._text:
-            click.echo(self._text, nl=False, err=True)
-
-    def __exit__(self, *_: object) -> None:
-        if self._text:
-            click.echo(f"\r{' ' * len(self._text)}\r", nl=False, err=True)
+    try:
+        click.echo(text, nl=False, err=True)
+        yield
+    finally:
+        click.echo(f"\r{' ' * len(text)}\r" if text else "", nl=False, err=True)
 
 
 def _known(chosen: tuple[str, ...], known: tuple[str, ...]) -> list[str]:
@@ -142,7 +138,7 @@ def _folder(path: str) -> Path:
         raise InvalidInputError(
             f"--plot {path} cannot be made: {error.strerror}; name a folder"
         ) from None
-    output.check_writable(str(folder / "claim.png"))
+    output.check_writable(folder / "claim.png")
     return folder
 
 

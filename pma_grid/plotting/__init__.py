@@ -6,19 +6,15 @@ Nothing is shown and pyplot is not used, so that the functions work without a di
 global state.
 """
 
-from pma_grid.plotting.canvas import save
+from pma_grid.plotting.canvas import density, save
 from pma_grid.plotting.claims import claim
 from pma_grid.plotting.clouds import corner, samples
-from pma_grid.plotting.comparisons import comparison
-from pma_grid.plotting.densities import density
 from pma_grid.plotting.entropic import cost, flow_pair, small_eps
-from pma_grid.plotting.films import animation
-from pma_grid.plotting.flows import flow
+from pma_grid.plotting.flows import animation, flow
 from pma_grid.plotting.frontiers import frontier
-from pma_grid.plotting.generative import carried_mesh, learned_regret, model
+from pma_grid.plotting.generative import carried_mesh, evidence, learned_regret, model, posterior
 from pma_grid.plotting.histories import history
-from pma_grid.plotting.posteriors import evidence, posterior
-from pma_grid.plotting.transports import convergence, interpolation, map, transport
+from pma_grid.plotting.transports import comparison, convergence, interpolation, map, transport
 
 __all__ = [
     "animation", "carried_mesh", "claim", "comparison", "convergence", "corner", "cost", "density",

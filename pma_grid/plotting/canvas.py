@@ -1,4 +1,4 @@
-"""What all pictures share: figures and axes without pyplot, colours, ticks, numbers as text."""
+"""What pictures share: axes without pyplot, colours, ticks, numbers as text; a density."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
 from pma_grid.runtime import Array, Status
 
 if TYPE_CHECKING:
@@ -20,12 +21,12 @@ if TYPE_CHECKING:
     from matplotlib.legend import Legend
 
 DENSITY_MAP = "magma"
-DISPLACEMENT_MAP = "viridis"
-TIME_MAP = "viridis"
 # Okabe & Ito's colours: told apart with any colour vision.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#882255", "#777777")
 # Told apart where colours are not.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+# The brightest colour is this quantile of the cells: a spike of a few cells leaves the rest dark.
+BRIGHTEST = 0.998
 INK = "#333333"
 FAINT = "#888888"
 
@@ -78,6 +79,54 @@ def grid_image(ax: Axes, grid: Grid, values: Array, **style: Any) -> Any:
     return ax.imshow(values, extent=extent, **style)
 
 
+def plane(density: Density) -> np.ndarray:
+    """The values, in 3-D integrated over axis 2 (so that boxes of any height compare)."""
+    if density.dim < 3:
+        return density.values
+    return np.asarray(density.values.sum(axis=2) * density.grid.spacing[2])
+
+
+def common_top(densities: Sequence[Density]) -> float:
+    """The value of the brightest colour for pictures that are compared."""
+    return max(float(np.quantile(plane(density), BRIGHTEST)) for density in densities)
+
+
+def density(
+    density: Density, ax: Axes | None = None, *, cmap: str = DENSITY_MAP, top: float | None = None
+) -> Axes:
+    """Draw a density: a filled curve in 1-D, a picture in 2-D, a projection in 3-D.
+
+    Parameters
+    ----------
+    density : Density
+        In 3-D its integral along axis 2 is drawn.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+    cmap : str
+        Colour map of the picture.
+    top : float, optional
+        Value of the brightest colour (in 1-D of the top of the axes), to compare several densities;
+        by default the largest one.
+
+    Returns
+    -------
+    Axes
+        Axis 0 of the grid runs down and axis 1 to the right, as images are stored.
+    """
+    ax = given_or_new(ax)
+    grid = density.grid
+    if density.dim == 1:
+        x = grid.axes[0]
+        ax.fill_between(x, density.values, color=COLOURS[0], alpha=0.25, lw=0)
+        ax.plot(x, density.values, color=COLOURS[0], lw=1.5)
+        ax.set_ylim(0, None if top is None else 1.05 * top)
+        open_corner(ax, "x")
+        return ax
+    grid_image(ax, grid, plane(density), cmap=cmap, vmin=0, vmax=top)
+    bare(ax)
+    return ax
+
+
 def open_corner(
     ax: Axes, xlabel: str | None = None, ylabel: str | None = None, title: str | None = None
 ) -> None:
@@ -106,6 +155,13 @@ def legend(ax: Axes, **options: Any) -> Legend:
 def legend_beside(ax: Axes) -> None:
     """A legend to the right of the axes, where no curve is."""
     legend(ax, loc="center left", bbox_to_anchor=(1.0, 0.5))
+
+
+def time_colours(first: float, last: float, count: int) -> list[Any]:
+    """Colours of times between two shares of the colour map, whose palest end is lost on white."""
+    from matplotlib import colormaps
+
+    return list(colormaps["viridis"](np.linspace(first, last, count)))
 
 
 def tick_each(ax: Axes, values: ArrayLike, texts: Sequence[str]) -> None:

@@ -125,41 +125,34 @@ def _panel(ax: Axes, panel: Panel) -> None:
 
 def _styles(curves: Sequence[Curve]) -> list[tuple[Curve, str, int]]:
     """Every curve with its colour and the number of its marker or dash."""
-    measured = [curve for curve in curves if curve.role == "measured"]
-    predicted = [curve for curve in curves if curve.role == "predicted"]
+    labels = [curve.label for curve in curves if curve.role == "measured"]
+    predictions = sum(curve.role == "predicted" for curve in curves)
     styles, dashes = [], dict.fromkeys([*COLOURS, INK], 0)
+    places = dict.fromkeys(["floor", "measured", "predicted"], -1)
     for curve in curves:
+        places[curve.role] += 1
+        place = places[curve.role]
         if curve.role == "floor":
             styles.append((curve, FAINT, 0))
         elif curve.role == "measured":
-            place = _place(measured, curve)
             styles.append((curve, COLOURS[place % len(COLOURS)], place % len(MARKERS)))
         else:
-            colour = _family(curve, measured, predicted)
+            # the measured curve that it is for, else ink: it is for several
+            if curve.label in labels:
+                place = labels.index(curve.label)
+            elif len(labels) == 1:
+                place = 0
+            for_one = curve.label in labels or len(labels) in (1, predictions)
+            colour = COLOURS[place % len(COLOURS)] if for_one else INK
             styles.append((curve, colour, dashes[colour] % len(DASHES)))
             dashes[colour] += 1
     return styles
 
 
-def _family(curve: Curve, measured: list[Curve], predicted: list[Curve]) -> str:
-    """The colour of the measured curve that a prediction is for; ink if it is for several."""
-    labels = [other.label for other in measured]
-    if curve.label in labels:
-        return COLOURS[labels.index(curve.label) % len(COLOURS)]
-    if len(measured) == 1:
-        return COLOURS[0]
-    if len(predicted) == len(measured):
-        return COLOURS[_place(predicted, curve) % len(COLOURS)]
-    return INK
-
-
-def _place(curves: list[Curve], wanted: Curve) -> int:
-    """The place of a curve, by identity: curves hold arrays, which have no single equality."""
-    return next(k for k, curve in enumerate(curves) if curve is wanted)
-
-
 def _curve(ax: Axes, curve: Curve, label: str, colour: str, style: int) -> None:
     """A line in the manner of its role."""
+    from matplotlib.colors import to_rgb
+
     x, y = np.atleast_1d(curve.x), np.atleast_1d(curve.y)
     label = _balanced(label, int(PANEL_WIDTH * LABEL_DENSITY * 0.7))
     if curve.role == "floor":
@@ -169,20 +162,14 @@ def _curve(ax: Axes, curve: Curve, label: str, colour: str, style: int) -> None:
         else:
             ax.plot(x, y, color=FAINT, lw=1.3, ls=":", label=label, zorder=1)
     elif curve.role == "predicted":
-        ax.plot(x, y, color=_darker(colour), lw=1.4, ls=DASHES[style], label=label, zorder=3)
+        # with a third of black: told apart from the measured curve where they coincide
+        dark = [0.66 * part for part in to_rgb(colour)]
+        ax.plot(x, y, color=dark, lw=1.4, ls=DASHES[style], label=label, zorder=3)
     else:
         # a fraction of the diagonal: evenly spaced to the eye on any scale
         every = 1.0 / MOST_MARKERS if y.size > MOST_MARKERS else None
         ax.plot(x, y, color=colour, lw=1.1, alpha=0.9, marker=MARKERS[style], ms=4.2, mew=0,
                 markevery=every, label=label, zorder=2)  # fmt: skip
-
-
-def _darker(colour: str) -> tuple[float, float, float]:
-    """The colour with a third of black: told apart from the measured curve where they coincide."""
-    from matplotlib.colors import to_rgb
-
-    red, green, blue = to_rgb(colour)
-    return (0.66 * red, 0.66 * green, 0.66 * blue)
 
 
 def _values(curves: Sequence[Curve], axis: str) -> Array:

@@ -88,25 +88,16 @@ def samples(
     """
     array = as_points(points)
     grid = grid or (density.grid if density is not None else None)
-    for name, owner in (("density", density), ("grid", grid)):
-        if owner is not None and owner.dim != array.shape[1]:
-            raise InvalidInputError(
-                f"{name} has {owner.dim} axes and points {array.shape[1]} coordinates; they must "
-                "agree: draw points of the law of the density"
-            )
-    chosen = _coordinates(coordinates, array.shape[1])
-    window = _window(array, grid)
+    _check_dim(array.shape[1], density, grid)
+    axes = list(range(min(array.shape[1], 2))) if coordinates is None else [*map(int, coordinates)]
+    if len(axes) not in (1, 2) or any(not 0 <= k < array.shape[1] for k in axes):
+        raise InvalidInputError(
+            f"coordinates is {coordinates!r}; it must name one or two of the coordinates 0 to "
+            f"{array.shape[1] - 1}"
+        )
     ax = canvas.given_or_new(ax)
     labels = names or default_names(array.shape[1])
-    if len(chosen) == 1:
-        histogram(ax, array[:, chosen[0]], window[chosen[0]], colour)
-        if density is not None:
-            curve(ax, density, chosen[0])
-    else:
-        scatter(ax, array[:, chosen], [window[k] for k in chosen], colour)
-        if density is not None:
-            contours(ax, density, chosen)
-    frame(ax, [window[k] for k in chosen], [labels[k] for k in chosen])
+    _panel(ax, array, density, axes, _window(array, grid), labels, colour)
     return ax
 
 
@@ -151,11 +142,7 @@ def corner(
         raise InvalidInputError("points and density are both missing; give one of them to draw")
     array = None if points is None else as_points(points)
     dim = array.shape[1] if array is not None else density.dim  # type: ignore[union-attr]
-    if array is not None and density is not None and density.dim != dim:
-        raise InvalidInputError(
-            f"density has {density.dim} axes and points {dim} coordinates; they must agree: draw "
-            "points of the law of the density"
-        )
+    _check_dim(dim, density)
     window = _window(array, None) if density is None else _held(density)
     labels = names or default_names(dim)
     side = PANEL_SIDE * dim + 0.6 if dim > 1 else 4.0
@@ -166,15 +153,17 @@ def corner(
         if column > row:
             ax.remove()
             continue
+        axes = [row] if row == column else [column, row]
+        _panel(ax, array, density, axes, window, labels, alpha=1.0 if density is None else 0.6)
         if row == column:
-            _alone(ax, array, density, row, window[row], level)
-            frame(ax, [window[row]], [labels[row]])
             ax.set_yticks([])
             ax.set_ylabel("")
             ax.spines["left"].set_visible(False)
-        else:
-            _pair(ax, array, density, (column, row), [window[column], window[row]])
-            frame(ax, [window[column], window[row]], [labels[column], labels[row]])
+            if density is not None:
+                low, high = interval(density, row, level)
+                ax.axvspan(low, high, color=FAINT, alpha=0.15, lw=0)
+                text = f"{100 * level:g} %: {low:.4g} to {high:.4g}"
+                canvas.titled(ax, text.replace("-", "−"), 8)
         ax.label_outer()
     return page
 
@@ -192,6 +181,11 @@ def as_points(points: ArrayLike | Samples) -> Array:
     return array
 
 
+def box(grid: Grid) -> list[tuple[float, float]]:
+    """Lower and upper end of each axis."""
+    return list(zip(grid.lower, grid.upper, strict=True))
+
+
 def marginal(density: Density, axes: Sequence[int]) -> Array:
     """The density of some coordinates, integrated over the others; one or two axes, in order."""
     others = tuple(k for k in range(density.dim) if k not in axes)
@@ -199,19 +193,8 @@ def marginal(density: Density, axes: Sequence[int]) -> Array:
     return np.asarray(density.values.sum(axis=others) * width)
 
 
-def levels(values: Array, shares: Sequence[float] = SHARES) -> list[float]:
-    """Values v with the mass of {density >= v} as close above each of the shares as cells allow."""
-    ordered = np.sort(values, axis=None)[::-1]
-    held = np.cumsum(ordered) / ordered.sum()
-    found = [float(ordered[min(int(np.searchsorted(held, s)), held.size - 1)]) for s in shares]
-    return sorted(set(found))
-
-
 def interval(density: Density, axis: int, level: float) -> tuple[float, float]:
-    """The central interval that holds a share of the mass of one coordinate.
-
-    By a monotone cubic distribution function, as the intervals of a `Posterior`.
-    """
+    """The central interval that holds a share of the mass of one coordinate, as of a Posterior."""
     tails = np.array([0.5 * (1 - level), 0.5 * (1 + level)])
     ends = quantiles(marginal(density, (axis,)), density.grid.faces[axis], tails)
     return float(ends[0]), float(ends[1])
@@ -224,9 +207,9 @@ def histogram(ax: Axes, x: Array, window: tuple[float, float], colour: str) -> N
     ax.set_ylabel(f"density, {len(x)} points")
 
 
-def curve(ax: Axes, density: Density, axis: int, colour: str = INK) -> None:
+def curve(ax: Axes, density: Density, axis: int) -> None:
     """The density of one coordinate."""
-    ax.plot(density.grid.axes[axis], marginal(density, (axis,)), color=colour, lw=1.4)
+    ax.plot(density.grid.axes[axis], marginal(density, (axis,)), color=INK, lw=1.4)
 
 
 def scatter(
@@ -245,9 +228,14 @@ def scatter(
 
 def contours(ax: Axes, density: Density, axes: Sequence[int], colour: str = INK) -> None:
     """Around the smallest regions that hold `SHARES` of the mass of two coordinates."""
-    values, heights = marginal(density, axes), levels(marginal(density, axes))
+    values = marginal(density, axes)
     if np.ptp(values) == 0:  # a flat law has no levels
         return
+    # values v with the mass of {density >= v} as close above each of the shares as cells allow
+    ordered = np.sort(values, axis=None)[::-1]
+    held = np.cumsum(ordered) / ordered.sum()
+    places = [min(int(np.searchsorted(held, share)), held.size - 1) for share in SHARES]
+    heights = sorted({float(ordered[place]) for place in places})
     x, y = (density.grid.axes[k] for k in axes)
     ax.contour(x, y, values.T, heights, colors=colour, linewidths=(0.6, 0.8, 1.0)[: len(heights)])
 
@@ -277,48 +265,40 @@ def frame(ax: Axes, window: Sequence[tuple[float, float]], labels: Sequence[str]
     canvas.open_corner(ax)
 
 
-def _alone(
-    ax: Axes, points: Array | None, density: Density | None, axis: int,
-    window: tuple[float, float], level: float,
+def _panel(
+    ax: Axes, points: Array | None, density: Density | None, axes: list[int],
+    window: Sequence[tuple[float, float]], labels: Sequence[str], colour: str = COLOURS[0],
+    alpha: float = 1.0,
 ) -> None:  # fmt: skip
-    """One coordinate of a corner."""
+    """One coordinate or two: points, over them a density, and a frame."""
+    inside = [window[k] for k in axes]
     if points is not None:
-        histogram(ax, points[:, axis], window, COLOURS[0])
-    if density is None:
-        return
-    curve(ax, density, axis)
-    ends = interval(density, axis, level)
-    ax.axvspan(*ends, color=FAINT, alpha=0.15, lw=0)
-    text = f"{100 * level:g} %: {ends[0]:.4g} to {ends[1]:.4g}".replace("-", "−")
-    canvas.titled(ax, text, 8)
-
-
-def _pair(
-    ax: Axes, points: Array | None, density: Density | None, axes: tuple[int, int],
-    window: Sequence[tuple[float, float]],
-) -> None:  # fmt: skip
-    """Two coordinates of a corner."""
-    if points is not None:
-        alpha = 1.0 if density is None else 0.6
-        scatter(ax, points[:, axes], window, COLOURS[0], alpha)
+        if len(axes) == 1:
+            histogram(ax, points[:, axes[0]], inside[0], colour)
+        else:
+            scatter(ax, points[:, axes], inside, colour, alpha)
     if density is not None:
-        contours(ax, density, axes)
+        if len(axes) == 1:
+            curve(ax, density, axes[0])
+        else:
+            contours(ax, density, axes)
+    frame(ax, inside, [labels[k] for k in axes])
 
 
-def _coordinates(chosen: Sequence[int] | None, dim: int) -> list[int]:
-    """One or two coordinates."""
-    found = list(range(min(dim, 2))) if chosen is None else [int(k) for k in chosen]
-    if len(found) not in (1, 2) or any(not 0 <= k < dim for k in found):
-        raise InvalidInputError(
-            f"coordinates is {chosen!r}; it must name one or two of the coordinates 0 to {dim - 1}"
-        )
-    return found
+def _check_dim(dim: int, density: Density | None, grid: Grid | None = None) -> None:
+    """Refuse a density or a grid that points of so many coordinates do not belong to."""
+    for name, owner in (("density", density), ("grid", grid)):
+        if owner is not None and owner.dim != dim:
+            raise InvalidInputError(
+                f"{name} has {owner.dim} axes and points {dim} coordinates; they must agree: draw "
+                "points of the law of the density"
+            )
 
 
 def _held(density: Density) -> list[tuple[float, float]]:
     """The part of the box that holds nearly all the mass of each coordinate, with a margin."""
     windows = []
-    for axis, (lower, upper) in enumerate(zip(density.grid.lower, density.grid.upper, strict=True)):
+    for axis, (lower, upper) in enumerate(box(density.grid)):
         low, high = interval(density, axis, WINDOW_SHARE)
         margin = 0.1 * (high - low)
         windows.append((max(lower, low - margin), min(upper, high + margin)))
@@ -328,7 +308,7 @@ def _held(density: Density) -> list[tuple[float, float]]:
 def _window(points: Array | None, grid: Grid | None) -> list[tuple[float, float]]:
     """The box of a grid, or of points with a margin."""
     if grid is not None:
-        return list(zip(grid.lower, grid.upper, strict=True))
+        return box(grid)
     assert points is not None
     low, high = points.min(axis=0), points.max(axis=0)
     margin = np.where(high > low, 0.05 * (high - low), 0.5)

@@ -11,9 +11,8 @@ import numpy as np
 from pma_grid.cases.convergence import Cost, SmallEps
 from pma_grid.flow.flow import Flow
 from pma_grid.plotting import canvas
-from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS, TIME_MAP
-from pma_grid.plotting.densities import common_top, density, plane
-from pma_grid.plotting.flows import check_snapshots, colour_bar, limit, limit_name
+from pma_grid.plotting.canvas import COLOURS, FAINT, INK, MARKERS, common_top, plane
+from pma_grid.plotting.flows import limit, limit_name, pictures
 from pma_grid.plotting.histories import TIME_LABEL
 from pma_grid.problem.density import Density
 from pma_grid.runtime import Array, InvalidInputError
@@ -117,10 +116,8 @@ def _slope_line(ax: Axes, eps: Array, last: float, slope: float, *, above: bool)
 
 def _saturation(ax: Axes, study: SmallEps) -> None:
     """sup error of u over eps against the time."""
-    from matplotlib import colormaps
-
     ratios = study.ratios("u_max")
-    shades = colormaps[TIME_MAP](np.linspace(0.85, 0.0, len(study.eps)))
+    shades = canvas.time_colours(0.85, 0.0, len(study.eps))
     for row, shade, text in zip(ratios, shades, canvas.distinct(study.eps), strict=True):
         ax.semilogx(study.times, row, marker="o", ms=4, lw=1.4, color=shade, label=f"ε = {text}")
     ax.set_ylim(0, 1.15 * float(ratios.max()))
@@ -205,10 +202,8 @@ def flow_pair(first: Flow, second: Flow, *, names: tuple[str, str] | None = None
     InvalidInputError
         Flows of different grids or sides, or without a common time.
     """
-    for flow in (first, second):
-        check_snapshots(flow)
-    end = limit(first)
-    if first.side != second.side or limit(second).grid != end.grid:
+    end, other = limit(first), limit(second)
+    if first.side != second.side or other.grid != end.grid:
         raise InvalidInputError(
             "first and second live on different grids or sides; draw two flows of one problem"
         )
@@ -286,19 +281,13 @@ def _pair_pictures(
     top = common_top([end, *(moment for pair in moments for moment in pair)])
     gaps: list[Array] = [plane(other) - plane(one) for one, other in moments]
     widest = max(float(np.abs(gap).max()) for gap in gaps) or 1.0
-    for k, (pair, title) in enumerate(zip(moments, titles, strict=True)):
-        for row, moment in zip(rows, pair, strict=False):
-            density(moment, row[k], top=top)
-        canvas.grid_image(
-            rows[2, k], end.grid, gaps[k], cmap=DIFFERENCE_MAP, vmin=-widest, vmax=widest
-        )
-        canvas.bare(rows[2, k])
-        canvas.titled(rows[0, k], title, 9.5)
-    for row in rows[:2]:
-        density(end, row[-1], top=top)
-        colour_bar(row, end)
-    canvas.titled(rows[0, -1], last, 9.5)
-    canvas.bare(rows[2, -1])
+    for row, shown in zip(rows, zip(*moments, strict=True), strict=False):
+        pictures(row, [*shown, end], top)
+    for ax, gap in zip(rows[2], gaps, strict=False):
+        canvas.grid_image(ax, end.grid, gap, cmap=DIFFERENCE_MAP, vmin=-widest, vmax=widest)
+    for upper, lower, title in zip(rows[0], rows[2], [*titles, last], strict=True):
+        canvas.bare(lower)
+        canvas.titled(upper, title, 9.5)
     bar = figure.colorbar(rows[2, 0].images[0], cax=rows[2, -1].inset_axes((-0.1, 0.0, 0.07, 1.0)))
     bar.outline.set_visible(False)
     canvas.quiet_bar(bar)

@@ -1,23 +1,24 @@
-"""A flow on one page: its densities, with the recorded series below."""
+"""A flow on one page, its densities with the recorded series below, and as a film."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from pma_grid.flow.flow import Flow, Snapshot
 from pma_grid.plotting import canvas
-from pma_grid.plotting.canvas import COLOURS, INK, TIME_MAP
-from pma_grid.plotting.densities import common_top, density
+from pma_grid.plotting.canvas import COLOURS, INK, common_top, density, plane
 from pma_grid.plotting.histories import TIME_LABEL, history
 from pma_grid.problem.density import Density
-from pma_grid.runtime import InvalidInputError
+from pma_grid.runtime import InvalidInputError, is_number
 
 if TYPE_CHECKING:
+    from matplotlib.animation import AbstractMovieWriter
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
@@ -31,6 +32,14 @@ CURVES_HEIGHT = 2.5
 PICTURES_HEIGHT = (1.3, 4.0)
 # Steps up to which each is marked.
 MOST_MARKED_STEPS = 60
+# Frames a second: the shortest time that viewers of .gif respect is 1/50 s.
+MAX_FPS = 50
+# Inches of the longer side of a picture of a film, and the width that a title and a scale need.
+PICTURE_SIDE = 2.6
+LEAST_WIDTH = 3.6
+
+# A figure, and the function that makes it show moment k under a title.
+Film = tuple["Figure", Callable[[int, str], None]]
 
 
 def flow(flow: Flow) -> Figure:
@@ -65,7 +74,6 @@ def flow(flow: Flow) -> Figure:
     >>> len(pma.plotting.flow(result).axes)
     4
     """
-    check_snapshots(flow)
     end = limit(flow)
     shots = _spread(flow.snapshots, MOST_CURVES if end.dim == 1 else MOST_PICTURES)
     height = CURVES_HEIGHT if end.dim == 1 else _pictures_height(end, len(shots) + 1)
@@ -84,17 +92,63 @@ def flow(flow: Flow) -> Figure:
     return page
 
 
-def check_snapshots(flow: Flow) -> None:
-    """Refuse a flow that has no densities to draw."""
+def animation(flow: Flow, path: str | Path, *, fps: float = 12) -> Path:
+    """Write a film of the density of a flow, beside the density that it goes to.
+
+    Parameters
+    ----------
+    flow : Flow
+        A flow with snapshots, each of which becomes a frame: pass ``keep=`` to `evolve`.
+    path : str or path
+        File to write: ``.gif``, or ``.mp4`` where ffmpeg is installed.
+    fps : float
+        Frames a second, 0 < fps <= 50; a .gif rounds 1/fps to hundredths of a second.
+
+    Returns
+    -------
+    Path
+        The file that was written.
+
+    Raises
+    ------
+    InvalidInputError
+        Another ending, ``.mp4`` without ffmpeg, a folder that does not exist, fps out of range, a
+        flow without snapshots or without a grid.
+
+    Examples
+    --------
+    >>> import tempfile, numpy as np, pma_grid as pma
+    >>> problem = pma.Problem(1 + np.linspace(0, 1, 32), np.ones(32))
+    >>> constant = pma.schedules.constant(0.1)
+    >>> result = pma.evolve(problem, schedule=constant, steps=2, keep=1)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     pma.plotting.animation(result, folder + "/flow.gif").name
+    'flow.gif'
+    """
+    path = Path(path)
+    writer = _writer(path, fps)
+    end = limit(flow)
+    moments = [Density(snapshot.density, end.grid) for snapshot in flow.snapshots]
+    titles = _titles(flow)
+    figure, show = (_curve_film if end.dim == 1 else _pictures_film)(moments, end, limit_name(flow))
+    show(0, max(titles, key=len))
+    # one layout for all frames
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    with writer.saving(figure, str(path), figure.dpi):
+        for k, title in enumerate(titles):
+            show(k, title)
+            writer.grab_frame()
+    return path
+
+
+def limit(flow: Flow) -> Density:
+    """The density that a flow goes to; refuses one that has no densities to draw."""
     if not flow.snapshots:
         raise InvalidInputError(
             "flow has no snapshots, so there is no density to draw; pass keep= to evolve, for "
             "example keep=10 for every tenth step"
         )
-
-
-def limit(flow: Flow) -> Density:
-    """The density that the flow goes to."""
     return flow.oriented.source
 
 
@@ -110,12 +164,14 @@ def density_axes(ax: Axes, end: Density) -> None:
     canvas.open_corner(ax, "x [length]", "density [length⁻¹]")
 
 
-def colour_bar(row: Sequence[Axes], end: Density) -> None:
-    """The one colour scale of a row of pictures, beside the last and as high."""
+def pictures(row: Sequence[Axes], shown: Sequence[Density], top: float) -> None:
+    """Densities in two and three dimensions on one scale, its bar beside the last and as high."""
+    for ax, moment in zip(row, shown, strict=True):
+        density(moment, ax, top=top)
     last = row[-1]
     bar = last.figure.colorbar(last.images[0], cax=last.inset_axes((1.05, 0.0, 0.07, 1.0)))
     bar.outline.set_visible(False)
-    what = "density" if end.dim == 2 else "projection"
+    what = "density" if shown[-1].dim == 2 else "projection"
     canvas.quiet_bar(bar, f"{what} [length⁻²]")
 
 
@@ -142,7 +198,8 @@ def _curves(figure: SubFigure, moments: list[Density], end: Density, names: list
     """Densities in one dimension: one axes, coloured by time."""
     ax = figure.subplots()
     x = end.grid.axes[0]
-    for colour, moment, name in zip(_time_colours(len(moments)), moments, names[:-1], strict=True):
+    colours = canvas.time_colours(0.0, 0.88, len(moments))
+    for colour, moment, name in zip(colours, moments, names[:-1], strict=True):
         ax.plot(x, moment.values, color=colour, lw=1.5, label=name)
     ax.plot(x, end.values, color=INK, lw=1.5, ls="--", label=names[-1])
     density_axes(ax, end)
@@ -151,13 +208,11 @@ def _curves(figure: SubFigure, moments: list[Density], end: Density, names: list
 
 
 def _pictures(figure: SubFigure, moments: list[Density], end: Density, names: list[str]) -> None:
-    """Densities in two and three dimensions: one picture each on one scale."""
+    """Densities in two and three dimensions: one picture each."""
     row = figure.subplots(1, len(names), squeeze=False)[0]
-    top = common_top([*moments, end])
-    for ax, moment, name in zip(row, [*moments, end], names, strict=True):
-        density(moment, ax, top=top)
+    pictures(row, [*moments, end], common_top([*moments, end]))
+    for ax, name in zip(row, names, strict=True):
         canvas.titled(ax, name)
-    colour_bar(row, end)
 
 
 def _pictures_height(end: Density, count: int) -> float:
@@ -165,13 +220,6 @@ def _pictures_height(end: Density, count: int) -> float:
     height, width = (end.grid.lengths[k] for k in (0, 1))
     wanted = (WIDTH - 0.9) / count * height / width + 0.5
     return min(max(wanted, PICTURES_HEIGHT[0]), PICTURES_HEIGHT[1])
-
-
-def _time_colours(count: int) -> list[Any]:
-    """Dark to light, without the palest end, which is lost on white."""
-    from matplotlib import colormaps
-
-    return list(colormaps[TIME_MAP](np.linspace(0.0, 0.88, count)))
 
 
 def _range(flow: Flow, ax: Axes) -> None:
@@ -214,3 +262,72 @@ def _figures(flow: Flow) -> list[str]:
     if "seconds" in flow.stats:
         parts.append(f"{flow.stats['seconds']:.2f} s")
     return parts
+
+
+def _writer(path: Path, fps: float) -> AbstractMovieWriter:
+    """The writer for the ending of a path."""
+    from matplotlib.animation import FFMpegWriter, PillowWriter
+
+    ending = path.suffix.lower()
+    if ending not in (".gif", ".mp4"):
+        raise InvalidInputError(
+            f"path is {str(path)!r}; films are written as .gif or .mp4: change its ending"
+        )
+    if ending == ".mp4" and not FFMpegWriter.isAvailable():
+        raise InvalidInputError(
+            f"path is {str(path)!r}, but .mp4 needs ffmpeg, which is not installed: use .gif"
+        )
+    if not path.parent.is_dir():
+        raise InvalidInputError(
+            f"path is {str(path)!r}, but there is no folder {str(path.parent)!r}: make it first"
+        )
+    if not (is_number(fps) and 0 < fps <= MAX_FPS):
+        raise InvalidInputError(
+            f"fps is {fps!r}; it must be a number in (0, {MAX_FPS}]: for example 12"
+        )
+    # the stubs want whole numbers; both writers take any
+    rate: Any = fps
+    return PillowWriter(fps=rate) if ending == ".gif" else FFMpegWriter(fps=rate)
+
+
+def _titles(flow: Flow) -> list[str]:
+    """The times with as many decimals each, so that the title stands still."""
+    times = [snapshot.time for snapshot in flow.snapshots]
+    texts = canvas.distinct(times)
+    if not any("e" in text for text in texts):
+        decimals = max(len(text.partition(".")[2]) for text in texts)
+        texts = [f"{time:.{decimals}f}" for time in times]
+    return [f"t = {text}" for text in texts]
+
+
+def _curve_film(moments: list[Density], end: Density, name: str) -> Film:
+    """One curve beside mu."""
+    figure = canvas.new_figure(5.0, 3.4)
+    ax = figure.subplots()
+    x = end.grid.axes[0]
+    (line,) = ax.plot(x, moments[0].values, color=COLOURS[0], lw=2.0, label="ρ")
+    ax.plot(x, end.values, color=INK, lw=1.2, ls="--", label=name)
+    ax.set_ylim(0, 1.05 * max(float(moment.values.max()) for moment in [*moments, end]))
+    density_axes(ax, end)
+
+    def show(k: int, title: str) -> None:
+        line.set_ydata(moments[k].values)
+        canvas.titled(ax, title)
+
+    return figure, show
+
+
+def _pictures_film(moments: list[Density], end: Density, name: str) -> Film:
+    """rho and mu side by side on one colour scale."""
+    tall = end.grid.lengths[0] / end.grid.lengths[1]
+    width = PICTURE_SIDE / max(1.0, tall)
+    figure = canvas.new_figure(max(2 * width + 1.2, LEAST_WIDTH), max(width * tall, 0.5) + 0.4)
+    row = figure.subplots(1, 2)
+    pictures(row, (moments[0], end), common_top([*moments, end]))
+    canvas.titled(row[1], name)
+
+    def show(k: int, title: str) -> None:
+        row[0].images[0].set_data(plane(moments[k]))
+        canvas.titled(row[0], title)
+
+    return figure, show

@@ -30,23 +30,7 @@ ENTRY_WIDTH = 2.3
 
 
 def undominated(seconds: ArrayLike, errors: ArrayLike) -> NDArray[np.int_]:
-    """Runs that no other run of at most their time matches in error, in order of time.
-
-    Parameters
-    ----------
-    seconds, errors : array_like, shape (n,)
-        What is not finite is never among them.
-
-    Returns
-    -------
-    ndarray of int
-        Indices; along them times grow and errors fall, both strictly.
-
-    Examples
-    --------
-    >>> undominated([1.0, 2.0, 3.0, 4.0], [1e-2, 3e-2, 1e-3, 1e-3]).tolist()
-    [0, 2]
-    """
+    """Runs that no other of at most their time matches in error, in order of time; no NaN, inf."""
     times, values = np.asarray(seconds, float), np.asarray(errors, float)
     if times.shape != values.shape or times.ndim != 1:
         raise InvalidInputError(

@@ -1,4 +1,4 @@
-"""Pictures of learned laws: a fitted model on one page, and the regret of its learned steps."""
+"""A fitted model and a posterior on one page each; the map as a mesh, regret, evidence."""
 
 from __future__ import annotations
 
@@ -8,20 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pma_grid.inference.posterior import Posterior
 from pma_grid.learning.model import Model
 from pma_grid.learning.regret import LearnedRegret
-from pma_grid.plotting import canvas
+from pma_grid.plotting import canvas, clouds
 from pma_grid.plotting.canvas import COLOURS, FAINT, INK
-from pma_grid.plotting.clouds import (
-    as_points,
-    contours,
-    curve,
-    frame,
-    histogram,
-    image,
-    marginal,
-    scatter,
-)
 from pma_grid.plotting.histories import history
 from pma_grid.problem.density import Density
 from pma_grid.problem.samples import Samples
@@ -40,7 +31,12 @@ MESH_LINES, POINTS_A_LINE = 21, 161
 ROW_HEIGHT, CURVES_HEIGHT, PANEL_WIDTH = 2.85, 2.7, 2.75
 # A flow so many times as long as its first step has a logarithmic axis of time.
 LONG_FLOW_STEPS = 100.0
-LIKELIHOOD_LABEL = "log-likelihood [nats a point]"
+# Samples of a posterior.
+SAMPLES = 2000
+# Nats that a gap is drawn as which has closed to rounding.
+LEAST_GAP = 1e-16
+# Width of the linear part of an axis of time where the flow took no step.
+LEAST_TIME = 1e-12
 # Coordinates that are drawn together.
 PAIRS = {1: [(0, 0)], 2: [(0, 1)], 3: [(0, 1), (0, 2), (1, 2)]}
 
@@ -81,7 +77,7 @@ def model(model: Model, points: ArrayLike | Samples | None = None, *, seed: int 
     5
     """
     dim = model.grid.dim
-    data = None if points is None else as_points(points)
+    data = None if points is None else clouds.as_points(points)
     if data is not None and data.shape[1] != dim:
         raise InvalidInputError(
             f"points has {data.shape[1]} coordinates and the model {dim}; they must agree: give "
@@ -180,26 +176,93 @@ def learned_regret(learned_regret: LearnedRegret, ax: Axes | None = None) -> Axe
     return ax
 
 
+def posterior(posterior: Posterior, *, seed: int = 0, level: float = 0.95) -> Figure:
+    """Draw a posterior on one page: its marginals with samples, and the bounds of its evidence.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        What `pma_grid.infer` returned.
+    seed : int
+        Seed of the samples drawn.
+    level : float in (0, 1)
+        Mass of the central credible intervals that are shaded.
+
+    Returns
+    -------
+    Figure
+        Left, the marginal of every coordinate, and every pair of coordinates with contours around
+        50, 80 and 95 % of the mass and samples that the map makes.  Right, the bounds of log Z
+        along the flow, and the gap between them.
+    """
+    dim = posterior.grid.dim
+    side = max(clouds.PANEL_SIDE * dim + 0.6, 4.2)
+    page = canvas.new_figure(side + 4.2, side)
+    left, right = page.subfigures(1, 2, squeeze=False, width_ratios=[side, 4.2])[0]
+    clouds.corner(
+        posterior.sample(SAMPLES, seed=seed), posterior.density, names=posterior.names, level=level,
+        figure=left,
+    )  # fmt: skip
+    above, below = right.subplots(2, 1, sharex=True)
+    evidence(posterior, above)
+    times = _times(posterior)
+    gap = posterior.flow["evidence_upper"] - posterior.flow["evidence_lower"]
+    below.semilogy(times, np.maximum(gap, LEAST_GAP), "o-", ms=3, lw=1.3, color=COLOURS[0])
+    _time_axis(below, times)
+    canvas.open_corner(below, "time of the flow [length²]", "upper - lower [nats]")
+    return page
+
+
+def evidence(posterior: Posterior, ax: Axes | None = None) -> Axes:
+    """Draw both bounds of the log-evidence log Z along the flow, and log Z with its error.
+
+    Parameters
+    ----------
+    posterior : Posterior
+        What `pma_grid.infer` returned.
+    ax : Axes, optional
+        Where to draw; a new figure by default.
+
+    Returns
+    -------
+    Axes
+    """
+    ax = canvas.given_or_new(ax, 5.6, 4.0)
+    flow, found = posterior.flow, posterior.evidence
+    times = _times(posterior)
+    for name, label, colour in (
+        ("evidence_upper", "upper bound", COLOURS[1]),
+        ("evidence_lower", "lower bound (ELBO)", COLOURS[0]),
+    ):
+        ax.plot(times, flow[name], "o-", ms=3, lw=1.3, color=colour, label=label)
+    ax.axhline(found.log_evidence, color=INK, lw=0.9, ls="--", label="log Z")
+    value = f"{found.log_evidence:.8g}".replace("-", "−") + f" ± {canvas.scientific(found.error)}"
+    _time_axis(ax, times)
+    canvas.legend(ax)
+    canvas.open_corner(ax, ylabel="bounds of log Z [nats]", title=f"log Z = {value}")
+    return ax
+
+
 def _line(row: Sequence[Axes], model: Model, data: Array | None, drawn: Array) -> None:
     """The panels of one coordinate: data, generated points, the map."""
-    density, window = model.density, _window(model)
+    density, window = model.density, clouds.box(model.grid)
     left, middle, right = row
     if data is not None:
-        histogram(left, data[:, 0], window[0], FAINT)
-    curve(left, density, 0)
+        clouds.histogram(left, data[:, 0], window[0], FAINT)
+    clouds.curve(left, density, 0)
     left.set_title("learned density" + (" and data" if data is not None else ""))
-    histogram(middle, drawn[:, 0], window[0], COLOURS[0])
-    curve(middle, density, 0)
+    clouds.histogram(middle, drawn[:, 0], window[0], COLOURS[0])
+    clouds.curve(middle, density, 0)
     middle.set_title("generated")
     top = max(left.get_ylim()[1], middle.get_ylim()[1])
     for ax in (left, middle):
-        frame(ax, window, model.names)
+        clouds.frame(ax, window, model.names)
         ax.set_ylim(0, top)
     base = model.sampler.base
     y = _quantiles(base, 0, 1001)
     right.plot(y, model.sampler.decode(y[:, None])[:, 0], color=COLOURS[1], lw=1.6)
     box = (base.grid.lower[0], base.grid.upper[0])
-    frame(right, [box, window[0]], ("base law y", model.names[0]))
+    clouds.frame(right, [box, window[0]], ("base law y", model.names[0]))
     right.set_title("sampler ∇u*")
     for ax in row:
         ax.title.set(fontsize=10, color=INK)
@@ -209,20 +272,20 @@ def _plane(
     row: Sequence[Axes], model: Model, data: Array | None, drawn: Array, axes: tuple[int, int]
 ) -> None:
     """The panels of two coordinates: density, data, generated points, the carried mesh."""
-    window = [_window(model)[k] for k in axes]
+    window = [clouds.box(model.grid)[k] for k in axes]
     panels = list(row)
     density = model.density
-    image(panels[0], marginal(density, axes), window)
-    contours(panels[0], density, axes, "white")
+    clouds.image(panels[0], clouds.marginal(density, axes), window)
+    clouds.contours(panels[0], density, axes, "white")
     titles = ["learned density"]
     for points, title, colour in ((data, "data", INK), (drawn, "generated", COLOURS[0])):
         if points is not None:
-            scatter(panels[len(titles)], points[:, list(axes)], window, colour)
+            clouds.scatter(panels[len(titles)], points[:, list(axes)], window, colour)
             titles.append(f"{title}, {len(points)} points")
     carried_mesh(model.sampler, panels[-1], axes)
     titles.append("base grid carried by ∇u*")
     for ax, title in zip(panels, titles, strict=True):
-        frame(ax, window, [model.names[k] for k in axes])
+        clouds.frame(ax, window, [model.names[k] for k in axes])
         canvas.titled(ax, title if axes == (0, 1) else "")
         ax.set_box_aspect(1)
     for ax in panels[1:]:
@@ -232,12 +295,20 @@ def _plane(
 
 def _below(figure: SubFigure, model: Model) -> None:
     """Curves: the strengths tried, the flow, and with boosting its steps."""
+    from matplotlib.ticker import MaxNLocator
+
     chosen = model.stats.get("selection")
     boosts = model.stats.get("held_out_log_likelihoods")
     count = 1 + (chosen is not None) + (boosts is not None)
     panels = iter(figure.subplots(1, count, squeeze=False)[0])
     if chosen is not None:
-        _strengths(next(panels), chosen)
+        ax, tried = next(panels), chosen["strengths"]
+        ax.set_xscale("log")
+        best = int(np.argmax(chosen["log_likelihoods"]))
+        _likelihoods(
+            ax, tried, chosen["log_likelihoods"], best, "strength of the regularisation",
+            f"held-out points choose {canvas.scientific(tried[best])}",
+        )  # fmt: skip
     ax, flow = next(panels), model.flow
     names = [name for name in ("kl", "reverse_kl") if name in flow.series]
     history(flow, names or list(flow.series)[:1], ax)
@@ -249,41 +320,29 @@ def _below(figure: SubFigure, model: Model) -> None:
             box.set_loc("lower left")
     canvas.titled(ax, "flow from the base law")
     if boosts is not None:
-        _boosts(next(panels), boosts, int(model.stats["stopped_at"]))
+        ax, stopped = next(panels), int(model.stats["stopped_at"])
+        ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+        title = f"held-out points stop at step {stopped}"
+        _likelihoods(ax, range(len(boosts)), boosts, stopped, "step", title)
 
 
-def _strengths(ax: Axes, chosen: dict[str, list[float]]) -> None:
-    """Likelihood of held-out points over the strength."""
-    tried, scores = np.array(chosen["strengths"]), np.array(chosen["log_likelihoods"])
-    ax.semilogx(tried, scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
-    best = int(np.argmax(scores))
-    ax.plot(tried[best], scores[best], "o", ms=6, color=COLOURS[1])
-    title = f"held-out points choose {canvas.scientific(tried[best])}"
-    canvas.open_corner(ax, "strength of the regularisation", LIKELIHOOD_LABEL, title)
-
-
-def _boosts(ax: Axes, scores: Sequence[float], stopped: int) -> None:
-    """Likelihood of held-out points after each step."""
-    from matplotlib.ticker import MaxNLocator
-
-    ax.plot(range(len(scores)), scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
-    ax.plot(stopped, scores[stopped], "o", ms=6, color=COLOURS[1])
-    ax.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    canvas.open_corner(ax, "step", LIKELIHOOD_LABEL, f"held-out points stop at step {stopped}")
+def _likelihoods(
+    ax: Axes, x: ArrayLike, scores: ArrayLike, best: int, xlabel: str, title: str
+) -> None:
+    """Likelihood of held-out points over what was tried, with what was chosen."""
+    x, scores = np.asarray(x), np.asarray(scores)
+    ax.plot(x, scores, "o-", ms=3, lw=1.3, color=COLOURS[0])
+    ax.plot(x[best], scores[best], "o", ms=6, color=COLOURS[1])
+    canvas.open_corner(ax, xlabel, "log-likelihood [nats a point]", title)
 
 
 def _quantiles(law: Density, axis: int, count: int) -> Array:
     """Places on an axis, ends included, with equal masses of the marginal between them."""
-    masses = marginal(law, (axis,))
+    masses = clouds.marginal(law, (axis,))
     # cells without mass keep a little: their faces are places too
     held = np.concatenate([[0.0], np.cumsum(masses + 1e-9 * masses.max())])
     levels = np.linspace(0.0, held[-1], count)
     return np.asarray(np.interp(levels, held, law.grid.faces[axis]))
-
-
-def _window(model: Model) -> list[tuple[float, float]]:
-    """The box of the data."""
-    return list(zip(model.grid.lower, model.grid.upper, strict=True))
 
 
 def _figures(model: Model) -> list[str]:
@@ -299,3 +358,13 @@ def _figures(model: Model) -> list[str]:
     if "seconds" in stats:
         parts.append(f"{stats['seconds']:.1f} s")
     return parts
+
+
+def _times(posterior: Posterior) -> Array:
+    """The times of the flow, from its start."""
+    return np.asarray(posterior.flow.times - posterior.flow.times[0])
+
+
+def _time_axis(ax: Axes, times: Array) -> None:
+    """Logarithmic beyond the first step."""
+    ax.set_xscale("symlog", linthresh=max(float(times[1:2].sum()), LEAST_TIME))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any
 
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
@@ -46,23 +46,9 @@ LEAST_UNMARKED = 40
 ENTROPIES = ("kl", "reverse_kl", "symmetrised_kl")
 
 
-@overload
-def history(result: Transport, names: Axes | None = None, ax: Axes | None = None) -> Axes: ...
-
-
-@overload
-def history(
-    result: Flow,
-    names: str | Sequence[str] = "kl",
-    ax: Axes | None = None,
-    *,
-    floor: float | None = None,
-) -> Axes: ...
-
-
 def history(
     result: Transport | Flow,
-    names: Any = None,
+    names: str | Sequence[str] | Axes | None = None,
     ax: Axes | None = None,
     *,
     floor: float | None = None,
@@ -113,8 +99,10 @@ def history(
                 "names or floor is given with a Transport, which has no series: leave them out or "
                 "draw a Flow"
             )
-        return _iterations(result, names if ax is None else ax)
-    return _series(result, "kl" if names is None else names, ax, floor)
+        place: Any = names if ax is None else ax
+        return _iterations(result, place)
+    chosen: Any = (names,) if isinstance(names, str) else ("kl",) if names is None else names
+    return _series(result, tuple(chosen), ax, floor)
 
 
 def symbol(flow: Flow, name: str) -> str:
@@ -125,16 +113,8 @@ def symbol(flow: Flow, name: str) -> str:
     return f"{text} [{unit}]" if unit else text
 
 
-def mass_constant(flow: Flow) -> float | None:
-    """alpha at the end; None for flows that have none, as closed forms."""
-    series = flow.series.get("mass_constant")
-    value = flow.stats.get("mass_constant") if series is None else series[-1]
-    return None if value is None else float(value)
-
-
-def _series(flow: Flow, names: str | Sequence[str], ax: Axes | None, floor: float | None) -> Axes:
+def _series(flow: Flow, chosen: Sequence[str], ax: Axes | None, floor: float | None) -> Axes:
     """Series of a flow against time."""
-    chosen = (names,) if isinstance(names, str) else tuple(names)
     if not chosen:
         raise InvalidInputError(
             f"names is empty; it must name a series to draw: the flow has {', '.join(flow.series)}"
@@ -159,8 +139,11 @@ def _series(flow: Flow, names: str | Sequence[str], ax: Axes | None, floor: floa
         label = symbol(flow, chosen[0])
     elif set(chosen) <= set(ENTROPIES):
         label = "relative entropy"
-    alpha = mass_constant(flow) if set(chosen) & set(ENTROPIES) else None
-    title = None if alpha is None else f"mass constant α = {canvas.scientific(alpha)}"
+    # flows of closed forms have none
+    alpha = flow.series.get("mass_constant", [flow.stats.get("mass_constant")])[-1]
+    title = None
+    if alpha is not None and set(chosen) & set(ENTROPIES):
+        title = f"mass constant α = {canvas.scientific(float(alpha))}"
     if title or len(chosen) > 1 or floor is not None:
         canvas.legend(ax, title=title, title_fontsize=8).get_title().set_color(INK)
     canvas.open_corner(ax, TIME_LABEL, label)

@@ -1,4 +1,4 @@
-"""Pictures of a transport: the map as a deformed grid, McCann interpolation; convergence."""
+"""Pictures of transports: maps as deformed grids, interpolation, comparisons, convergence."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from pma_grid.cases.convergence import Study
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.grid.grid import Grid
 from pma_grid.plotting import canvas
-from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP, DISPLACEMENT_MAP, FAINT
-from pma_grid.plotting.densities import common_top, density
+from pma_grid.plotting.canvas import COLOURS, DENSITY_MAP, FAINT, common_top, density
+from pma_grid.runtime import Array
+from pma_grid.transport.comparison import Comparison, compare
 from pma_grid.transport.transport import Transport
 
 if TYPE_CHECKING:
@@ -21,6 +22,11 @@ if TYPE_CHECKING:
 
 # The map jumps between torn neighbours whose images are so many target cells apart.
 JUMP_CELLS = 3.0
+DIFFERENCE_MAP = "magma"
+# Differences below this share of the largest one have the darkest colour.
+LEAST_SHARE = 1e-4
+# Lines of the deformed grids of a comparison: as many as small pictures bear.
+GRID_LINES = 25
 
 
 def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axes:
@@ -68,7 +74,7 @@ def map(transport: Transport, ax: Axes | None = None, *, lines: int = 33) -> Axe
             moved.append(0.5 * (shift[1:] + shift[:-1])[whole])
     # rows are axis 0: plotted downwards, as the densities are
     segments = np.concatenate(curves)[:, :, ::-1]
-    collection = LineCollection(list(segments), cmap=DISPLACEMENT_MAP, lw=0.8)
+    collection = LineCollection(list(segments), cmap="viridis", lw=0.8)
     collection.set_array(np.concatenate(moved))
     ax.add_collection(collection)
     target = transport.problem.target.grid
@@ -88,10 +94,8 @@ def _jumps(transport: Transport) -> np.ndarray:
     low = high = transport.gradient
     for axis, n in enumerate(problem.source.shape):
         if n > 1:
-            first, last = (
-                (slice(None),) * axis + (slice(-1),),
-                (slice(None),) * axis + (slice(1, n),),
-            )
+            before = (slice(None),) * axis
+            first, last = (*before, slice(-1)), (*before, slice(1, n))
             torn = torn[first] | torn[last]
             low = np.minimum(low[:, *first], low[:, *last])
             high = np.maximum(high[:, *first], high[:, *last])
@@ -234,7 +238,10 @@ def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     if _mark_tears(transport, left):
         canvas.titled(left, "source, torn where coloured", 11)
     map(transport, middle)
-    name = "E[y | x]" if _is_barycentric(transport) else "u'" if line else "∇u"
+    name = "u'" if line else "∇u"
+    if isinstance(transport, EntropicTransport):  # whose map may be a mean, no gradient
+        mean = transport.stats.get("map", "barycentric") == "barycentric"
+        name = "E[y | x]" if mean else name
     if line:
         canvas.titled(middle, f"T = {name}, and the identity in grey", 11)
     else:
@@ -247,10 +254,30 @@ def transport(transport: Transport, *, cmap: str = "gray") -> Figure:
     return figure
 
 
-def _is_barycentric(transport: Transport) -> bool:
-    """Whether the map is a mean of images, not a gradient."""
-    barycentric = transport.stats.get("map", "barycentric") == "barycentric"
-    return isinstance(transport, EntropicTransport) and barycentric
+def comparison(
+    compared: Comparison | Sequence[Transport], names: Sequence[str] | None = None
+) -> Figure:
+    """Draw the maps of several methods side by side, and how far each is from the first.
+
+    Parameters
+    ----------
+    compared : Comparison or sequence of Transport
+        What `pma_grid.compare` returned, or the transports to compare.  The first one is the
+        reference.
+    names : sequence of str, optional
+        Names of the transports, if transports are given.
+
+    Returns
+    -------
+    Figure
+        Above, every map as the image of a regular grid, coloured by displacement; in 1-D the curves
+        T(x).  Below, the target of the reference and the distances |T - T_ref| of the other maps
+        where the source has mass, on one logarithmic scale.  In 3-D all are drawn on the slice
+        through the middle of axis 2.
+    """
+    found = compared if isinstance(compared, Comparison) else compare(*compared, names=names)
+    draw = _compared_curves if found.reference.problem.dim == 1 else _compared_pictures
+    return draw(found)
 
 
 def _figures(transport: Transport) -> list[str]:
@@ -275,3 +302,81 @@ def _figures(transport: Transport) -> list[str]:
             f"{stats['seconds']:.2f} s",
         ]
     return parts
+
+
+def _distance(transport: Transport, reference: Transport) -> Array:
+    """|T - T_ref| at the cell centres, NaN where the source has no mass."""
+    difference = np.linalg.norm(transport.gradient - reference.gradient, axis=0)
+    return np.where(reference.problem.source.values > 0, difference, np.nan)
+
+
+def _compared_curves(found: Comparison) -> Figure:
+    figure = canvas.new_figure(6.4, 6.0)
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=(1.6, 1.0))
+    x = found.reference.problem.source.grid.axes[0]
+    upper.plot(x, x, color=FAINT, lw=0.9, ls=":", label="identity")
+    top = 0.0
+    for k, (row, transport) in enumerate(zip(found.rows, found.transports, strict=True)):
+        colour = COLOURS[k % len(COLOURS)]
+        style = {"color": colour, "lw": 2.4 if k == 0 else 1.3, "alpha": 0.45 if k == 0 else 1.0}
+        upper.plot(x, transport.gradient[0], label=row.name, **style)
+        if k:
+            distance = _distance(transport, found.reference)
+            lower.plot(x, np.where(distance > 0, distance, np.nan), color=colour, lw=1.3)
+            top = max(top, float(np.nanmax(distance)))
+    if top > 0:
+        lower.set_yscale("log")
+        lower.set_ylim(LEAST_SHARE * top, 2 * top)
+    canvas.legend(upper)
+    canvas.open_corner(upper, ylabel="T(x)")
+    canvas.open_corner(lower, "x", f"|T - T({found.names[0]})|")
+    return figure
+
+
+def _compared_pictures(found: Comparison) -> Figure:
+    columns = len(found.rows)
+    figure = canvas.new_figure(max(5.0, 2.5 * columns + 0.6), 6.0)
+    axes = figure.subplots(2, columns, squeeze=False)
+    problem = found.reference.problem
+    collections = []
+    for ax, row, transport in zip(axes[0], found.rows, found.transports, strict=True):
+        map(transport, ax, lines=GRID_LINES)
+        collections.append(ax.collections[0])
+        push = canvas.scientific(row.push_l1)
+        canvas.titled(ax, f"{row.name}\nW2 = {row.w2:.6g}\npush {push}", 8)
+    top = max(float(lines.get_array().max()) for lines in collections)
+    for lines in collections:
+        lines.set_clim(0.0, top or 1.0)
+    canvas.one_scale(axes[0], [problem.target.grid] * columns)
+    bar = figure.colorbar(collections[0], ax=axes[0], fraction=0.04, pad=0.02)
+    canvas.quiet_bar(bar, "displacement", 7)
+    density(problem.target, axes[1, 0], cmap="gray_r")
+    canvas.titled(axes[1, 0], "target", 8)
+    canvas.one_scale(list(axes[1, :1]), [problem.target.grid])
+    _differences(found, list(axes[1, 1:]), figure)
+    return figure
+
+
+def _differences(found: Comparison, axes: Sequence[Axes], figure: Figure) -> None:
+    """Pictures of |T - T_ref| with one colour bar."""
+    from matplotlib.colors import LogNorm, Normalize
+
+    if len(found.rows) < 2:
+        return
+    grid = found.reference.problem.source.grid
+    fields = [_distance(t, found.reference) for t in found.transports[1:]]
+    if grid.dim == 3:
+        fields = [values[:, :, grid.shape[2] // 2] for values in fields]
+    top = max((float(v[np.isfinite(v)].max(initial=0.0)) for v in fields), default=0.0)
+    # without any difference a logarithmic scale has no ends
+    norm = LogNorm(LEAST_SHARE * top, top) if top > 0 else Normalize(0.0, 1.0)
+    for ax, row, values in zip(axes, found.rows[1:], fields, strict=True):
+        shown = np.maximum(values, LEAST_SHARE * top)
+        image = canvas.grid_image(ax, grid, shown, cmap=DIFFERENCE_MAP, norm=norm)
+        canvas.bare(ax)
+        canvas.titled(
+            ax, f"L2 {canvas.scientific(row.map_l2)}, max {canvas.scientific(row.map_max)}", 8
+        )
+    canvas.one_scale(axes, [grid] * len(axes))
+    bar = figure.colorbar(image, ax=axes, fraction=0.04, pad=0.02)
+    canvas.quiet_bar(bar, f"|T - T({found.names[0]})|", 7)

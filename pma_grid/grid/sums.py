@@ -9,6 +9,16 @@ import numpy as np
 from pma_grid.kernels.grid.vectors import BLOCK
 from pma_grid.runtime import SERIAL, Array, Workers
 
+# Doubles between a vector that kernels write to and its neighbours in memory.  Compiled loops test
+# for overlaps to within 64 bytes, and where they suspect one go another way, whose sums round
+# otherwise: the last digits of a result would depend on where the heap has put its vectors.
+MARGIN = 16
+
+
+def apart(size: int) -> Array:
+    """Zeros that no other array lies close to."""
+    return np.zeros(size + 2 * MARGIN)[MARGIN : MARGIN + size]
+
 
 class BlockSums:
     """Runs kernels of `kernels.vectors` on vectors of one size and adds up what blocks come to."""

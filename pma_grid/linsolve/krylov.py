@@ -16,7 +16,7 @@ from typing import Protocol
 import numpy as np
 from scipy.sparse.linalg import LinearOperator, gmres
 
-from pma_grid.grid.sums import BlockSums
+from pma_grid.grid.sums import BlockSums, apart
 from pma_grid.kernels.grid import vectors as kernels
 from pma_grid.kernels.records import Direction
 from pma_grid.linsolve.stencil import Stencil
@@ -58,8 +58,8 @@ class GCR:
 
     def __init__(self, size: int, workers: Workers = SERIAL) -> None:
         # the new direction, and the two kept, the last one first
-        self._directions = [Direction(np.zeros(size), np.zeros(size)) for _ in range(3)]
-        self._residual = np.empty(size)
+        self._directions = [Direction(apart(size), apart(size)) for _ in range(3)]
+        self._residual = apart(size)
         self._sums = BlockSums(size, workers)
 
     def solve(
@@ -78,7 +78,7 @@ class GCR:
         gauge, residual = stencil.gauge, self._residual
         weights = np.empty(0) if stencil.equilibration is None else stencil.equilibration
         if progress is None:
-            x = np.zeros(rhs.size)
+            x = apart(rhs.size)
             share, gauge_norm, *_ = self._sums(kernels.gcr_begin, rhs, gauge, weights, residual)
             multiplier = share / gauge_norm
             first = self._norm(kernels.gcr_project, multiplier, gauge, weights, residual)

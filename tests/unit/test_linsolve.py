@@ -8,8 +8,10 @@ import pytest
 
 import pma_grid as pma
 from pma_grid.grid.lattice import Lattice
+from pma_grid.grid.sums import MARGIN
 from pma_grid.kernels.equation import DIMENSION
 from pma_grid.kernels.grid import lattice as kernels
+from pma_grid.kernels.grid import vectors
 from pma_grid.linsolve import Handle, LinearSolver, Stencil
 from pma_grid.linsolve.automatic import AutoHandle
 
@@ -499,3 +501,38 @@ def test_nothing_that_compiled_code_prints_reaches_the_standard_output(
     libc.printf(b"after\n")
     libc.fflush(None)
     assert capfd.readouterr().out == "before\nafter\n"
+
+
+@pytest.mark.parametrize("n", [47, 48, 5000])
+def test_sums_do_not_depend_on_where_the_heap_puts_vectors(n: int) -> None:
+    """Compiled loops that suspect an overlap take another way, and their sums round otherwise."""
+    given = np.random.default_rng(1).normal(size=(3, n))
+
+    def begun(name: int, distance: int) -> list[float]:
+        memory = np.zeros(4 * n + 2 * abs(distance))
+        written = memory[2 * n : 3 * n]
+        start = 3 * n + distance if distance >= 0 else n + distance
+        arguments = [values.copy() for values in given]
+        arguments[name] = memory[start : start + n]
+        arguments[name][:] = given[name]
+        partial = np.zeros((2, 5))
+        vectors.gcr_begin(0, -(-n // vectors.BLOCK), *arguments, written, partial)
+        vectors.gcr_project(0, -(-n // vectors.BLOCK), 0.3, *arguments[1:], written, partial)
+        return [*partial.ravel(), *written]
+
+    for name in range(3):
+        far = begun(name, 200)
+        assert begun(name, MARGIN) == far
+        assert begun(name, -MARGIN) == far
+
+
+def test_vectors_of_a_solve_lie_apart() -> None:
+    """What the iteration writes to has a margin within its own memory; see the test above."""
+    handle = pma.Direct().setup(_stencil((24, 20)))
+    result = handle.solve(np.random.default_rng(0).normal(size=480), rtol=1e-8)
+    kept = [part for direction in handle.gcr._directions for part in direction]
+    for written in (handle.gcr._residual, result.x, *kept):
+        assert isinstance(written.base, np.ndarray)
+        begins = (written.ctypes.data - written.base.ctypes.data) // written.itemsize
+        assert begins >= MARGIN
+        assert written.base.size - written.size - begins >= MARGIN

@@ -314,6 +314,21 @@ def test_narrow_reach_overestimates_the_determinant(dim: int) -> None:
     assert residual.max() < -0.05 and weights.min() >= 0 and eta.max() <= 1 + 1e-9
 
 
+@pytest.mark.parametrize("along", list(itertools.permutations(range(3))))
+def test_rounding_of_a_zero_weight_starts_no_walk(along: tuple[int, int, int]) -> None:
+    """Along the vector that a flip would bring in u bends less: a walk would end elsewhere."""
+    lattice, metric = Lattice((3, 3, 3)), np.ones(3)
+    a, b, c = lattice.strides[list(along)]
+    centre, found = (lattice.halo + 1) * lattice.strides.sum(), []
+    for rounding in (-1e-15, 0.0, 1e-15):
+        padded = lattice.zeros()
+        padded[centre + a + b - c] -= 0.1
+        padded[centre + a - b] += rounding
+        residual = _shift_form(lattice, padded, metric, np.zeros(27), 1)[0]
+        found.append(residual[13])
+    np.testing.assert_allclose(found, 0.0, atol=1e-13)
+
+
 @DIMS
 def test_log_det_is_nan_where_u_is_not_convex(dim: int) -> None:
     lattice, metric = Lattice(SHAPES[dim]), np.ones(dim)

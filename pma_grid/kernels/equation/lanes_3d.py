@@ -6,6 +6,7 @@ from pma_grid.kernels.equation.limits import LANES
 from pma_grid.kernels.equation.superbase_3d import (
     SHIFT_ERROR,
     START_DEFECT,
+    ZERO_WEIGHT_SHARE,
     gram,
     invariants,
     invert,
@@ -68,7 +69,8 @@ def roots(f, inverse_det0):
         f[WEIGHTS + j], f[WEIGHTS + LANES + j] = w0 * scale, w1 * scale
         f[WEIGHTS + 2 * LANES + j], f[WEIGHTS + 3 * LANES + j] = w2 * scale, w3 * scale
         f[WEIGHTS + 4 * LANES + j], f[WEIGHTS + 5 * LANES + j] = w4 * scale, w5 * scale
-        f[SETTLED + j] = min(low, good)
+        total = w0 + w1 + w2 + w3 + w4 + w5
+        f[SETTLED + j] = min(low + ZERO_WEIGHT_SHARE * total, good)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

@@ -28,6 +28,7 @@ from pma_grid.kernels.equation.superbase_3d import (
     invert,
     load,
     lowest,
+    negative,
     product,
     reaches,
     root,
@@ -119,7 +120,7 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
                         a[k] = f[lanes.DIFFERENCES + k * LANES + j]
                         b[k] = f[lanes.QUADRATIC + k * LANES + j]
                     s = root(a, b, radius, det0, w)
-                    if w[lowest(w)] < 0:
+                    if negative(w):
                         s, on_face = _walk_to_shift(
                             padded, start + j, layout.strides, metric, radius, s, c + j, bases,
                             here, there,
@@ -128,7 +129,8 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
                     lanes.write_lane(s, b, w, f, j)
                 residual[c + j], eta[c + j] = f[lanes.RESIDUAL + j], f[lanes.ETA + j]
                 for k in range(6):
-                    weights[c + j, k] = f[lanes.WEIGHTS + k * LANES + j]
+                    value = f[lanes.WEIGHTS + k * LANES + j]
+                    weights[c + j, k] = 0.0 if value < 0 else value
                 for i in range(3):
                     drift[c + j, i] *= eta[c + j] * per_cell[i]
     return faces

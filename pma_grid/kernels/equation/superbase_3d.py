@@ -16,6 +16,9 @@ THIRD = np.array([2, 1, 1, 0, 0, 0])
 FOURTH = np.array([3, 3, 2, 3, 2, 1])
 # Shares w a (their sum is 3) this far below zero are rounding: no reason to walk on.
 NEGATIVE_SHARE = 1e-10
+# A weight below zero by no more than this share of their sum is a zero of symmetric data: a walk
+# would go one way or the other by rounding, to ends of different values.
+ZERO_WEIGHT_SHARE = 1e-12
 # Relative distances from a pole and from a singular matrix at which a face may be begun.
 FAR_FROM_POLE = 1e-2
 # Largest relative defect of the determinant from which Newton for the shift may start at 0.
@@ -311,6 +314,13 @@ def lowest(w):
         if w[k] < w[m]:
             m = k
     return m
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def negative(w):
+    """Whether the smallest weight is below zero by more than rounding."""
+    total = w[0] + w[1] + w[2] + w[3] + w[4] + w[5]
+    return w[lowest(w)] < -ZERO_WEIGHT_SHARE * total
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

@@ -36,17 +36,19 @@ class Boxes:
     box_source: Any = box()
     box_target: Any = box()
 
+    @property
+    def floors(self) -> tuple[float | None, float | None]:
+        """Those of the source and the target."""
+        return None, None
+
     def problem(self, source: str, target: str) -> Problem:
         """The problem of the densities in two files."""
         from pma_grid.problem.problem import Problem
 
         return Problem(
-            *(
-                read_density(name, path, getattr(self, f"box_{name}"),
-                             getattr(self, f"floor_{name}", None))
-                for name, path in (("source", source), ("target", target))
-            )
-        )  # fmt: skip
+            read_density("source", source, self.box_source, self.floors[0]),
+            read_density("target", target, self.box_target, self.floors[1]),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,11 @@ class BoxesAndFloors(Boxes):
 
     floor_source: float | None = option()
     floor_target: float | None = option()
+
+    @property
+    def floors(self) -> tuple[float | None, float | None]:
+        """Those of the source and the target."""
+        return self.floor_source, self.floor_target
 
 
 target_polygon = click.option(

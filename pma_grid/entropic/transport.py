@@ -14,7 +14,8 @@ from scipy.ndimage import binary_dilation
 
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
-from pma_grid.problem.problem import Problem, storable_pair, stored_pair
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Mask, Status, storage
 from pma_grid.transport.duality import dual_value
 from pma_grid.transport.potential import interpolated_grid

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.problem.frame import Frame, split
-from pma_grid.problem.problem import Problem, storable_pair, stored_pair
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Report, Status, storage
 from pma_grid.transport.transport import Transport
 

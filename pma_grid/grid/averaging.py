@@ -51,9 +51,7 @@ def _quadrature_values(
     quadrature: int,
 ) -> Iterator[tuple[float, Array]]:
     """Weights (sum 1) and values of the function at each Gauss point of all cells at once."""
-    remedy = "points along each axis of a cell, 2 are enough for second order"
-    points = check_whole(quadrature, 1, "quadrature", remedy)
-    for weight, offset in gauss_points(points, len(axes)):
+    for weight, offset in gauss_points(quadrature, len(axes)):
         moved = [x + o * h for x, o, h in zip(axes, offset, spacing, strict=True)]
         mesh = np.meshgrid(*moved, indexing="ij", copy=False)
         yield weight, evaluated(function, mesh)
@@ -61,8 +59,11 @@ def _quadrature_values(
 
 def gauss_points(quadrature: int, dim: int) -> Iterator[tuple[float, Array]]:
     """Weights, of sum 1, and offsets (dim,) from a cell's centre, in cells, of Gauss's rule."""
-    nodes, weights = np.polynomial.legendre.leggauss(quadrature)
-    for point in itertools.product(range(quadrature), repeat=dim):
+    remedy = "points along each axis of a cell, 2 are enough for second order"
+    nodes, weights = np.polynomial.legendre.leggauss(
+        check_whole(quadrature, 1, "quadrature", remedy)
+    )
+    for point in itertools.product(range(len(nodes)), repeat=dim):
         yield float(np.prod(weights[list(point)] / 2)), 0.5 * nodes[list(point)]
 
 

@@ -185,15 +185,15 @@ def evaluate(f: LogFunction, grid: Grid, limits: Array | None, rule: Rule) -> Ce
 def _resolution(f: LogFunction, logs: Array, grid: Grid, quadrature: int) -> float:
     """Changes of the cells' masses with the spacing, over the mass: signs do not cancel."""
 
-    # against half the spacing, unless that takes too many evaluations, and against twice it, where
-    # a smooth density changes sixteen times as much: kinks and jumps that one of them misses by
-    # chance the other sees, or grids of a few cells more, whose faces lie elsewhere
     def on(*shape: int) -> Array:
         """log cell masses on another number of cells."""
         return log_cell_masses(f, Grid(shape, grid.lower, grid.upper), quadrature)
 
     finer = tuple(2 * n for n in grid.shape)
     coarser = tuple(n // 2 if n % 2 == 0 else n for n in grid.shape)
+    # against half the spacing, unless that takes too many evaluations, and against twice it, where
+    # a smooth density changes sixteen times as much: kinks and jumps that one of them misses by
+    # chance the other sees, or grids of a few cells more, whose faces lie elsewhere
     changes = []
     if math.prod(finer) * quadrature**grid.dim <= MOST_EVALUATIONS:
         changes.append(SAFETY_FACTOR * _change(on(*finer), logs))

@@ -21,6 +21,7 @@ from pma_grid.inference.evidence import Evidence
 from pma_grid.problem.density import Density
 from pma_grid.problem.log_density import LogDensity
 from pma_grid.problem.quantiles import quantiles
+from pma_grid.problem.stored import storable_density, stored_density
 from pma_grid.runtime import Array, InvalidInputError, Report, check_inside, check_whole, storage
 from pma_grid.sampling.sampler import Sampler
 from pma_grid.transport.duality import cell_integral
@@ -293,6 +294,7 @@ class Posterior:
         meta |= {
             "kind": "posterior", "names": list(self.names), "evaluations": self.evaluations,
             "evidence": self.evidence.to_dict(), "grid": self.grid.to_dict(),
+            "density": storable_density(self.density),
             "stats": self.stats.to_dict(),
         }  # fmt: skip
         storage.save(path, arrays | {"density": self.density.values}, meta)
@@ -301,8 +303,9 @@ class Posterior:
     def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Posterior:
         """The posterior that `save` wrote, from the contents of its file."""
         end = Settled.from_stored(arrays, meta)
+        kept = meta.get("density", {"grid": meta["grid"], "floor": None})
         return cls(
-            end.flow, end.transport, Density.from_stored(arrays["density"], meta),
+            end.flow, end.transport, stored_density(arrays["density"], kept),
             Evidence.from_dict(meta["evidence"]),
             names=tuple(meta["names"]), evaluations=meta["evaluations"], stats=meta["stats"],
         )  # fmt: skip

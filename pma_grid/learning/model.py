@@ -40,8 +40,12 @@ class FitReport(Report):
         point) and ``at_edge``, see `Selection`; None where the strength was given.
     samples, duplicates : int
         Samples learned from, and how many of them equal others.
-    held_out, seed, relearn, explicit : float, int, bool, bool
-        As they were given to `fit`.
+    held_out : float
+        Share of the samples that was to choose.
+    seed : int
+        Seed of the split into samples learned from and samples held out.
+    relearn, explicit : bool
+        Whether log mu was learned again before every step, and whether steps were explicit.
     transport : str
         What found the transport: "flow", or "solve" where the flow did not settle.
     held_out_log_likelihoods : list of float

@@ -125,28 +125,37 @@ def _panel(ax: Axes, panel: Panel) -> None:
 
 def _styles(curves: Sequence[Curve]) -> list[tuple[Curve, str, int]]:
     """Every curve with its colour and the number of its marker or dash."""
-    labels = [curve.label for curve in curves if curve.role == "measured"]
-    predictions = sum(curve.role == "predicted" for curve in curves)
+    measured = [curve for curve in curves if curve.role == "measured"]
+    predicted = [curve for curve in curves if curve.role == "predicted"]
     styles, dashes = [], dict.fromkeys([*COLOURS, INK], 0)
-    places = dict.fromkeys(["floor", "measured", "predicted"], -1)
     for curve in curves:
-        places[curve.role] += 1
-        place = places[curve.role]
         if curve.role == "floor":
             styles.append((curve, FAINT, 0))
         elif curve.role == "measured":
+            place = _place(measured, curve)
             styles.append((curve, COLOURS[place % len(COLOURS)], place % len(MARKERS)))
         else:
-            # the measured curve that it is for, else ink: it is for several
-            if curve.label in labels:
-                place = labels.index(curve.label)
-            elif len(labels) == 1:
-                place = 0
-            for_one = curve.label in labels or len(labels) in (1, predictions)
-            colour = COLOURS[place % len(COLOURS)] if for_one else INK
+            colour = _family(curve, measured, predicted)
             styles.append((curve, colour, dashes[colour] % len(DASHES)))
             dashes[colour] += 1
     return styles
+
+
+def _family(curve: Curve, measured: list[Curve], predicted: list[Curve]) -> str:
+    """The colour of the measured curve that a prediction is for; ink if it is for several."""
+    labels = [other.label for other in measured]
+    if curve.label in labels:
+        return COLOURS[labels.index(curve.label) % len(COLOURS)]
+    if len(measured) == 1:
+        return COLOURS[0]
+    if len(predicted) == len(measured):
+        return COLOURS[_place(predicted, curve) % len(COLOURS)]
+    return INK
+
+
+def _place(curves: list[Curve], wanted: Curve) -> int:
+    """The place of a curve, by identity: curves hold arrays, which have no single equality."""
+    return next(k for k, curve in enumerate(curves) if curve is wanted)
 
 
 def _curve(ax: Axes, curve: Curve, label: str, colour: str, style: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.flow.flow import Flow
@@ -46,9 +46,23 @@ LEAST_UNMARKED = 40
 ENTROPIES = ("kl", "reverse_kl", "symmetrised_kl")
 
 
+@overload
+def history(result: Transport, names: Axes | None = None, ax: Axes | None = None) -> Axes: ...
+
+
+@overload
+def history(
+    result: Flow,
+    names: str | Sequence[str] = "kl",
+    ax: Axes | None = None,
+    *,
+    floor: float | None = None,
+) -> Axes: ...
+
+
 def history(
     result: Transport | Flow,
-    names: str | Sequence[str] | Axes | None = None,
+    names: Any = None,
     ax: Axes | None = None,
     *,
     floor: float | None = None,

@@ -109,21 +109,6 @@ class Density:
         density._store(checked_values(values, name), grid, floor, name, mass)
         return density
 
-    def storable(self) -> dict[str, Any]:
-        """What a file keeps beside the values; see `from_stored`."""
-        return {"grid": self.grid.to_dict(), "floor": self.floor, "mass": self.mass}
-
-    @classmethod
-    def from_stored(cls, values: Array, meta: dict[str, Any]) -> Density:
-        """The density that was stored, to the bit: normalised values are not normalised again."""
-        density = cls(values, Grid.from_dict(meta["grid"]), floor=meta.get("floor"))
-        if abs(density.mass - 1.0) <= NORMALISED_TO:
-            exact = np.array(values, np.float64)
-            exact.setflags(write=False)
-            object.__setattr__(density, "values", exact)
-            object.__setattr__(density, "mass", meta.get("mass", 1.0))
-        return density
-
     @classmethod
     def from_function(
         cls,
@@ -391,3 +376,14 @@ class Density:
 def as_density(values: Density | ArrayLike, name: str) -> Density:
     """``values`` if it is a Density, else that of the array, called ``name``, on the unit box."""
     return values if isinstance(values, Density) else Density._named(values, None, None, name)
+
+
+def normalised_before(values: Array, grid: Grid, floor: float | None, mass: float) -> Density:
+    """The density of values that are normalised: once more, they might differ in the last digit."""
+    density = Density(values, grid, floor=floor)
+    if abs(density.mass - 1.0) <= NORMALISED_TO:
+        exact = np.array(values, np.float64)
+        exact.setflags(write=False)
+        object.__setattr__(density, "values", exact)
+        object.__setattr__(density, "mass", mass)
+    return density

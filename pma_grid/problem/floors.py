@@ -8,9 +8,10 @@ from dataclasses import asdict
 import numpy as np
 from scipy import ndimage
 
-from pma_grid.problem.density import Density, FloorReport
+from pma_grid.problem.density import Density
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.problem import Problem
+from pma_grid.problem.raising import FloorReport
 from pma_grid.runtime import Array, Mask
 
 # Working floors, relative to the mean density, for data with exact zeros.

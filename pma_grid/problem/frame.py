@@ -15,6 +15,7 @@ class Frame:
 
     Attributes
     ----------
+    source, target : Grid
     stretch : ndarray, shape (d,)
         Lengths of the target's box over those of the source's.
     metric : ndarray, shape (d,)

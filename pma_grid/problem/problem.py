@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from pma_grid.problem.density import Density, as_density
-from pma_grid.problem.domains import ConvexDomain, stored_domain
-from pma_grid.runtime import InvalidInputError, storage
+from pma_grid.problem.domains import ConvexDomain
+from pma_grid.runtime import InvalidInputError
 
 # Share of the target's mass that may lie outside its domain: rounding, no data.
 LARGEST_MASS_OUTSIDE = 1e-9
@@ -137,20 +137,3 @@ def _check_domain(domain: ConvexDomain, target: Density) -> None:
             f"target has {100 * outside:.3g} % of its mass in cells outside target_domain; all of "
             "it must lie inside: multiply the values by target_domain.fractions(grid)"
         )
-
-
-def storable_pair(problem: Problem) -> storage.Stored:
-    """Arrays and metadata of a problem, for a file."""
-    pair = {"source": problem.source, "target": problem.target}
-    arrays = {name: density.values for name, density in pair.items()}
-    meta: dict[str, Any] = {name: density.storable() for name, density in pair.items()}
-    if problem.target_domain is not None:
-        meta["target_domain"] = problem.target_domain.to_dict()
-    return arrays, meta
-
-
-def stored_pair(arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Problem:
-    """The problem of a stored result."""
-    densities = [Density.from_stored(arrays[name], meta[name]) for name in ("source", "target")]
-    domain = meta.get("target_domain")
-    return Problem(*densities, target_domain=None if domain is None else stored_domain(domain))

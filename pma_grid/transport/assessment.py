@@ -32,7 +32,7 @@ def assess(transport: Transport) -> dict[str, Any]:
         sparse plan, the plan's.
         ``dual_gap``: transport_cost - hard_dual, length^2.  Both ends belong to atoms; it falls to
         0 with the error of T, but is no certificate: T need not push mu to nu exactly.
-        ``push_forward_error``: sum over bins of |T#mu - nu|, 0 to 2, see `push_forward_error`.
+        ``push_forward_error``: sum over bins of |T#mu - nu|, 0 to 2.
         ``mass_constant``: alpha of the equation, None where none was solved.
         ``floor_effect``: what the working floors can have changed W2^2 by at most, length^2.
 

@@ -17,7 +17,8 @@ from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
-from pma_grid.problem.problem import Problem, storable_pair, stored_pair
+from pma_grid.problem.problem import Problem
+from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Status, storage
 from pma_grid.transport.duality import dual_value
 from pma_grid.transport.potential import Potential, mccann

@@ -19,7 +19,7 @@ from pma_grid.flow.entropic_operator import EntropicOperator
 from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import TRBDF2, ImplicitEuler, implicit
-from pma_grid.flow.stepping.implicit import ImplicitStage, StageSolver
+from pma_grid.flow.stepping.implicit import ImplicitScheme, ImplicitStage
 from pma_grid.inference import integrals
 from pma_grid.learning import steps
 from pma_grid.linsolve import Stencil
@@ -74,21 +74,21 @@ def stage_length(factor: float) -> Plant:
     """Implicit stages of a wrong length: v - factor beta h(v) = base."""
 
     def plant(patch: pytest.MonkeyPatch) -> None:
-        right = StageSolver._solve
+        right = ImplicitScheme._solve
 
-        def wrong(self: StageSolver, stage: ImplicitStage, **options: Any) -> Any:
+        def wrong(self: ImplicitScheme, stage: ImplicitStage, **options: Any) -> Any:
             return right(self, dataclasses.replace(stage, beta=factor * stage.beta), **options)
 
-        patch.setattr(StageSolver, "_solve", wrong)
+        patch.setattr(ImplicitScheme, "_solve", wrong)
 
     return plant
 
 
 def trapezoidal_stages(patch: pytest.MonkeyPatch) -> None:
     """Crank-Nicolson for implicit Euler, the scheme whose stages start from a state."""
-    right = StageSolver._solve
+    right = ImplicitScheme._solve
 
-    def wrong(self: StageSolver, stage: ImplicitStage, *, convex: Any, **rest: Any) -> Any:
+    def wrong(self: ImplicitScheme, stage: ImplicitStage, *, convex: Any, **rest: Any) -> Any:
         if convex is stage.base:
             h = stage.operator.evaluate(stage.base, stage.time - stage.beta)
             half = 0.5 * stage.beta
@@ -96,7 +96,7 @@ def trapezoidal_stages(patch: pytest.MonkeyPatch) -> None:
             stage = dataclasses.replace(stage, base=base, beta=half)
         return right(self, stage, convex=convex, **rest)
 
-    patch.setattr(StageSolver, "_solve", wrong)
+    patch.setattr(ImplicitScheme, "_solve", wrong)
 
 
 def trapezoidal_steps(patch: pytest.MonkeyPatch) -> None:

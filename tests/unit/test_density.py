@@ -9,6 +9,7 @@ from PIL import Image
 
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
+from pma_grid.problem.stored import storable_density, stored_density
 from pma_grid.runtime.errors import InvalidDensityError, InvalidInputError
 
 BAD_VALUES = [
@@ -217,7 +218,7 @@ def test_files_give_densities_back_to_the_bit() -> None:
     for _ in range(40):
         grid = Grid((7, 5), (-1.0, 0.3), (2.1, 0.9))
         density = Density(rng.random(grid.shape), grid, floor=0.1)
-        stored = Density.from_stored(density.values, density.storable())
+        stored = stored_density(density.values, storable_density(density))
         assert np.array_equal(stored.values, density.values)
         assert not stored.values.flags.writeable
         assert (stored.grid, stored.mass, stored.floor) == (grid, density.mass, 0.1)
@@ -226,9 +227,12 @@ def test_files_give_densities_back_to_the_bit() -> None:
 
 
 def test_files_of_other_hands_are_normalised() -> None:
-    stored = Density.from_stored(np.array([1.0, 3.0]), {"grid": Grid(2).to_dict()})
+    stored = stored_density(np.array([1.0, 3.0]), {"grid": Grid(2).to_dict(), "floor": None})
     assert stored.values.tolist() == [0.5, 1.5]
     assert stored.mass == 2.0
+    for mass in (-3.0, np.nan, "x", None):
+        with pytest.raises(InvalidInputError, match="mass is .*> 0.*damaged"):
+            stored_density(stored.values, {"grid": Grid(2).to_dict(), "floor": None, "mass": mass})
 
 
 def test_repr_says_shape_and_box() -> None:

@@ -163,6 +163,8 @@ def test_posteriors_are_saved_and_loaded(tmp_path: Path) -> None:
     again = pma.load(tmp_path / "p.npz")
     assert isinstance(again, pma.Posterior)
     assert again.evidence == posterior.evidence
+    assert np.array_equal(again.density.values, posterior.density.values)
+    assert again.density.mass == posterior.density.mass
     assert np.array_equal(again.sample(5, seed=1), posterior.sample(5, seed=1))
     assert again.summary()["evidence"] == posterior.summary()["evidence"]
     assert np.allclose(again.mean, posterior.mean, atol=1e-12) and again.names == posterior.names

@@ -516,8 +516,10 @@ def test_sums_do_not_depend_on_where_the_heap_puts_vectors(n: int) -> None:
         arguments[name] = memory[start : start + n]
         arguments[name][:] = given[name]
         partial = np.zeros((2, 5))
-        vectors.gcr_begin(0, -(-n // vectors.BLOCK), *arguments, written, partial)
-        vectors.gcr_project(0, -(-n // vectors.BLOCK), 0.3, *arguments[1:], written, partial)
+        rhs, gauge, weights = arguments
+        blocks = -(-n // vectors.BLOCK)
+        vectors.gcr_begin(0, blocks, rhs, gauge, weights, written, partial)
+        vectors.gcr_project(0, blocks, 0.3, gauge, weights, written, partial)
         return [*partial.ravel(), *written]
 
     for name in range(3):

@@ -503,3 +503,14 @@ def test_bad_arguments() -> None:
     for message, call in calls.items():
         with pytest.raises(InvalidInputError, match=message):
             call()
+
+
+@schemes
+def test_adaptive_schedules_keep_the_error_of_exact_flows(scheme: Any) -> None:
+    pair, start = _pair(2)
+    coarse, fine = (
+        pair.mirror_flow(schedules.adaptive(tol), 12, scheme, start) for tol in (1e-2, 1e-4)
+    )
+    assert len(coarse) == len(fine) == 12
+    assert 0 < fine.times[-1] < coarse.times[-1]
+    assert fine["kl"][-1] < fine["kl"][0]

@@ -112,9 +112,9 @@ def test_series_that_are_missing_are_named(bare: pma.Flow) -> None:
 def test_names_and_floors_are_not_for_transports() -> None:
     ot = pma.solve(pma.Problem(1 + np.arange(16.0), np.ones(16)))
     with pytest.raises(pma.InvalidInputError, match="names or floor"):
-        plotting.history(ot, "kl")
+        plotting.history(ot, "kl")  # type: ignore[call-overload]
     with pytest.raises(pma.InvalidInputError, match="names or floor"):
-        plotting.history(ot, floor=1e-3)
+        plotting.history(ot, floor=1e-3)  # type: ignore[call-overload]
     ax = Figure().subplots()
     assert plotting.history(ot, ax=ax) is ax
 

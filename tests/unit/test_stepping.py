@@ -14,7 +14,7 @@ from pma_grid.flow.parabolic_operator import ParabolicOperator
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme, linearised, start
 from pma_grid.flow.stepping.explicit import convexity_limit, stability_limit
-from pma_grid.flow.stepping.implicit import ImplicitStage, StageSolver
+from pma_grid.flow.stepping.implicit import ImplicitScheme, ImplicitStage
 from pma_grid.flow.stepping.scheme import half_oscillation
 from pma_grid.linsolve import Handle, LinearResult, Stencil
 
@@ -371,14 +371,14 @@ def test_steps_that_no_ramp_solves_are_halved() -> None:
         assert _defect(before, after) <= 1e-6 * np.std(before.residual) + 1e-9
 
 
-def _solver(**other: Any) -> StageSolver:
+def _solver(**other: Any) -> ImplicitScheme:
     options: dict[str, Any] = {
         "linear_solver": pma.Direct(),
         "rtol": 1e-8,
         "atol": 1e-12,
         "max_iterations": 20,
     }
-    return StageSolver(**(options | other))
+    return ImplicitScheme(**(options | other))
 
 
 def test_ramp_reaches_the_solution_of_the_stage() -> None:

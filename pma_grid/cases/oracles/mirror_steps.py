@@ -33,33 +33,44 @@ WEIGHTS = {"explicit": (1.0, 0.0), "implicit": (0.0, 1.0)}
 
 
 class Oracle(Protocol[U]):
-    """What a mirror flow needs to know of its potentials, exactly; grad u maps rho_u to nu.
+    """What a mirror flow needs to know of its potentials, exactly; grad u maps rho_u to nu."""
 
-    ``kl`` is KL(rho_u | mu) and ``reverse_kl`` KL(mu | rho_u), ``dissipation`` I, the curvature of
-    J along the explicit step at its start, ``divergence`` D(rho_first | rho_second) and ``bregman``
-    D(mu | rho_u), length^2, ``residual_norm`` (int h^2 dmu)^{1/2}, and ``step_error`` the estimated
-    local error of a step, length^2.  An ``explicit_step`` is u + eta h(u), or LostConvexityError
-    where that is not convex; an ``implicit_step`` v with v - eta h(v) = u, or ConvergenceError.
-    """
+    def kl(self, potential: U) -> float:
+        """KL(rho_u | mu)."""
 
-    def kl(self, potential: U) -> float: ...
-    def reverse_kl(self, potential: U) -> float: ...
-    def dissipation(self, potential: U) -> float: ...
-    def bregman(self, potential: U) -> float: ...
-    def divergence(self, first: U, second: U) -> float: ...
-    def residual_norm(self, potential: U) -> float: ...
-    def step_error(self, old: U, new: U, step_size: float) -> float: ...
-    def explicit_step(self, potential: U, step_size: float) -> U: ...
-    def implicit_step(self, potential: U, step_size: float) -> U: ...
+    def reverse_kl(self, potential: U) -> float:
+        """KL(mu | rho_u)."""
+
+    def dissipation(self, potential: U) -> float:
+        """I, the curvature of J along the explicit step at its start."""
+
+    def bregman(self, potential: U) -> float:
+        """D(mu | rho_u), length^2."""
+
+    def divergence(self, first: U, second: U) -> float:
+        """D(rho_first | rho_second), length^2."""
+
+    def residual_norm(self, potential: U) -> float:
+        """(int h^2 dmu)^{1/2}."""
+
+    def step_error(self, old: U, new: U, step_size: float) -> float:
+        """Estimated local error of the step from ``old`` to ``new``, length^2."""
+
+    def explicit_step(self, potential: U, step_size: float) -> U:
+        """u + eta h(u); raises LostConvexityError where that is not convex."""
+
+    def implicit_step(self, potential: U, step_size: float) -> U:
+        """v with v - eta h(v) = u; raises ConvergenceError where it is not found."""
 
 
 @dataclass(frozen=True)
 class MirrorStep(Generic[U]):
-    """How a state was reached: the size (0 at the start), from where, and the estimated error."""
+    """How a state was reached: the size (0 at the start), from where, error, sizes tried."""
 
     size: float
     before: U
     error: float = 0.0
+    attempts: int = 1
 
 
 @dataclass(frozen=True)
@@ -186,7 +197,7 @@ def _advance(
     take = oracle.explicit_step if scheme == "explicit" else oracle.implicit_step
     watching = schedule if isinstance(schedule, StateSchedule) else None
     size = proposed(schedule, state)
-    for _ in range(MOST_HALVINGS + 1):
+    for attempt in range(1, MOST_HALVINGS + 2):
         try:
             new = take(old, size)
         except ConvergenceError as error:
@@ -194,7 +205,7 @@ def _advance(
                 raise LostConvexityError(f"step {state.index}: {error}") from None
             size *= 0.5
             continue
-        made = MirrorStep(size, old, oracle.step_error(old, new, size))
+        made = MirrorStep(size, old, oracle.step_error(old, new, size), attempt)
         trial = MirrorState(state.index + 1, state.time + size, new, oracle, made)
         smaller = watching.review(state, trial) if watching is not None else None
         if smaller is None:

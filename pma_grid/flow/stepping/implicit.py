@@ -99,7 +99,7 @@ class ImplicitStage:
 
 
 @dataclass(frozen=True)
-class StageSolver:
+class ImplicitScheme:
     """What implicit schemes share: Newton for a stage, as `ImplicitEuler` documents its options.
 
     It finds the mean-free part of v; the mean follows in closed form.
@@ -185,7 +185,7 @@ class StageSolver:
 
 
 @dataclass(frozen=True)
-class ImplicitEuler(StageSolver):
+class ImplicitEuler(ImplicitScheme):
     """The implicit mirror step u_{k+1} - eta h(u_{k+1}) = u_k: first order, unconditionally stable.
 
     It is the default scheme of `evolve`.  Steps may have any size: with each of them KL(rho|mu),
@@ -233,7 +233,7 @@ class ImplicitEuler(StageSolver):
 
 
 @dataclass(frozen=True)
-class TRBDF2(StageSolver):
+class TRBDF2(ImplicitScheme):
     """The trapezoidal rule to t + gamma eta, then BDF2: second order in time, L-stable.
 
     Use it for flows that are accurate in time, with `pma_grid.schedules.adaptive`.  A step costs

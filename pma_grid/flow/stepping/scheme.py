@@ -16,8 +16,14 @@ from pma_grid.runtime import Array, InvalidInputError
 class Scheme(Protocol):
     """A one-step method for du/dt = h; immutable configuration.
 
-    ``name`` is what files and tables show, ``order`` that of accuracy in the step size; ``weights``
-    are the shares of the old and the new state in the regret of a step: where h is evaluated.
+    Attributes
+    ----------
+    name : str
+        As files and tables show it.
+    order : int
+        Order of accuracy in the step size.
+    weights : tuple of float
+        Shares of the old and the new state in the regret of a step: where h is evaluated.
     """
 
     @property

@@ -62,7 +62,7 @@ def evi_residual(flow: Flow) -> Array:
             f"flow is of the scheme {flow.scheme}; the identities are those of mirror steps: use "
             "Explicit or ImplicitEuler"
         )
-    gain, spent = np.diff(flow["bregman"]), weighted_regret(flow)
+    gain, spent = np.diff(flow["bregman"]), _weighted_regret(flow)
     return _relative(gain + spent - _divergences(flow), spent)
 
 
@@ -73,7 +73,7 @@ def regret_residual(flow: Flow) -> Array:
     implicit mirror steps; shape (steps,).  For TR-BDF2, by the trapezoidal rule and with no
     divergence, it is the identity of the continuous flow: zero up to the order in time.
     """
-    spent, d = np.cumsum(weighted_regret(flow)), flow["bregman"]
+    spent, d = np.cumsum(_weighted_regret(flow)), flow["bregman"]
     return _relative(spent - (d[0] - d[1:] + np.cumsum(_divergences(flow))), spent)
 
 
@@ -86,14 +86,14 @@ def dissipation_residual(flow: Flow) -> Array:
     return _relative(np.diff(flow["kl"]) / flow.step_sizes + mean, mean)
 
 
-def regret_series(flow: Flow) -> Array:
+def _regret_series(flow: Flow) -> Array:
     """S along the flow: the symmetrised KL, smoothed where the steps were."""
     return flow["smoothed_kl" if flow.smoothing > 0 else "symmetrised_kl"]
 
 
-def weighted_regret(flow: Flow) -> Array:
+def _weighted_regret(flow: Flow) -> Array:
     """eta_k S at the states where the steps evaluate h, one a step, length^2."""
-    (old, new), s = flow.weights, regret_series(flow)
+    (old, new), s = flow.weights, _regret_series(flow)
     return np.asarray(flow.step_sizes * (old * s[:-1] + new * s[1:]))
 
 
@@ -244,8 +244,8 @@ def regret(flow: Flow) -> Regret:
     """
     if not len(flow):
         raise InvalidInputError("flow has no step; regret is a sum over steps: evolve it first")
-    s, d = regret_series(flow), flow["bregman"]
-    elapsed, cumulative = np.cumsum(flow.step_sizes), np.cumsum(weighted_regret(flow))
+    s, d = _regret_series(flow), flow["bregman"]
+    elapsed, cumulative = np.cumsum(flow.step_sizes), np.cumsum(_weighted_regret(flow))
     return Regret(
         elapsed=elapsed,
         cumulative=cumulative,

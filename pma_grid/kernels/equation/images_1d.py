@@ -54,7 +54,10 @@ def mean_1d(spline, left, right):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def average_1d(padded, layout, scales, spline, blend, images, refresh, value, drift):
-    """The log of the mean of nu over all images and its ``change`` by log M; see `average_2d`."""
+    """The log of the mean of nu over all images and its ``change`` by log M; see `average_2d`.
+
+    Nothing is sampled, blended or frozen.
+    """
     p = layout.row_start[0]
     affine, slope = scales.affine[0], scales.slope[0]
     for c in range(layout.n_last):
@@ -70,7 +73,10 @@ def average_1d(padded, layout, scales, spline, blend, images, refresh, value, dr
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def add_change_1d(change, superbase, eta, smallest, weights, clamped):
-    """Add d log mean / d log M, ``change``, to the derivative of log M, 1; see `add_change_2d`."""
+    """Add d log mean / d log M, ``change``, to the derivative of log M, which is 1.
+
+    The sum is no smaller than 0; ``clamped`` is at least ``smallest`` times the weight before.
+    """
     for c in range(change.shape[0]):
         w = weights[c, 0]
         weights[c, 0] = w * (1.0 + change[c, 0])

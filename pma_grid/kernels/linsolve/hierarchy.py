@@ -133,6 +133,7 @@ def _make_two_sided_weights(m, dim):
 
         Clipping keeps every weight non-negative (an upwind-limited drift): fit for a smoother.  The
         diagonal is the sum of the weights and the reaction.
+        ``out`` (N, 2 m), ``inverse_diagonal`` (N,).
         """
         for c in range(vectors.shape[0]):
             x = 0.5 * pull[c, 0]

@@ -2,11 +2,10 @@
 
 from numba import njit
 
-from pma_grid.kernels.equation.limits import LANES
+from pma_grid.kernels.equation.limits import LANES, ZERO_WEIGHT_SHARE
 from pma_grid.kernels.equation.superbase_3d import (
     SHIFT_ERROR,
     START_DEFECT,
-    ZERO_WEIGHT_SHARE,
     gram,
     invariants,
     invert,

@@ -1,4 +1,4 @@
-"""Limits that all dimensions share: of exponents, of walks, of cells side by side."""
+"""Limits that all dimensions share: of exponents, of walks and weights, of cells side by side."""
 
 from numba import njit
 
@@ -6,6 +6,9 @@ from numba import njit
 MOST_FLIPS = 100
 # Cells that are solved side by side, in vector code: a few cache lines of each quantity.
 LANES = 64
+# A weight below zero by no more than this share of those of its cell is a zero of symmetric data: a
+# walk would go one way or the other by rounding, to ends of different values.
+ZERO_WEIGHT_SHARE = 1e-12
 # log B beyond this is cut off, long before its exponential leaves the range of doubles.
 LARGEST_LOG = 600.0
 

@@ -20,7 +20,12 @@ import numpy as np
 from numba import njit
 
 from pma_grid.kernels.equation import lanes_2d as lanes
-from pma_grid.kernels.equation.limits import LANES, MOST_FLIPS, log_right_side
+from pma_grid.kernels.equation.limits import (
+    LANES,
+    MOST_FLIPS,
+    ZERO_WEIGHT_SHARE,
+    log_right_side,
+)
 from pma_grid.kernels.equation.superbase_2d import (
     face,
     inverse_metric,
@@ -30,9 +35,6 @@ from pma_grid.kernels.equation.superbase_2d import (
     store,
 )
 from pma_grid.kernels.grid.interpolation import spline_2d
-
-# Weights this far below zero, relative to all of a cell, are rounding: no reason to walk on.
-NEGATIVE_SHARE = 1e-12
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -96,7 +98,7 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
             lanes.roots(f, inverse)
             for j in range(count):
                 u, v, w = f[lanes.WEIGHT_E + j], f[lanes.WEIGHT_F + j], f[lanes.WEIGHT_G + j]
-                if not min(u, min(v, w)) >= -NEGATIVE_SHARE * (u + v + w):
+                if not min(u, min(v, w)) >= -ZERO_WEIGHT_SHARE * (u + v + w):
                     base, on_face = _shift_of_cell(
                         padded, start + j, stride, (m0, m1), reach, load(superbase, c + j), f, j
                     )

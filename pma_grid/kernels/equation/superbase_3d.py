@@ -9,6 +9,8 @@ import math
 import numpy as np
 from numba import njit
 
+from pma_grid.kernels.equation.limits import ZERO_WEIGHT_SHARE
+
 # The two vectors of each pair, and the two others.
 FIRST = np.array([0, 0, 0, 1, 1, 2])
 SECOND = np.array([1, 2, 3, 2, 3, 3])
@@ -16,9 +18,6 @@ THIRD = np.array([2, 1, 1, 0, 0, 0])
 FOURTH = np.array([3, 3, 2, 3, 2, 1])
 # Shares w a (their sum is 3) this far below zero are rounding: no reason to walk on.
 NEGATIVE_SHARE = 1e-10
-# A weight below zero by no more than this share of their sum is a zero of symmetric data: a walk
-# would go one way or the other by rounding, to ends of different values.
-ZERO_WEIGHT_SHARE = 1e-12
 # Relative distances from a pole and from a singular matrix at which a face may be begun.
 FAR_FROM_POLE = 1e-2
 # Largest relative defect of the determinant from which Newton for the shift may start at 0.

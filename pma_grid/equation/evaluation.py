@@ -40,6 +40,7 @@ class Evaluation:
     def __init__(self, equation: MongeAmpere, superbase: Integers | None = None) -> None:
         self.equation = equation
         self.frame, self.lattice = equation.frame, equation.lattice
+        self.log_source = equation.log_source
         lat = self.lattice
         n, dim = lat.size, lat.dim
         count = VECTORS_A_CELL[dim]
@@ -61,8 +62,6 @@ class Evaluation:
             viscosity=equation.viscosity,
             padded=self.padded,
         )
-        if equation.row_weights.size:
-            self.stencil.equilibration = np.sqrt(equation.row_weights)
         self.images = None if equation.footprint is None else Images(equation)
         self._kernels = DIMENSION[dim]
         self._sums = BlockSums(n, lat.workers)
@@ -87,6 +86,16 @@ class Evaluation:
         self._at = None
         self._expand()
 
+    def aim(self, log_source: Array) -> None:
+        """Measure ``residual`` against another log mu, (N,), from now on, images made afresh."""
+        self.log_source = log_source
+        self._at = None
+
+    def weighted_rms(self) -> float:
+        """rms of the last residual with weights 2 mu / (mu + mean mu): cells count by their mass."""
+        relative = self.equation.source.ravel() / self.equation.source.mean()
+        return math.sqrt(float((2 * relative / (relative + 1) * self.residual**2).mean()))
+
     def _expand(self) -> None:
         """Lattice vectors and offsets of the superbases."""
         strides = self.lattice.strides
@@ -102,9 +111,8 @@ class Evaluation:
         """Fill ``residual`` and ``stencil`` at (phi, alpha); returns the rms residual.
 
         The residual is that of the shift form, r = d c / b: to first order eta (log mu(x) + alpha
-        - log nu(grad u) - log det D2u) with eta <= 1, finite for any phi.  Where the source varies
-        by orders of magnitude, rows count by its density in the rms.  At the very arrays of the
-        last call nothing is computed, unless there are images: these follow the superbases.
+        - log nu(grad u) - log det D2u) with eta <= 1, finite for any phi.  At the very arrays of
+        the last call nothing is computed, unless there are images: these follow the superbases.
         """
         same = self._at is not None and self._at[0] is phi and self._at[1] == alpha
         if same and not self.averaging:
@@ -117,7 +125,7 @@ class Evaluation:
         self._shift_form()
         if self.images is not None:
             self.images.add_change(self.superbase, self.stencil)
-        total = self._sums(squares, self.residual, self.equation.row_weights)[0]
+        total = self._sums(squares, self.residual, np.empty(0))[0]
         self._at, self._rms = (phi, alpha), math.sqrt(total / self.lattice.size)
         return self._rms
 
@@ -127,7 +135,7 @@ class Evaluation:
 
         def task(share: Share) -> int:
             c = share.cells
-            balance = Balance(equation.log_source[c], self.log_target[c], self._shift)
+            balance = Balance(self.log_source[c], self.log_target[c], self._shift)
             linear = Linearisation(stencil.weights[c], stencil.drift[c], stencil.gauge[c])
             faces = self._kernels.shift_form(
                 self.padded, lat.layout(share), equation.scales, balance, self._superbases(share),

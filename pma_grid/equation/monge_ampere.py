@@ -29,9 +29,6 @@ from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import SERIAL, Array, Workers
 
-# Density over its mean below which cells count less.
-THIN_DENSITY = 1e-2
-
 
 class TargetRule(Enum):
     """What stands for nu(grad u) in the equation of a cell.
@@ -114,15 +111,6 @@ class MongeAmpere:
             footprint=None if footprint is None or footprint.idle else footprint,
             viscosity=0.5 * spline.steepest() / np.array(source_grid.spacing) if viscous else None,
         )
-
-    @cached_property
-    def row_weights(self) -> Array:
-        """Weights of rows where cells at a floor would dominate the rms residual, or none."""
-        density = np.exp(self.log_source)
-        mean = density.mean()
-        if density.min() >= THIN_DENSITY * mean:
-            return np.empty(0)
-        return np.asarray(np.sqrt(2 * density / (density + mean)))
 
     @cached_property
     def scales(self) -> Scales:

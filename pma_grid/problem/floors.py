@@ -11,7 +11,7 @@ from scipy import ndimage
 from pma_grid.problem.density import Density
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.raising import FloorReport
+from pma_grid.problem.raising import FloorReport, raised
 from pma_grid.runtime import Array, Mask
 
 # Working floors, relative to the mean density, for data with exact zeros.
@@ -35,6 +35,22 @@ def positive(problem: Problem) -> tuple[Array, Array, Floors]:
         target, target_report = problem.target.working(floors["target"])
     else:
         target, target_report = continued(problem.target, problem.target_domain, floors["target"])
+    return source, target, {"source": asdict(source_report), "target": asdict(target_report)}
+
+
+def floored(problem: Problem) -> tuple[Array, Array, Floors]:
+    """Source and target with the floors that were asked for alone: zeros stay, but in a domain."""
+    source, source_report = raised(
+        problem.source.values, problem.source.floor or 0.0, problem.source.grid
+    )
+    if problem.target_domain is None:
+        target, target_report = raised(
+            problem.target.values, problem.target.floor or 0.0, problem.target.grid
+        )
+    else:
+        target, target_report = continued(
+            problem.target, problem.target_domain, WORKING_FLOORS["target"]
+        )
     return source, target, {"source": asdict(source_report), "target": asdict(target_report)}
 
 

@@ -1,43 +1,32 @@
-"""What is tried where Newton's method stalls, and which of the candidates is returned.
+"""What is tried, and which of the candidates is returned.
 
 1. Maps onto targets with gaps tear, and those of sources with gaps are held by nothing there: the
-   sparse entropic solver is the answer.
-2. Elsewhere nested iteration from the coarsest grid.
-3. Where that stalls: the sparse entropic solver on the grid in question (at least 64 cells an axis)
-   gives a start, thin densities are raised to working floors, and Newton goes on.
-4. Where that stalls too, or the mass constant says that the grid does not resolve the data: the
-   sparse entropic solver on the grid itself.
-
-Every candidate's potential gives, by exact Legendre transforms, a lower bound of the W2^2 between
-the atoms at the cell centres, of the data as given and whether it solves anything or not.  The
-largest bound decides.
+   sparse entropic solver is tried first, and is the answer where its map is torn.
+2. Newton's method, for thin data from the side of the smaller entropy: of source to target and
+   target to source one is easy, and the map is the other's inverse.
+3. Where that does not succeed, or on gentler data alone: from the other side.
+4. Where neither does, or the mass constant says that the grid does not resolve the data: the sparse
+   entropic solver.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.grid.axes import half_square
-from pma_grid.problem.density import Density
-from pma_grid.problem.floors import Floors, positive
-from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
-from pma_grid.runtime import Array, InvalidInputError, Status
-from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Cascade, Reached
-from pma_grid.stationary.levels import Levels
+from pma_grid.problem.working import STANDARD, entropy, thin
+from pma_grid.runtime import InvalidInputError, Status
+from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Reached
+from pma_grid.stationary.outcome import Attempt
 from pma_grid.transport.atomic_dual import atomic_dual
+from pma_grid.transport.transport import Transport
 
-# Smallest axis of the grid on which an entropic start is computed: there it costs next to nothing.
-RESCUE_AXIS_CELLS = 64
-# Floors, relative to the mean, below which a rescue raises densities: thinner ones move so little
-# mass that they cannot be seen in the result, but their logarithms stall Newton's method.
-RESCUE_FLOORS = {"source": 1e-4, "target": 1e-3}
 # Newton steps after which a start is given up while there are others to try.
 PATIENCE_STEPS = 30
 # |mass constant| above which the equation is not resolved by the grid.
@@ -46,6 +35,8 @@ RESOLVED_MASS_CONSTANT = 1e-2
 GAP_SHARE = 1e-2
 # Cycles of the entropic solver on one grid: it takes some tens, on photon counts hundreds.
 ENTROPIC_CYCLES = 1000
+# Entropy, nats, by which the target must fall below the source for the sides to be exchanged.
+ENTROPY_MARGIN = 0.25
 
 
 @dataclass
@@ -55,21 +46,48 @@ class Candidate:
     Attributes
     ----------
     name : str
-        "newton", "newton from entropic" or "entropic".
+        "newton", "newton from the target" or "entropic".
     status : Status
-    potential : ndarray
-        u at the finest cell centres; interpolated where no solution was reached there.
+    transport : Transport
+        Of the problem as given; interpolated where no solution was reached on its grid.
     dual : float
         Lower bound of W2^2 between the atoms at the cell centres, length^2.
     """
 
     name: str
     status: Status
-    potential: Array
-    cascade: Cascade | None = None
+    transport: Transport
+    attempt: Attempt | None = None
     reached: Reached | None = None
-    entropic: EntropicTransport | None = None
     dual: float = -np.inf
+
+    @classmethod
+    def of(cls, attempt: Attempt, reached: Reached) -> Candidate:
+        """What Newton's method came to."""
+        status = reached.state.status
+        if status is Status.CONVERGED and reached.softening != STANDARD:
+            status = Status.REGULARISED
+        name = "newton from the target" if attempt.turned else "newton"
+        return cls(name, status, attempt.transport(reached), attempt, reached)
+
+    @property
+    def settled(self) -> bool:
+        """Whether Newton's result needs no comparison.
+
+        Nor is there anything better to try where rounding keeps it from a very small ``tol``.
+        """
+        if self.attempt is None or self.reached is None:
+            return False
+        levels, reached = self.attempt.cascade.levels, self.reached
+        accurate = reached.index == levels.last and reached.state.residual <= DEFAULT_TOLERANCE
+        if self.status is Status.REGULARISED or not (self.status.succeeded or accurate):
+            return False
+        problem = levels.problem
+        if problem.target_domain is not None and problem.source.values.min() > 0:
+            # the entropic solver takes cells that a domain cuts at their centres, some of them
+            # outside
+            return True
+        return abs(reached.state.alpha) < RESOLVED_MASS_CONSTANT
 
     def record(self) -> dict[str, Any]:
         """For the statistics."""
@@ -78,48 +96,42 @@ class Candidate:
 
 
 def globalise(
-    first: Cascade, attempt: Callable[[], Reached], *, fallback: bool, threads: int
+    problem: Problem,
+    newton: Callable[[bool], Candidate],
+    *,
+    turnable: bool,
+    fallback: bool,
+    threads: int,
 ) -> tuple[Candidate, list[Candidate]]:
-    """The candidate to be returned and all of them; ``attempt`` is Newton's method on ``first``."""
-    problem = first.levels.problem
+    """The candidate to be returned and all of them.
+
+    ``newton`` is Newton's method, from the target if its argument is True; ``turnable``: whether
+    both sides will do.
+    """
     candidates = _entropic(problem, threads) if fallback and _gapped(problem) else []
-    if any(c.status.succeeded for c in candidates):
+    if any(c.status.succeeded and _torn(c) for c in candidates):
         return candidates[0], candidates
-    candidates.append(_newton("newton", first, attempt()))
-    if not fallback or _settled(candidates[-1]):
+    turned = turnable and _wider_source(problem)
+    candidates.append(newton(turned))
+    if not fallback or candidates[-1].settled:
         return candidates[-1], candidates
-    if not candidates[-1].status.succeeded:
-        candidates += _rescued(first, candidates[-1], threads)
-        if _settled(candidates[-1]):
+    if turnable and thin(problem.source.values, problem.target.values):
+        candidates.append(newton(not turned))
+        if candidates[-1].settled:
             return candidates[-1], candidates
-    if not any(c.entropic for c in candidates):
+    if not any(isinstance(c.transport, EntropicTransport) for c in candidates):
         candidates += _entropic(problem, threads)
     for candidate in candidates:
-        candidate.dual = atomic_dual(problem, candidate.potential)
+        candidate.dual = atomic_dual(problem, candidate.transport.potential)
     return max(candidates, key=lambda c: (c.status.succeeded, c.dual)), candidates
 
 
-def _newton(name: str, cascade: Cascade, reached: Reached) -> Candidate:
-    """What a cascade came to."""
-    return Candidate(name, reached.state.status, cascade.potential(reached), cascade, reached)
-
-
-def _settled(candidate: Candidate) -> bool:
-    """Whether Newton's result needs no comparison.
-
-    Nor is there anything better to try where rounding keeps it from a very small ``tol``.
-    """
-    if candidate.cascade is None or candidate.reached is None:
+def _wider_source(problem: Problem) -> bool:
+    """Whether the data are thin and the target's entropy is clearly the smaller one."""
+    source, target = problem.source, problem.target
+    if not thin(source.values, target.values):
         return False
-    levels, reached = candidate.cascade.levels, candidate.reached
-    accurate = reached.index == levels.last and reached.state.residual <= DEFAULT_TOLERANCE
-    if not (candidate.status.succeeded or accurate):
-        return False
-    problem = levels.problem
-    if problem.target_domain is not None and problem.source.values.min() > 0:
-        # the entropic solver takes cells that a domain cuts at their centres, some of them outside
-        return True
-    return abs(reached.state.alpha) < RESOLVED_MASS_CONSTANT
+    return entropy(target) < entropy(source) - ENTROPY_MARGIN
 
 
 def _gapped(problem: Problem) -> bool:
@@ -133,43 +145,11 @@ def _gapped(problem: Problem) -> bool:
     return any(np.mean(d.values == 0) >= GAP_SHARE for d in (problem.source, problem.target))
 
 
-def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate]:
-    """Newton from entropic starts, each on the grid that stalled last, until one does not help.
-
-    An entropic start on the finest grid is a candidate itself, and where that is a large one the
-    last: Newton's method has not been seen to raise its dual value.
-    """
-    levels = replace(first.levels, working=raised(first.levels.problem))
-    cascade = replace(first, levels=levels)
-    index = coarsest = _first_rescue(levels)
-    if stalled.reached is not None:
-        index = max(index, stalled.reached.index)
-    while True:
-        level = levels.coarse_problem(index)
-        found = _entropic(level, threads)
-        if not found:
-            return []
-        if index == levels.last > coarsest:
-            return found
-        reached = cascade.refine(index, _soft_phi(level, found[0].entropic))
-        if reached.state.status.succeeded or reached.index == index:
-            break
-        index = reached.index
-    rescued = _newton("newton from entropic", cascade, reached)
-    return [*(found if index == levels.last else []), rescued]
-
-
-def _first_rescue(levels: Levels) -> int:
-    """The coarsest grid that shows what the data are like."""
-    fine = (k for k in range(levels.last + 1) if max(levels.shape(k)) >= RESCUE_AXIS_CELLS)
-    return next(fine, levels.last)
-
-
-def _soft_phi(problem: Problem, sk: EntropicTransport | None) -> Array:
-    """phi of the entropic potential: that of the hard one has kinks from cell to cell."""
-    assert sk is not None
-    square = half_square(problem.source.grid.axes)
-    return split(problem, square - sk.source_potential)[0]
+def _torn(candidate: Candidate) -> bool:
+    """Whether the map of a sparse plan jumps between neighbours."""
+    transport = candidate.transport
+    tears = transport.tears if isinstance(transport, EntropicTransport) else None
+    return tears is not None and bool(tears.any())
 
 
 def _entropic(problem: Problem, threads: int) -> list[Candidate]:
@@ -178,13 +158,4 @@ def _entropic(problem: Problem, threads: int) -> list[Candidate]:
         sk = sinkhorn(problem, method="multiscale", max_iterations=ENTROPIC_CYCLES, threads=threads)
     except InvalidInputError:
         return []
-    return [Candidate("entropic", sk.status, sk.potential, entropic=sk)]
-
-
-def raised(problem: Problem) -> tuple[Array, Array, Floors]:
-    """Working copies with thin densities raised too, and what that changed."""
-    source, target = (
-        Density(d.values, d.grid, floor=max(RESCUE_FLOORS[name], d.floor or 0.0))
-        for name, d in (("source", problem.source), ("target", problem.target))
-    )
-    return positive(Problem(source, target, target_domain=problem.target_domain))
+    return [Candidate("entropic", sk.status, sk)]

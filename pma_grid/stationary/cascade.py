@@ -15,7 +15,9 @@ from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.rearrangement import rearranged
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame
-from pma_grid.runtime import Array, Status
+from pma_grid.problem.working import STANDARD, Softening
+from pma_grid.runtime import Array, Integers, Status
+from pma_grid.stationary import stages
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Iterate, Newton
 from pma_grid.stationary.start import ROUGH_NODES, Comparison, Start
@@ -32,6 +34,11 @@ SMALLEST_COARSE_TOLERANCE, SMALLEST_TOLERANCE = 1e-10, 1e-12
 ROUNDING_ULPS = 50
 # Truncation error assumed where there is no coarser grid to tell: the final tolerance is small.
 UNKNOWN_TRUNCATION = 1e-7
+# Where stages from the standard working densities fail: up again from ones that are easier, each
+# solution the start of the next.
+LADDER = (Softening(1.0, 1000.0), Softening(1.5, 30.0), STANDARD)
+# rms residual of a grid that is not solved up to which it starts the next finer one all the same.
+STARTING_RESIDUAL = 0.5
 
 
 @dataclass(frozen=True)
@@ -63,11 +70,12 @@ class Reached:
     evaluation: Evaluation
     state: Iterate
     tol: float
+    softening: Softening = STANDARD
 
 
 @dataclass
 class Cascade:
-    """Newton's method on a sequence of grids from coarse to fine.
+    """Newton's method on a sequence of grids from coarse to fine, in stages where data are thin.
 
     Attributes
     ----------
@@ -92,7 +100,7 @@ class Cascade:
 
     def refine(self, index: int, phi: Array) -> Reached:
         """From a potential given on one grid on."""
-        if index < self.levels.last:
+        if index < self.levels.last or self.levels.thin:
             return self.climb(index, Start.at(phi))
         evaluation = Evaluation(self.levels.equation(index))
         tol = self.tolerances.asked or DEFAULT_TOLERANCE
@@ -104,6 +112,8 @@ class Cascade:
         Starts are made in the way that paid last: of coarser solutions, or by rearranging the
         marginals, as long as that is the better one.
         """
+        if self.levels.thin:
+            return self._climb_staged(first, start)
         superbase, separable = None, True
         seen = Comparison(smooth=True, truncation=UNKNOWN_TRUNCATION, sure=False)
         for index in range(first, self.levels.last + 1):
@@ -128,6 +138,45 @@ class Cascade:
             del solved, evaluation, state  # a fifth of the peak on the next grid
         raise AssertionError("the last grid returns")
 
+    def _climb_staged(self, first: int, start: Start) -> Reached:
+        """The same for thin data: what starts leave over sits in the tails, whatever they are."""
+        superbase = None
+        for index in range(first, self.levels.last + 1):
+            solved = self._staged(index, start.plain(), superbase)
+            finest = index == self.levels.last
+            usable = self.persist or solved.state.residual < STARTING_RESIDUAL
+            if finest or not (usable or solved.state.status.succeeded):
+                return solved
+            evaluation = solved.evaluation
+            start = Start.after(
+                self.levels, index, evaluation.lattice, solved.state, None, sure=False
+            )
+            superbase = self.levels.transfer(index).nearest(evaluation.superbase_field())
+            del solved, evaluation
+        raise AssertionError("the last grid returns")
+
+    def _staged(self, index: int, phi: Array, superbase: Integers | None) -> Reached:
+        """Stages on one level; where they fail, up the ladder as far as it leads."""
+        finest = index == self.levels.last
+        tol = self.tolerances.asked or DEFAULT_TOLERANCE
+        if not finest:
+            tol = max(tol, COARSE_TOLERANCE)
+        best = None
+        for rung, softening in enumerate((STANDARD, *LADDER)):
+            begun = time.perf_counter()
+            evaluation = Evaluation(self.levels.equation(index, softening), superbase)
+            staged = stages.run(self.newton, evaluation, phi, tol)
+            reached = Reached(index, evaluation, staged.state, tol, softening)
+            self._record(reached, begun, staged.record())
+            if staged.solved or best is None:
+                best = reached
+            if staged.solved == (rung == 0):
+                break
+            if staged.solved:
+                phi = staged.state.phi
+        assert best is not None
+        return best
+
     def _or_rearranged(
         self, index: int, evaluation: Evaluation, state: Iterate
     ) -> tuple[Iterate, bool]:
@@ -151,18 +200,25 @@ class Cascade:
         if hoped and tol < state.residual <= DEFAULT_TOLERANCE:
             # a share of the truncation error was hoped for; rounding or a walk kept it from that
             state.status, tol = Status.CONVERGED, DEFAULT_TOLERANCE
-        self.records.append(
-            {
-                "shape": list(evaluation.lattice.shape),
-                "newton": state.steps,
-                "linear": state.linear_iterations,
-                "residual": state.residual,
-                "tol": tol,
-                "mass_constant": state.alpha,
-                "faces": evaluation.faces,
-                "linear_solver": list(state.solvers),
-                "status": str(state.status),
-                "seconds": time.perf_counter() - begun,
-            }
-        )
-        return Reached(index, evaluation, state, tol)
+        reached = Reached(index, evaluation, state, tol)
+        self._record(reached, begun)
+        return reached
+
+    def _record(
+        self, reached: Reached, begun: float, more: dict[str, Any] | None = None
+    ) -> None:
+        """What one level took."""
+        state = reached.state
+        record = {
+            "shape": list(reached.evaluation.lattice.shape),
+            "newton": state.steps,
+            "linear": state.linear_iterations,
+            "residual": state.residual,
+            "tol": reached.tol,
+            "mass_constant": state.alpha,
+            "faces": reached.evaluation.faces,
+            "linear_solver": list(state.solvers),
+            "status": str(state.status),
+            "seconds": time.perf_counter() - begun,
+        }
+        self.records.append(record | (more or {}))

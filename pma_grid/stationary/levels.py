@@ -2,47 +2,72 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.transfer import Transfer, halved
-from pma_grid.problem.floors import Floors
+from pma_grid.problem.floors import Floors, floored
 from pma_grid.problem.problem import Problem
+from pma_grid.problem.working import STANDARD, Side, Softening, softened, thin
 from pma_grid.runtime import SERIAL, Array, Workers
 
 
 @dataclass
 class Levels:
-    """Working densities on a sequence of grids, coarsest first, and the equations on them.
+    """The data on a sequence of grids, coarsest first, and the equations on them.
 
     Attributes
     ----------
     problem : Problem
-    working : tuple
-        Positive cell averages of source and target on the finest grids, and what floors changed.
+        Its boxes are those of the equations.
     rule : TargetRule
         What the equations take for nu(grad u).
     workers : Workers
         Threads that share the work on every grid.
     densities : list of tuple of ndarray
-        The working averages of every level.
+        Cell averages of source and target on every level.
+    sides : tuple of Side, or None
+        What working densities are made of where the data are thin; elsewhere they are the data.
     """
 
     problem: Problem
-    working: tuple[Array, Array, Floors]
     rule: TargetRule = TargetRule.MEAN
     workers: Workers = SERIAL
     densities: list[tuple[Array, Array]] = field(init=False)
+    sides: tuple[Side, Side] | None = field(init=False, default=None)
+    _floors: Floors = field(init=False)
 
     def __post_init__(self) -> None:
-        self.densities = [self.working[:2]]
+        source, target, self._floors = floored(self.problem)
+        self.densities = [(source, target)]
+        if thin(source, target):
+            self.sides = self._sides()
         while True:
             finer = self.densities[0]
             pair = (_coarsened(finer[0]), _coarsened(finer[1]))
             if pair[0].shape == finer[0].shape:
                 break
             self.densities.insert(0, pair)
+
+    def _sides(self) -> tuple[Side, Side]:
+        """Of the finest grids; targets continued beyond a domain have their own floor."""
+        problem = self.problem
+        floored = problem.source.floor is not None, (
+            problem.target.floor is not None or problem.target_domain is not None
+        )
+        source, target = (
+            Side.of(values, grid, floored=own)
+            for values, grid, own in zip(
+                self.densities[-1], self.grids(self.last), floored, strict=True
+            )
+        )
+        return source, target
+
+    @property
+    def thin(self) -> bool:
+        """Whether a density falls so low that the equations have working densities of their own."""
+        return self.sides is not None
 
     @property
     def last(self) -> int:
@@ -68,10 +93,23 @@ class Levels:
         pair = self.problem.source.resampled(source), self.problem.target.resampled(target)
         return Problem(*pair, target_domain=self.problem.target_domain)
 
-    def equation(self, index: int) -> MongeAmpere:
+    def working(
+        self, index: int, softening: Softening = STANDARD
+    ) -> tuple[tuple[Array, Array], Floors]:
+        """Working densities of one level, positive, and what they changed in the data."""
+        pair = self.densities[index]
+        if self.sides is None:
+            return pair, self._floors
+        working, reports = softened(pair, self.grids(index), self.sides, softening)
+        return working, {
+            name: asdict(report) if report.relative else self._floors[name]
+            for name, report in zip(("source", "target"), reports, strict=True)
+        }
+
+    def equation(self, index: int, softening: Softening = STANDARD) -> MongeAmpere:
         """The discretised equation of one level."""
         return MongeAmpere.between(
-            self.densities[index],
+            self.working(index, softening)[0],
             self.grids(index),
             self.rule,
             domain=self.problem.target_domain,

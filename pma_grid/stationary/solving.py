@@ -9,19 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
+from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.equation.monge_ampere import TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
-from pma_grid.problem.floors import positive
-from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.runtime import (
     ConvergenceError,
@@ -35,11 +33,11 @@ from pma_grid.runtime import (
 )
 from pma_grid.runtime.progress import reporter
 from pma_grid.stationary.candidates import PATIENCE_STEPS, Candidate, globalise
-from pma_grid.stationary.cascade import Cascade, Reached, Tolerances
-from pma_grid.stationary.levels import Levels
+from pma_grid.stationary.cascade import Tolerances
 from pma_grid.stationary.newton import Newton, Record
+from pma_grid.stationary.outcome import Attempt
 from pma_grid.transport.report import TransportReport
-from pma_grid.transport.transport import Transport, checked_potential
+from pma_grid.transport.transport import Transport
 
 # Distance of a box from the origin over its side beyond which nothing is solved.
 FARTHEST_BOX_SIDES = 1e4
@@ -162,16 +160,24 @@ def solve(
         rule = TargetRule.MEAN if averaging else TargetRule.POINT
         if monotone_gradient:
             rule = TargetRule.LAX_FRIEDRICHS
-        levels = Levels(problem, positive(problem), rule, team)
-        first = Cascade(levels, newton, Tolerances(tol), persist=not fallback)
-        attempt = first.nested if initial is None else partial(_refined, first, initial)
-        best, candidates = globalise(first, attempt, fallback=fallback, threads=threads)
+
+        def run(turned: bool) -> Candidate:
+            attempt = Attempt.of(
+                problem, newton, Tolerances(tol), rule, team, turned=turned, persist=not fallback
+            )
+            reached = attempt.begin(initial)
+            return Candidate.of(attempt, reached)
+
+        turnable = rule is TargetRule.MEAN and initial is None and problem.target_domain is None
+        best, candidates = globalise(
+            problem, run, turnable=turnable, fallback=fallback, threads=threads
+        )
     stats = _report(best, candidates, history)
     stats.seconds = time.perf_counter() - started - clock.seconds
     stats.compile_seconds = clock.seconds
     if stats.threads is None:
         stats.threads = team.threads
-    return _conclude(problem, best, stats)
+    return _conclude(best, stats)
 
 
 def _check(problem: Any, tol: Any, max_iterations: Any, linear_solver: Any, callback: Any) -> None:
@@ -202,17 +208,9 @@ def _check_distance(name: str, grid: Grid) -> None:
             )
 
 
-def _refined(cascade: Cascade, initial: Transport | ArrayLike) -> Reached:
-    """Newton on the finest grid alone, from a given potential."""
-    problem = cascade.levels.problem
-    given = initial.potential if isinstance(initial, Transport) else initial
-    potential = checked_potential(problem, given, "initial")
-    return cascade.refine(cascade.levels.last, split(problem, potential)[0])
-
-
 def _report(best: Candidate, candidates: list[Candidate], history: list[Record]) -> TransportReport:
     """What all the candidates took, and how the best one ended."""
-    cascades = [c.cascade for c in candidates if c.cascade is not None]
+    cascades = [c.attempt.cascade for c in candidates if c.attempt is not None]
     levels = [record for cascade in cascades for record in cascade.records]
     newton: dict[str, Any] = {
         "iterations": sum(level["newton"] for level in levels),
@@ -220,20 +218,20 @@ def _report(best: Candidate, candidates: list[Candidate], history: list[Record])
         "levels": levels,
         "history": [asdict(record) for record in history],
     }
-    if best.entropic is not None:
-        report = best.entropic.stats
+    if isinstance(best.transport, EntropicTransport):
+        report = best.transport.stats
         report.newton = newton
     else:
-        assert best.reached is not None and best.cascade is not None
+        assert best.reached is not None and best.attempt is not None
         state = best.reached.state
         report = TransportReport(
             **newton,
             residual=state.residual,
             tol=best.reached.tol,
-            mass_constant=state.alpha,
-            averaged=best.reached.evaluation.averaging,
-            floors=best.cascade.levels.working[2],
-            linear_solver=best.cascade.records[-1]["linear_solver"],
+            mass_constant=best.transport.mass_constant,
+            averaged=best.transport.averaged,
+            floors=best.attempt.floors(best.reached),
+            linear_solver=best.attempt.cascade.records[-1]["linear_solver"],
             hard_dual=best.dual if np.isfinite(best.dual) else None,
         )
     report.candidates = [candidate.record() for candidate in candidates]
@@ -241,27 +239,12 @@ def _report(best: Candidate, candidates: list[Candidate], history: list[Record])
     return report
 
 
-def _conclude(problem: Problem, best: Candidate, report: TransportReport) -> Transport:
+def _conclude(best: Candidate, report: TransportReport) -> Transport:
     """The Transport, or the error that carries it."""
-    status = best.status
-    result: Transport
-    if best.entropic is not None:
-        result = best.entropic
-    else:
-        assert best.reached is not None and best.cascade is not None
-        raised = any(floor["cells"] for floor in best.cascade.levels.working[2].values())
-        if status is Status.CONVERGED and raised:
-            status = Status.REGULARISED
-        result = Transport(
-            problem,
-            best.potential,
-            status=status,
-            stats=report,
-            mass_constant=best.reached.state.alpha,
-            averaged=best.reached.evaluation.averaging,
-        )
-    if not status.succeeded:
-        raise ConvergenceError(f"{status.value} ({_shortfall(report)})", result=result)
+    result = best.transport
+    result.stats, result.status = report, best.status
+    if not best.status.succeeded:
+        raise ConvergenceError(f"{best.status.value} ({_shortfall(report)})", result=result)
     return result
 
 

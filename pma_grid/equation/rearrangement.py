@@ -11,23 +11,30 @@ from pma_grid.runtime import Array
 
 # Halvings of a cell until the point with a given mass to its left is known to rounding.
 QUANTILE_BISECTIONS = 52
+# Density over its mean in empty cells: below the rounding of any sum of masses.
+EMPTY_SHARE = 1e-30
 
 
 def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Grid) -> Array:
     """phi of the map (T_1(x_1), ..., T_d(x_d)) that rearranges one marginal to the other each.
 
-    ``source`` and ``target`` are positive cell averages.  On one axis this solves the equation of
+    ``source`` and ``target`` are cell averages, zeros included.  On one axis this solves the equation of
     means over images, with the mass constant 0; so it nearly does for densities that are products.
     """
     parts = []
     for axis in range(source_grid.dim):
         others = tuple(i for i in range(source_grid.dim) if i != axis)
         part = _one_axis(
-            source.mean(others), source_grid.lengths[axis],
-            target.mean(others), target_grid.lengths[axis],
+            _positive(source.mean(others)), source_grid.lengths[axis],
+            _positive(target.mean(others)), target_grid.lengths[axis],
         )  # fmt: skip
         parts.append(part)
     return outer_sum(parts)
+
+
+def _positive(values: Array) -> Array:
+    """The averages, zeros replaced by a share of the mean that no sum notices."""
+    return np.maximum(values, EMPTY_SHARE * values.mean())
 
 
 def _one_axis(source: Array, source_length: float, target: Array, target_length: float) -> Array:

@@ -180,11 +180,13 @@ def _soft(
 def cropped(problem: Problem) -> tuple[Problem, tuple[Window, Window]]:
     """The problem on the boxes where there is mass, and the windows of cells that they are.
 
-    Data that are not thin keep their boxes, and so do those with a target domain.
+    Data that are not thin keep their boxes, and so do those with a target domain, and lines, on
+    which the map is known.
     """
     source, target, _ = floored(problem)
     whole = [tuple(slice(0, n) for n in v.shape) for v in (source, target)]
-    if problem.target_domain is not None or not thin(source, target):
+    whole_boxes = problem.dim == 1 or problem.target_domain is not None
+    if whole_boxes or not thin(source, target):
         return problem, (whole[0], whole[1])
     least = floor_mass(source.shape, target.shape)
     parts = window(source, least), window(target, least)

@@ -129,7 +129,7 @@ def globalise(
 def _wider_source(problem: Problem) -> bool:
     """Whether the data are thin and the target's entropy is clearly the smaller one."""
     source, target = problem.source, problem.target
-    if not thin(source.values, target.values):
+    if problem.dim == 1 or not thin(source.values, target.values):
         return False
     return entropy(target) < entropy(source) - ENTROPY_MARGIN
 
@@ -137,8 +137,11 @@ def _wider_source(problem: Problem) -> bool:
 def _gapped(problem: Problem) -> bool:
     """Whether more than a few cells of the source or of the target are empty.
 
-    A convex target domain is solved with what is empty outside it, and an empty source around.
+    A convex target domain is solved with what is empty outside it, and an empty source around; on
+    one axis maps are known whatever the gaps.
     """
+    if problem.dim == 1:
+        return False
     if problem.target_domain is not None:
         inside = problem.target_domain.fractions(problem.target.grid) > 0
         return bool(np.mean(problem.target.values[inside] == 0) >= GAP_SHARE)

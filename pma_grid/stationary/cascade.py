@@ -96,7 +96,29 @@ class Cascade:
 
     def nested(self) -> Reached:
         """From the coarsest grid, box to box affinely, to the finest or the first that stalls."""
+        if self.levels.thin and self.levels.on_line:
+            reached = self._on_line()
+            if reached.state.status.succeeded:
+                return reached
         return self.climb(0, Start.at(np.zeros(self.levels.shape(0))))
+
+    def _on_line(self) -> Reached:
+        """On one axis: the rearrangement of the data as given.
+
+        What is confirmed is that the rearrangement of the working densities solves their equation.
+        """
+        index, begun = self.levels.last, time.perf_counter()
+        evaluation, grids = Evaluation(self.levels.equation(index)), self.levels.grids(index)
+        (source, target), given = self.levels.working(index)[0], self.levels.densities[index]
+        uniform = evaluation.evaluate(rearranged(source, grids[0], target, grids[1]), 0.0)
+        residual = min(uniform, evaluation.weighted_rms())
+        state = Iterate(rearranged(given[0], grids[0], given[1], grids[1]), 0.0, residual)
+        tol = self.tolerances.asked or DEFAULT_TOLERANCE
+        if residual > tol:
+            state.status = Status.LINE_SEARCH_STALLED
+        reached = Reached(index, evaluation, state, tol)
+        self._record(reached, begun)
+        return reached
 
     def refine(self, index: int, phi: Array) -> Reached:
         """From a potential given on one grid on."""

@@ -74,6 +74,15 @@ class Levels:
         """Index of the finest level."""
         return len(self.densities) - 1
 
+    @property
+    def on_line(self) -> bool:
+        """Whether monotone rearrangement solves the equations: means over images on one axis."""
+        return (
+            self.problem.dim == 1
+            and self.rule is TargetRule.MEAN
+            and self.problem.target_domain is None
+        )
+
     def shape(self, index: int) -> tuple[int, ...]:
         """Shape of the source on one level."""
         return self.densities[index][0].shape

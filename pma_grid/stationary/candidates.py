@@ -24,8 +24,7 @@ import numpy as np
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.grid.axes import half_square
-from pma_grid.problem.density import Density
-from pma_grid.problem.floors import Floors, positive
+from pma_grid.problem.floors import Raised
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array, InvalidInputError, Status
@@ -139,7 +138,7 @@ def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate
     An entropic start on the finest grid is a candidate itself, and where that is a large one the
     last: Newton's method has not been seen to raise its dual value.
     """
-    levels = replace(first.levels, working=raised(first.levels.problem))
+    levels = replace(first.levels, working=Raised(first.levels.problem, RESCUE_FLOORS))
     cascade = replace(first, levels=levels)
     index = coarsest = _first_rescue(levels)
     if stalled.reached is not None:
@@ -179,12 +178,3 @@ def _entropic(problem: Problem, threads: int) -> list[Candidate]:
     except InvalidInputError:
         return []
     return [Candidate("entropic", sk.status, sk.potential, entropic=sk)]
-
-
-def raised(problem: Problem) -> tuple[Array, Array, Floors]:
-    """Working copies with thin densities raised too, and what that changed."""
-    source, target = (
-        Density(d.values, d.grid, floor=max(RESCUE_FLOORS[name], d.floor or 0.0))
-        for name, d in (("source", problem.source), ("target", problem.target))
-    )
-    return positive(Problem(source, target, target_domain=problem.target_domain))

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.transfer import Transfer, halved
-from pma_grid.problem.floors import Floors
+from pma_grid.problem.floors import Raised
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import SERIAL, Array, Workers
 
@@ -19,7 +19,7 @@ class Levels:
     Attributes
     ----------
     problem : Problem
-    working : tuple
+    working : Raised
         Positive cell averages of source and target on the finest grids, and what floors changed.
     rule : TargetRule
         What the equations take for nu(grad u).
@@ -30,13 +30,13 @@ class Levels:
     """
 
     problem: Problem
-    working: tuple[Array, Array, Floors]
+    working: Raised
     rule: TargetRule = TargetRule.MEAN
     workers: Workers = SERIAL
     densities: list[tuple[Array, Array]] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.densities = [self.working[:2]]
+        self.densities = [self.working.pair]
         while True:
             finer = self.densities[0]
             pair = (_coarsened(finer[0]), _coarsened(finer[1]))

@@ -20,7 +20,7 @@ from pma_grid.equation.monge_ampere import TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
-from pma_grid.problem.floors import positive
+from pma_grid.problem.floors import Raised
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.runtime import (
@@ -39,6 +39,7 @@ from pma_grid.stationary.cascade import Cascade, Reached, Tolerances
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
 from pma_grid.transport.report import TransportReport
+from pma_grid.transport.solution import Solution
 from pma_grid.transport.transport import Transport, checked_potential
 
 # Distance of a box from the origin over its side beyond which nothing is solved.
@@ -162,7 +163,7 @@ def solve(
         rule = TargetRule.MEAN if averaging else TargetRule.POINT
         if monotone_gradient:
             rule = TargetRule.LAX_FRIEDRICHS
-        levels = Levels(problem, positive(problem), rule, team)
+        levels = Levels(problem, Raised(problem), rule, team)
         first = Cascade(levels, newton, Tolerances(tol), persist=not fallback)
         attempt = first.nested if initial is None else partial(_refined, first, initial)
         best, candidates = globalise(first, attempt, fallback=fallback, threads=threads)
@@ -232,7 +233,7 @@ def _report(best: Candidate, candidates: list[Candidate], history: list[Record])
             tol=best.reached.tol,
             mass_constant=state.alpha,
             averaged=best.reached.evaluation.averaging,
-            floors=best.cascade.levels.working[2],
+            floors=best.cascade.levels.working.floors,
             linear_solver=best.cascade.records[-1]["linear_solver"],
             hard_dual=best.dual if np.isfinite(best.dual) else None,
         )
@@ -249,17 +250,17 @@ def _conclude(problem: Problem, best: Candidate, report: TransportReport) -> Tra
         result = best.entropic
     else:
         assert best.reached is not None and best.cascade is not None
-        raised = any(floor["cells"] for floor in best.cascade.levels.working[2].values())
+        raised = any(floor["cells"] for floor in best.cascade.levels.working.floors.values())
         if status is Status.CONVERGED and raised:
             status = Status.REGULARISED
-        result = Transport(
+        solution = Solution(
             problem,
-            best.potential,
-            status=status,
-            stats=report,
+            split(problem, best.potential)[0],
+            best.cascade.levels.working,
             mass_constant=best.reached.state.alpha,
             averaged=best.reached.evaluation.averaging,
         )
+        result = Transport.of_solution(problem, solution, status=status, stats=report)
     if not status.succeeded:
         raise ConvergenceError(f"{status.value} ({_shortfall(report)})", result=result)
     return result

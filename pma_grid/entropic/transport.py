@@ -17,11 +17,10 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Mask, Status, storage
-from pma_grid.transport.duality import dual_value
 from pma_grid.transport.potential import interpolated_grid
 from pma_grid.transport.pushforward import Raster
 from pma_grid.transport.report import TransportReport
-from pma_grid.transport.transport import Transport, discrete_hessian
+from pma_grid.transport.transport import Transport
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +123,7 @@ class EntropicTransport(Transport):
         """
         if self.hard_dual is not None:
             return max(0.0, self.hard_dual)
-        return dual_value(self._function, self.problem.source, self.problem.target)
+        return self.solution.w2_squared
 
     @cached_property
     def hessian(self) -> Array:
@@ -140,7 +139,7 @@ class EntropicTransport(Transport):
                 "hessian is not defined for method='multiscale', whose potential is piecewise "
                 "linear; use method='dense' or solve"
             )
-        return discrete_hessian(self)
+        return self.solution.hessian
 
     def map(self, points: ArrayLike) -> Array:
         """The barycentric projection at points of the source box, (m, d) to (m, d).

@@ -92,7 +92,7 @@ class Evaluation:
         self._at = None
 
     def weighted_rms(self) -> float:
-        """rms of the last residual with weights 2 mu / (mu + mean mu): cells count by their mass."""
+        """rms of the last residual, cells counted by mass: with weights 2 mu / (mu + mean)."""
         relative = self.equation.source.ravel() / self.equation.source.mean()
         return math.sqrt(float((2 * relative / (relative + 1) * self.residual**2).mean()))
 

@@ -18,8 +18,9 @@ EMPTY_SHARE = 1e-30
 def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Grid) -> Array:
     """phi of the map (T_1(x_1), ..., T_d(x_d)) that rearranges one marginal to the other each.
 
-    ``source`` and ``target`` are cell averages, zeros included.  On one axis this solves the equation of
-    means over images, with the mass constant 0; so it nearly does for densities that are products.
+    ``source`` and ``target`` are cell averages, zeros included.  On one axis this solves the
+    equation of means over images, with the mass constant 0; so it nearly does for densities that
+    are products.
     """
     parts = []
     for axis in range(source_grid.dim):
@@ -34,7 +35,7 @@ def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Gri
 
 def _positive(values: Array) -> Array:
     """The averages, zeros replaced by a share of the mean that no sum notices."""
-    return np.maximum(values, EMPTY_SHARE * values.mean())
+    return np.asarray(np.maximum(values, EMPTY_SHARE * values.mean()))
 
 
 def _one_axis(source: Array, source_length: float, target: Array, target_length: float) -> Array:

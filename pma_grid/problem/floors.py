@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
+from pma_grid.grid.crops import Crop, whole
 from pma_grid.problem.density import Density
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.problem import Problem
@@ -25,6 +28,42 @@ LINEAR_LAYERS = 3
 STEEPEST_LOG_CHANGE = 0.25
 # `FloorReport`s by side, as reports and files hold them.
 Floors = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True, eq=False)
+class Raised:
+    """Positive densities of a problem: those given, raised to floors; what an equation is made of.
+
+    Attributes
+    ----------
+    problem : Problem
+    crop : tuple of Crop
+        All of the boxes.
+    """
+
+    problem: Problem
+
+    @property
+    def crop(self) -> tuple[Crop, Crop]:
+        return whole(self.problem.source.grid), whole(self.problem.target.grid)
+
+    @cached_property
+    def pair(self) -> tuple[Array, Array]:
+        """Cell averages of source and target, positive, 1/length^d."""
+        return self._made[:2]
+
+    @property
+    def floors(self) -> Floors:
+        """What the floors changed, by side."""
+        return self._made[2]
+
+    @cached_property
+    def _made(self) -> tuple[Array, Array, Floors]:
+        return positive(self.problem)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What these densities are made of again, beside the problem: numbers, for JSON."""
+        return {"kind": "raised"}
 
 
 def positive(problem: Problem) -> tuple[Array, Array, Floors]:

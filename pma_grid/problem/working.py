@@ -23,13 +23,16 @@ potential with the data as given, which is right to first order in all three.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 
+from pma_grid.grid.crops import Crop, cut, whole
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
-from pma_grid.problem.floors import floored
+from pma_grid.problem.floors import Floors, floored
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.raising import FloorReport
 from pma_grid.runtime import Array
@@ -48,10 +51,9 @@ BACKGROUND_DEGREES, BACKGROUND_POWER = 4.0, 2.0
 THIN_DENSITY = 1e-2
 # log of a density over its mean that stands for zero.
 LOG_ZERO = -700.0
+SIDES = ("source", "target")
 # Changes of a logarithm below this are rounding.
 LOG_ROUNDING = 1e-9
-
-Window = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ class Side:
     floored: bool
 
     @classmethod
-    def of(cls, values: Array, grid: Grid, *, floored: bool = False) -> Side:
+    def of(cls, values: Array, grid: Grid, floored: bool) -> Side:
         """Moments of cell averages, the variance within cells included."""
         points = grid.coordinates().reshape(grid.dim, -1)
         weights = values.ravel() / values.sum()
@@ -108,24 +110,17 @@ def thin(*densities: Array) -> bool:
 def floor_mass(*shapes: tuple[int, ...]) -> float:
     """10 / n^4, n the cells an axis (geometric mean) of the finer grid."""
     cells = max(math.prod(shape) for shape in shapes) ** (1 / len(shapes[0]))
-    return max(LEAST_FLOOR_MASS, FLOOR_MASS_CELLS / cells**4)
+    return float(max(LEAST_FLOOR_MASS, FLOOR_MASS_CELLS / cells**4))
 
 
-def window(values: Array, least: float) -> Window:
+def heavy_part(values: Array, least: float) -> Crop:
     """The smallest box with all cells of more than ``least`` times the mean density."""
-    heavy, cuts = values > least * values.mean(), []
+    heavy, crop = values > least * values.mean(), []
     for axis in range(values.ndim):
         others = tuple(k for k in range(values.ndim) if k != axis)
         cells = np.flatnonzero(heavy.any(others))
-        cuts.append(slice(int(cells[0]), int(cells[-1]) + 1))
-    return tuple(cuts)
-
-
-def cut(grid: Grid, part: Window) -> Grid:
-    """The grid of a window of cells."""
-    faces = [f[[s.start, s.stop]] for f, s in zip(grid.faces, part, strict=True)]
-    lower, upper = ([float(f[k]) for f in faces] for k in (0, 1))
-    return Grid([s.stop - s.start for s in part], lower, upper)
+        crop.append(slice(int(cells[0]), int(cells[-1]) + 1))
+    return tuple(crop)
 
 
 def limited(logarithms: Array, slope: float) -> Array:
@@ -144,21 +139,114 @@ def limited(logarithms: Array, slope: float) -> Array:
     return np.asarray(out)
 
 
-def softened(
-    pair: tuple[Array, Array],
-    grids: tuple[Grid, Grid],
-    sides: tuple[Side, Side],
-    softening: Softening = STANDARD,
-) -> tuple[tuple[Array, Array], tuple[FloorReport, FloorReport]]:
-    """Working densities of cell averages on two grids, and what they changed on each side."""
-    backgrounds = [side.background(grid) for side, grid in zip(sides, grids, strict=True)]
-    unit = 0.5 * sum(float(b.mean()) for b in backgrounds)
-    mass = softening.floor * floor_mass(*(v.shape for v in pair))
-    made = [
-        _soft(values, grid, 0.0 if side.floored else mass, background / unit, softening.slope)
-        for values, grid, side, background in zip(pair, grids, sides, backgrounds, strict=True)
-    ]
-    return (made[0][0], made[1][0]), (made[0][1], made[1][1])
+@dataclass(frozen=True, eq=False)
+class Data:
+    """What the equations of a problem are made of: its densities where there is mass.
+
+    Attributes
+    ----------
+    problem : Problem
+    crop : tuple of Crop
+        Of source and target: where the data are thin, the parts of the boxes with mass.  Boxes are
+        whole with a target domain, and on one axis, where the map is known.
+    grids : tuple of Grid
+        Of the crops.
+    pair : tuple of ndarray
+        Cell averages on the crops, raised to the floors that the user has set.
+    sides : tuple of Side, or None
+        What working densities are made of where the data are thin; elsewhere they are the data.
+    floors : dict
+        What those floors changed.
+    """
+
+    problem: Problem
+    crop: tuple[Crop, Crop]
+    grids: tuple[Grid, Grid]
+    pair: tuple[Array, Array]
+    sides: tuple[Side, Side] | None
+    floors: Floors
+
+    @classmethod
+    def of(cls, problem: Problem) -> Data:
+        """The data of a problem."""
+        source, target, floors = floored(problem)
+        crop = whole(problem.source.grid), whole(problem.target.grid)
+        soft = thin(source, target)
+        if soft and problem.dim > 1 and problem.target_domain is None:
+            least = floor_mass(source.shape, target.shape)
+            crop = heavy_part(source, least), heavy_part(target, least)
+        pair = np.ascontiguousarray(source[crop[0]]), np.ascontiguousarray(target[crop[1]])
+        grids = cut(problem.source.grid, crop[0]), cut(problem.target.grid, crop[1])
+        sides = None
+        if soft:
+            # targets continued beyond a domain have a floor in it
+            bounded = problem.target_domain is not None
+            sides = (
+                Side.of(pair[0], grids[0], problem.source.floor is not None),
+                Side.of(pair[1], grids[1], problem.target.floor is not None or bounded),
+            )
+        return cls(problem, crop, grids, pair, sides, floors)
+
+    @property
+    def thin(self) -> bool:
+        """Whether a density falls so low that the equations have working densities of their own."""
+        return self.sides is not None
+
+    def softened(
+        self, pair: tuple[Array, Array], grids: tuple[Grid, Grid], softening: Softening = STANDARD
+    ) -> tuple[tuple[Array, Array], Floors]:
+        """Working densities of cell averages on grids of the crops, and what they changed."""
+        if self.sides is None:
+            return pair, self.floors
+        backgrounds = [side.background(grid) for side, grid in zip(self.sides, grids, strict=True)]
+        unit = 0.5 * sum(float(b.mean()) for b in backgrounds)
+        mass = softening.floor * floor_mass(*(v.shape for v in pair))
+        working, floors = [], self.floors.copy()
+        for name, values, grid, side, background in zip(
+            SIDES, pair, grids, self.sides, backgrounds, strict=True
+        ):
+            own = 0.0 if side.floored else mass
+            made, report = _soft(values, grid, own, background / unit, softening.slope)
+            working.append(made)
+            if own:
+                floors[name] = asdict(report)
+        return (working[0], working[1]), floors
+
+
+@dataclass(frozen=True, eq=False)
+class Softened:
+    """Working densities of the finest grid: what the equation of a solution is made of again."""
+
+    data: Data
+    softening: Softening = STANDARD
+
+    @classmethod
+    def of(cls, problem: Problem, slope: float, floor: float) -> Softened:
+        """Of a problem, and what `to_dict` gave."""
+        return cls(Data.of(problem), Softening(slope, floor))
+
+    @property
+    def crop(self) -> tuple[Crop, Crop]:
+        """The cells of source and target that the equation is solved on."""
+        return self.data.crop
+
+    @property
+    def pair(self) -> tuple[Array, Array]:
+        """Cell averages of source and target on their crops, positive, 1/length^d."""
+        return self._made[0]
+
+    @property
+    def floors(self) -> Floors:
+        """What was changed, by side."""
+        return self._made[1]
+
+    @cached_property
+    def _made(self) -> tuple[tuple[Array, Array], Floors]:
+        return self.data.softened(self.data.pair, self.data.grids, self.softening)
+
+    def to_dict(self) -> dict[str, Any]:
+        """What these densities are made of again, beside the problem: numbers, for JSON."""
+        return {"kind": "softened", **asdict(self.softening)}
 
 
 def _soft(
@@ -175,30 +263,6 @@ def _soft(
     moved = 0.5 * float(np.abs(working - relative).mean())
     raised = int(np.count_nonzero(working > 2 * relative))
     return working / grid.volume, FloorReport(mass, raised, moved)
-
-
-def cropped(problem: Problem) -> tuple[Problem, tuple[Window, Window]]:
-    """The problem on the boxes where there is mass, and the windows of cells that they are.
-
-    Data that are not thin keep their boxes, and so do those with a target domain, and lines, on
-    which the map is known.
-    """
-    source, target, _ = floored(problem)
-    whole = [tuple(slice(0, n) for n in v.shape) for v in (source, target)]
-    whole_boxes = problem.dim == 1 or problem.target_domain is not None
-    if whole_boxes or not thin(source, target):
-        return problem, (whole[0], whole[1])
-    least = floor_mass(source.shape, target.shape)
-    parts = window(source, least), window(target, least)
-    if parts == (whole[0], whole[1]):
-        return problem, parts
-    pair = [
-        Density(np.ascontiguousarray(values[part]), cut(density.grid, part))
-        for values, density, part in zip(
-            (source, target), (problem.source, problem.target), parts, strict=True
-        )
-    ]
-    return Problem(*pair), parts
 
 
 def entropy(density: Density) -> float:

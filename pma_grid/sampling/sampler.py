@@ -12,7 +12,6 @@ from scipy import sparse
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
-from pma_grid.problem.floors import positive
 from pma_grid.problem.log_density import LogDensity
 from pma_grid.runtime import Array, InvalidInputError, check_count, check_seed, is_number
 from pma_grid.transport.pullback import normalised
@@ -90,8 +89,7 @@ class Sampler:
         source = self.transport.problem.source
         if isinstance(self.transport, EntropicTransport):
             return source
-        masses = positive(self.transport.problem)[0]
-        masses /= masses.sum()
+        masses = self.transport.working_source / self.transport.working_source.sum()
         residual = self.transport.residual
         lost = ~np.isfinite(residual)
         if masses[lost].sum() > MOST_LOST_MASS:
@@ -109,7 +107,7 @@ class Sampler:
         values, grid = self.density.values, self.density.grid
         if isinstance(self.transport, EntropicTransport):
             # zeros at the solver's floor: splines ring beside deeper jumps
-            values = positive(self.transport.problem)[0]
+            values = self.transport.working_source
         return LogDensity.with_empty_cells(values, grid)
 
     def log_density(self, points: ArrayLike) -> Array:

@@ -68,7 +68,9 @@ class Candidate:
         if status is Status.CONVERGED and reached.softening != STANDARD:
             status = Status.REGULARISED
         name = "newton from the target" if attempt.turned else "newton"
-        return cls(name, status, attempt.transport(reached), attempt, reached)
+        solution = attempt.solution(reached)
+        transport = Transport.of_solution(attempt.problem, solution, status=status)
+        return cls(name, status, transport, attempt, reached)
 
     @property
     def settled(self) -> bool:
@@ -82,7 +84,7 @@ class Candidate:
         accurate = reached.index == levels.last and reached.state.residual <= DEFAULT_TOLERANCE
         if self.status is Status.REGULARISED or not (self.status.succeeded or accurate):
             return False
-        problem = levels.problem
+        problem = levels.data.problem
         if problem.target_domain is not None and problem.source.values.min() > 0:
             # the entropic solver takes cells that a domain cuts at their centres, some of them
             # outside

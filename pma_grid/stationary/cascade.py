@@ -96,7 +96,7 @@ class Cascade:
 
     def nested(self) -> Reached:
         """From the coarsest grid, box to box affinely, to the finest or the first that stalls."""
-        if self.levels.thin and self.levels.on_line:
+        if self.levels.data.thin and self.levels.on_line:
             reached = self._on_line()
             if reached.state.status.succeeded:
                 return reached
@@ -109,7 +109,7 @@ class Cascade:
         """
         index, begun = self.levels.last, time.perf_counter()
         evaluation, grids = Evaluation(self.levels.equation(index)), self.levels.grids(index)
-        (source, target), given = self.levels.working(index)[0], self.levels.densities[index]
+        (source, target), given = self.levels.working(index), self.levels.densities[index]
         uniform = evaluation.evaluate(rearranged(source, grids[0], target, grids[1]), 0.0)
         residual = min(uniform, evaluation.weighted_rms())
         state = Iterate(rearranged(given[0], grids[0], given[1], grids[1]), 0.0, residual)
@@ -122,7 +122,7 @@ class Cascade:
 
     def refine(self, index: int, phi: Array) -> Reached:
         """From a potential given on one grid on."""
-        if index < self.levels.last or self.levels.thin:
+        if index < self.levels.last or self.levels.data.thin:
             return self.climb(index, Start.at(phi))
         evaluation = Evaluation(self.levels.equation(index))
         tol = self.tolerances.asked or DEFAULT_TOLERANCE
@@ -134,7 +134,7 @@ class Cascade:
         Starts are made in the way that paid last: of coarser solutions, or by rearranging the
         marginals, as long as that is the better one.
         """
-        if self.levels.thin:
+        if self.levels.data.thin:
             return self._climb_staged(first, start)
         superbase, separable = None, True
         seen = Comparison(smooth=True, truncation=UNKNOWN_TRUNCATION, sure=False)
@@ -208,11 +208,12 @@ class Cascade:
         before, after = (evaluation.evaluate(one.phi, one.alpha) for one in (state, other))
         return (other, True) if after < before else (state, False)
 
-    def potential(self, reached: Reached) -> Array:
-        """u on the finest grid; interpolated where that was not reached."""
-        problem, phi = self.levels.problem, reached.state.phi
-        phi = Transfer(problem.source.shape, phi.shape).interpolate(phi, ROUGH_NODES)
-        return np.asarray(Frame(problem.source.grid, problem.target.grid).quadratic() + phi)
+    def phi(self, reached: Reached) -> Array:
+        """phi on the finest grid; interpolated where that was not reached."""
+        phi = reached.state.phi
+        return Transfer(self.levels.shape(self.levels.last), phi.shape).interpolate(
+            phi, ROUGH_NODES
+        )
 
     def _solve(self, index: int, evaluation: Evaluation, state: Iterate, tol: float) -> Reached:
         """Newton's method on one level, with a record of what it took."""
@@ -226,9 +227,7 @@ class Cascade:
         self._record(reached, begun)
         return reached
 
-    def _record(
-        self, reached: Reached, begun: float, more: dict[str, Any] | None = None
-    ) -> None:
+    def _record(self, reached: Reached, begun: float, more: dict[str, Any] | None = None) -> None:
         """What one level took."""
         state = reached.state
         record = {

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.transfer import Transfer, halved
-from pma_grid.problem.floors import Floors, floored
-from pma_grid.problem.problem import Problem
-from pma_grid.problem.working import STANDARD, Side, Softening, softened, thin
+from pma_grid.problem.working import STANDARD, Data, Softening
 from pma_grid.runtime import SERIAL, Array, Workers
 
 
@@ -19,55 +17,29 @@ class Levels:
 
     Attributes
     ----------
-    problem : Problem
-        Its boxes are those of the equations.
+    data : Data
+        On the finest grids.
     rule : TargetRule
         What the equations take for nu(grad u).
     workers : Workers
         Threads that share the work on every grid.
     densities : list of tuple of ndarray
         Cell averages of source and target on every level.
-    sides : tuple of Side, or None
-        What working densities are made of where the data are thin; elsewhere they are the data.
     """
 
-    problem: Problem
+    data: Data
     rule: TargetRule = TargetRule.MEAN
     workers: Workers = SERIAL
     densities: list[tuple[Array, Array]] = field(init=False)
-    sides: tuple[Side, Side] | None = field(init=False, default=None)
-    _floors: Floors = field(init=False)
 
     def __post_init__(self) -> None:
-        source, target, self._floors = floored(self.problem)
-        self.densities = [(source, target)]
-        if thin(source, target):
-            self.sides = self._sides()
+        self.densities = [self.data.pair]
         while True:
             finer = self.densities[0]
             pair = (_coarsened(finer[0]), _coarsened(finer[1]))
             if pair[0].shape == finer[0].shape:
                 break
             self.densities.insert(0, pair)
-
-    def _sides(self) -> tuple[Side, Side]:
-        """Of the finest grids; targets continued beyond a domain have their own floor."""
-        problem = self.problem
-        floored = problem.source.floor is not None, (
-            problem.target.floor is not None or problem.target_domain is not None
-        )
-        source, target = (
-            Side.of(values, grid, floored=own)
-            for values, grid, own in zip(
-                self.densities[-1], self.grids(self.last), floored, strict=True
-            )
-        )
-        return source, target
-
-    @property
-    def thin(self) -> bool:
-        """Whether a density falls so low that the equations have working densities of their own."""
-        return self.sides is not None
 
     @property
     def last(self) -> int:
@@ -78,9 +50,9 @@ class Levels:
     def on_line(self) -> bool:
         """Whether monotone rearrangement solves the equations: means over images on one axis."""
         return (
-            self.problem.dim == 1
+            self.data.problem.dim == 1
             and self.rule is TargetRule.MEAN
-            and self.problem.target_domain is None
+            and self.data.problem.target_domain is None
         )
 
     def shape(self, index: int) -> tuple[int, ...]:
@@ -89,39 +61,23 @@ class Levels:
 
     def grids(self, index: int) -> tuple[Grid, Grid]:
         """Grids of source and target on one level."""
-        pair = self.problem.source.grid, self.problem.target.grid
         source, target = (
             Grid(values.shape, grid.lower, grid.upper)
-            for values, grid in zip(self.densities[index], pair, strict=True)
+            for values, grid in zip(self.densities[index], self.data.grids, strict=True)
         )
         return source, target
 
-    def coarse_problem(self, index: int) -> Problem:
-        """The problem on the grids of one level, exact zeros included."""
-        source, target = self.grids(index)
-        pair = self.problem.source.resampled(source), self.problem.target.resampled(target)
-        return Problem(*pair, target_domain=self.problem.target_domain)
-
-    def working(
-        self, index: int, softening: Softening = STANDARD
-    ) -> tuple[tuple[Array, Array], Floors]:
-        """Working densities of one level, positive, and what they changed in the data."""
-        pair = self.densities[index]
-        if self.sides is None:
-            return pair, self._floors
-        working, reports = softened(pair, self.grids(index), self.sides, softening)
-        return working, {
-            name: asdict(report) if report.relative else self._floors[name]
-            for name, report in zip(("source", "target"), reports, strict=True)
-        }
+    def working(self, index: int, softening: Softening = STANDARD) -> tuple[Array, Array]:
+        """Working densities of one level, positive."""
+        return self.data.softened(self.densities[index], self.grids(index), softening)[0]
 
     def equation(self, index: int, softening: Softening = STANDARD) -> MongeAmpere:
         """The discretised equation of one level."""
         return MongeAmpere.between(
-            self.working(index, softening)[0],
+            self.working(index, softening),
             self.grids(index),
             self.rule,
-            domain=self.problem.target_domain,
+            domain=self.data.problem.target_domain,
             workers=self.workers,
         )
 

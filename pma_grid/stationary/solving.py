@@ -24,7 +24,6 @@ from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.runtime import (
     ConvergenceError,
     InvalidInputError,
-    Status,
     Workers,
     check_offers,
     check_positive,

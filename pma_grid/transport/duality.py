@@ -50,7 +50,8 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
     x, phi = potential.inverse(y)
     lowest = 0.5 * ((x - y) ** 2).sum(axis=1) + phi + _shift(potential, x)
     # where Newton's method finds no minimum, as at a kink of u, the best cell centre is one
-    nearest = np.ravel_multi_index(tuple(potential.starts()[:, met]), source.shape)
+    starts = potential.start_cells(np.clip(y, potential.target.lower, potential.target.upper))
+    nearest = np.ravel_multi_index(tuple(starts.T), source.shape)
     at_centres = 0.5 * ((centres[nearest] - y) ** 2).sum(axis=1) + shift.ravel()[nearest]
     values = np.zeros(target.shape)
     values[met] = np.minimum(lowest, at_centres)

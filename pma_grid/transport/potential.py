@@ -48,6 +48,10 @@ class Potential:
         """Points in source cells, 0 at the first centre."""
         return np.ascontiguousarray((x - np.array(self.source.lower)) / self.spacing - 0.5)
 
+    def value(self, x: Array) -> Array:
+        """u at points (m, d) of the source box, (m,), length^2, up to a constant."""
+        return np.asarray(self.frame.potential(x) + self._interpolated(x)[0])
+
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box or domain."""
         image: Array = self.frame.image(x) + self._interpolated(x)[1] / self.spacing
@@ -78,6 +82,26 @@ class Potential:
             out = np.ascontiguousarray(image.T).reshape(out.shape)
         return out
 
+    def corner_gradient(self) -> Array:
+        """grad u at the corners of the source cells, (d, *(n + 1)), by differences of neighbours.
+
+        On a line it is the gradient at the faces with which the discrete equation conserves mass;
+        at a corner it is the mean over the edges that meet there.  The corners of the box are
+        those of the target's.
+        """
+        dim, lower = self.source.dim, np.array(self.target.lower)
+        out = np.empty((dim, *(n + 1 for n in self.source.shape)))
+        rim = slice(POINT_HALO - 1, 1 - POINT_HALO)
+        for axis, h in enumerate(self.spacing):
+            values = np.diff(self.padded[(rim,) * dim], axis=axis) / h
+            for other in range(dim):
+                if other != axis:
+                    values = 0.5 * (np.delete(values, 0, other) + np.delete(values, -1, other))
+            shifted = self.source.faces[axis] - self.source.lower[axis]
+            affine = lower[axis] + self.frame.stretch[axis] * shifted
+            out[axis] = values + along(affine, axis, dim)
+        return out
+
     def between(self, t: float, box: Grid) -> Potential:
         """(1 - t) |x|^2 / 2 + t u, whose gradient maps into ``box``, between the two boxes."""
         moving = Potential(t * self.phi, self.source, box)
@@ -92,10 +116,18 @@ class Potential:
             self._starts = legendre(u, self.source.axes, self.target.axes)[1]
         return self._starts
 
+    def start_cells(self, y: Array) -> Integers:
+        """Indices (m, d) of the source cell that `starts` has for each point's cell."""
+        return np.ascontiguousarray(self.starts()[(slice(None), *self.target.cell_index(y).T)].T)
+
     def inverse(self, y: Array) -> tuple[Array, Array]:
-        """Points x with grad u(x) = y, and phi there, for points (m, d) of the target box."""
-        cells = self.target.cell_index(y)
-        positions = np.ascontiguousarray(self.starts()[(slice(None), *cells.T)].T, float)
+        """Points x that maximise <x, y> - u(x), and phi there, for points y (m, d).
+
+        They are those with grad u(x) = y; of points beyond the target box, with the nearest point
+        of the box in place of y.
+        """
+        y = np.clip(y, self.target.lower, self.target.upper)
+        positions = self.start_cells(y).astype(float)
         begun, values = positions.copy(), np.empty(len(y))
         slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
         metric = self.frame.stretch * self.spacing**2
@@ -148,7 +180,8 @@ def mccann(
     moving = potential.between(t, box)
     z = grid.points
     inside = moving.target.contains(z)
-    x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))
+    x, _ = moving.inverse(z)
+    inside &= log_source.grid.contains(x)  # of the source's box, or of the part that was solved
     if potential.domain is not None:
         # no point of the source is moved to z where the nearest one is not moved near it
         missed = np.abs(moving.gradient(x) - z) > IMAGE_MISS_CELLS * np.array(grid.spacing)

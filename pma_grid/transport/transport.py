@@ -10,19 +10,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pma_grid.equation.evaluation import Evaluation
-from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.grid.grid import Grid
-from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
-from pma_grid.problem.floors import positive
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Status, storage
-from pma_grid.transport.duality import dual_value
-from pma_grid.transport.potential import Potential, mccann
+from pma_grid.transport.reading import Reading, reading
 from pma_grid.transport.report import TransportReport
+from pma_grid.transport.solution import Solution
 
 
 class Transport:
@@ -46,6 +42,14 @@ class Transport:
         alpha of the equation that was solved, dimensionless; 0 where none was.
     averaged : bool
         Whether that equation takes the target's means over the images of cells.
+    solution : Solution
+        The equation that was solved, and what everything here is read off.
+
+    Notes
+    -----
+    The equation may be one of raised densities, on parts of the boxes, on finer grids, or from
+    target to source; see `Solution`.  ``map``, ``inverse`` and ``w2`` come from its potential at
+    points, fields are given at the centres of the source as given.
     """
 
     def __init__(
@@ -58,14 +62,49 @@ class Transport:
         mass_constant: float = 0.0,
         averaged: bool = False,
     ) -> None:
-        self.problem = problem
-        self.potential = np.array(potential, float)
-        self.potential.flags.writeable = False
-        self.status = status
+        given = np.array(potential, float)
+        given.flags.writeable = False
+        solution = Solution.of(problem, given, float(mass_constant), averaged)
+        self._keep(problem, solution, status, stats)
+        self._given: Array | None = given
+
+    def _keep(
+        self,
+        problem: Problem,
+        solution: Solution,
+        status: Status,
+        stats: Mapping[str, Any] | None,
+    ) -> None:
+        self.problem, self.solution, self.status = problem, solution, status
         if not isinstance(stats, TransportReport):
             stats = TransportReport.from_dict(stats or {})
         self.stats: TransportReport = stats
-        self.mass_constant, self.averaged = float(mass_constant), averaged
+        self._given = None
+
+    @classmethod
+    def of_solution(
+        cls,
+        problem: Problem,
+        solution: Solution,
+        *,
+        status: Status = Status.NOT_SOLVED,
+        stats: Mapping[str, Any] | None = None,
+    ) -> Transport:
+        """The transport of a problem from the solution of its equation.
+
+        Parameters
+        ----------
+        problem : Problem
+            As it was given.
+        solution : Solution
+            Of this problem, or ``turned`` of the one with its sides exchanged, on these grids or
+            on finer ones of the same boxes.
+        status, stats
+            As for the constructor.
+        """
+        transport = cls.__new__(cls)
+        transport._keep(problem, solution, status, stats)
+        return transport
 
     @classmethod
     def from_potential(cls, problem: Problem, potential: ArrayLike) -> Transport:
@@ -99,19 +138,41 @@ class Transport:
         return self.status.value
 
     @cached_property
+    def _reading(self) -> Reading:
+        return reading(self.problem, self.solution)
+
+    @cached_property
+    def potential(self) -> Array:
+        """u at the cell centres, length^2, shape ``source.shape``; read-only."""
+        if self._given is not None:
+            return self._given
+        potential = self._reading.potential
+        potential.flags.writeable = False
+        return potential
+
+    @property
+    def mass_constant(self) -> float:
+        """alpha of the equation that was solved; its negative where that is the turned one."""
+        return self._reading.mass_constant
+
+    @property
+    def averaged(self) -> bool:
+        """Whether that equation takes the target's means over the images of cells."""
+        return self.solution.averaged
+
+    @cached_property
     def phi(self) -> Array:
         """The potential without its quadratic part (which maps box to box), mean zero."""
         return split(self.problem, self.potential)[0]
 
     @cached_property
-    def _function(self) -> Potential:
-        problem = self.problem
-        return Potential(self.phi, problem.source.grid, problem.target.grid, problem.target_domain)
-
-    @cached_property
     def gradient(self) -> Array:
-        """grad u at the cell centres by centred differences, shape (d, *shape), length."""
-        return self._function.centred_gradient()
+        """grad u at the cell centres, shape (d, *shape), length.
+
+        By centred differences; where the equation was solved from target to source, the inverse of
+        what it found; on finer grids, interpolated.
+        """
+        return self._reading.centred_gradient
 
     @cached_property
     def displacement(self) -> Array:
@@ -141,7 +202,7 @@ class Transport:
         Cubic convolution (Keys 1981, doi:10.1109/TASSP.1981.1163711): second order for a
         second-order potential, continuous.
         """
-        return self._function.gradient(self.problem.source.grid.check_points(points, "points"))
+        return self._reading.gradient(self.problem.source.grid.check_points(points, "points"))
 
     def inverse(self, points: ArrayLike) -> Array:
         """The inverse map grad u*(y) at points of the target box.
@@ -165,7 +226,7 @@ class Transport:
         Discrete Legendre transform for the starting cell (linear time), then damped Newton on the
         interpolated potential: second order.  inverse(map(x)) = x to rounding where u is convex.
         """
-        return self._function.inverse(self.problem.target.grid.check_points(points, "points"))[0]
+        return self._reading.inverse(self.problem.target.grid.check_points(points, "points"))
 
     @cached_property
     def residual(self) -> Array:
@@ -173,18 +234,28 @@ class Transport:
 
         rho_u = nu(grad u) det D2u, with the monotone determinant; `mass_constant` is the constant
         that h comes close to for a solution.  nu(grad u) is averaged over the images of cells where
-        `solve` did so (`averaged`).
+        `solve` did so (`averaged`).  nu and mu are the working densities of the equation; beyond
+        the part of the box that it was solved on, h is that of the nearest cell there.
         """
-        return _evaluation(self).evaluate_log(self.phi)
+        return self._reading.residual
+
+    @property
+    def working_source(self) -> Array:
+        """mu of the equation that was solved, cell averages on the source's grid, 1/length^d.
+
+        Where the equation was not solved, for want of mass, the source as given.
+        """
+        return self._reading.source_density
 
     @cached_property
     def hessian(self) -> Array:
         """D2u at the cell centres, (d, d, *shape): symmetric, positive definite, dimensionless.
 
         The inverse of the diffusion tensor of the monotone scheme, whose determinant satisfies the
-        discrete equation; on a potential that does not solve it, shifted until it does.
+        discrete equation; on a potential that does not solve it, shifted until it does.  Beyond the
+        part of the box that the equation was solved on it is that of the nearest cell there.
         """
-        return discrete_hessian(self)
+        return self._reading.hessian
 
     @property
     def w2(self) -> float:
@@ -215,7 +286,7 @@ class Transport:
         target's cell centres; both integrals use the mean over a cell of a quadratic, with the
         linear variation of smooth densities across a cell included.
         """
-        return dual_value(self._function, self.problem.source, self.problem.target)
+        return self.solution.w2_squared
 
     def interpolate(self, t: float, grid: Grid | None = None) -> Density:
         """McCann's interpolation: the law of (1 - t) X + t T(X), a geodesic of W2.
@@ -234,15 +305,10 @@ class Transport:
         -----
         rho_t(z) = mu(x) / det((1 - t) I + t D2u(x)) at the x with (1 - t) x + t grad u(x) = z,
         found by inverting the gradient of (1 - t)|x|^2/2 + t u; normalised.  Second order in the
-        spacing.
+        spacing.  mu and nu are the working densities of the equation, without mass where it was
+        not solved.
         """
-        source, target = (
-            LogSpline(np.log(values), density.grid)
-            for values, density in zip(
-                positive(self.problem)[:2], (self.problem.source, self.problem.target), strict=True
-            )
-        )
-        return mccann(self._function, self.hessian, source, target, t, grid)
+        return self._reading.interpolate(t, grid)
 
     def sample(self, n: int, *, seed: int | np.random.Generator) -> tuple[Array, Array]:
         """Coupled pairs: x from the source (uniform within cells), y = T(x); each (n, d)."""
@@ -252,11 +318,12 @@ class Transport:
     def storable(self) -> storage.Stored:
         """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
-        arrays["potential"] = self.potential
-        meta |= {
-            "kind": "transport", "status": self.status.name, "stats": self.stats.to_dict(),
-            "mass_constant": self.mass_constant, "averaged": self.averaged,
-        }  # fmt: skip
+        meta |= {"kind": "transport", "status": self.status.name, "stats": self.stats.to_dict()}
+        if self._given is None:
+            kept, meta["solution"] = self.solution.storable(self.problem)
+            return arrays | kept, meta
+        arrays["potential"] = self._given
+        meta |= {"mass_constant": self.mass_constant, "averaged": self.averaged}
         return arrays, meta
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -266,12 +333,16 @@ class Transport:
     @classmethod
     def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Transport:
         """The transport of what `storable` gave."""
+        problem, told = stored_pair(arrays, meta), (Status[meta["status"]], meta["stats"])
+        if "solution" in meta:
+            solution = Solution.from_stored(problem, arrays, meta["solution"])
+            return cls.of_solution(problem, solution, status=told[0], stats=told[1])
         solved = meta["stats"] | meta  # until 0.1.0 these two were found in the report alone
         return cls(
-            stored_pair(arrays, meta),
+            problem,
             arrays["potential"],
-            status=Status[meta["status"]],
-            stats=meta["stats"],
+            status=told[0],
+            stats=told[1],
             mass_constant=solved.get("mass_constant", 0.0),
             averaged=solved.get("averaged", False),
         )
@@ -311,17 +382,3 @@ class HasTransport(Protocol):
     @property
     def transport(self) -> Transport:
         """Its end."""
-
-
-def discrete_hessian(transport: Transport) -> Array:
-    """`Transport.hessian` of any potential."""
-    evaluation = _evaluation(transport)
-    for _ in range(1 if evaluation.images is None else 2):  # images by the superbases of u
-        evaluation.evaluate(transport.phi, transport.mass_constant)
-    return evaluation.hessian()
-
-
-def _evaluation(transport: Transport) -> Evaluation:
-    """Of the discrete equation that a transport was solved with."""
-    rule = TargetRule.MEAN if transport.averaged else TargetRule.POINT
-    return Evaluation(MongeAmpere.of(transport.problem, rule))

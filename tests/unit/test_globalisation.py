@@ -11,7 +11,7 @@ import pytest
 
 import pma_grid as pma
 from pma_grid.linsolve import Auto
-from pma_grid.problem.floors import positive
+from pma_grid.problem.floors import Raised
 from pma_grid.stationary import candidates as globalisation
 from pma_grid.stationary.cascade import Cascade, Tolerances
 from pma_grid.stationary.levels import Levels
@@ -229,7 +229,7 @@ def test_rescues_raise_thin_densities_and_say_so() -> None:
 def test_larger_floors_of_the_user_are_kept() -> None:
     values = _peak((20, 20), 0.3, 0.05)
     problem = pma.Problem(pma.Density(values, floor=0.02), pma.Density(values.T, floor=1e-9))
-    floors = globalisation.raised(problem)[2]
+    floors = Raised(problem, globalisation.RESCUE_FLOORS).floors
     assert floors["source"]["relative"] == 0.02
     assert floors["target"]["relative"] == globalisation.RESCUE_FLOORS["target"]
 
@@ -239,7 +239,7 @@ def test_the_largest_dual_decides(duals: tuple[float, ...], monkeypatch: Any) ->
     """Also where a failure has a larger one."""
     problem = pma.Problem(np.ones(8), np.ones(8))
     newton = Newton(Auto(), 1, lambda _: None, 0.0)
-    cascade = Cascade(Levels(problem, positive(problem)), newton, Tolerances(None))
+    cascade = Cascade(Levels(problem, Raised(problem)), newton, Tolerances(None))
     names = ("a", "b", "c")
     values = dict(zip(map(float, range(4)), (9.0, *duals), strict=True))
     every = [

@@ -1,0 +1,199 @@
+"""What a solution says of the problem as given: as it stands, or through the inverse map.
+
+If v solves the equation from target to source, the map asked for is the inverse of grad v, and
+
+    u(x) = <x, y> - v(y),   D2u(x) = D2v(y)^-1,   h_u(x) = -h_v(y),   at the y with grad v(y) = x,
+
+h being log(rho / mu).  W2 is the same for both directions.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Protocol
+
+import numpy as np
+from scipy import ndimage
+
+from pma_grid.grid.averaging import averaged
+from pma_grid.grid.grid import Grid
+from pma_grid.problem.density import Density
+from pma_grid.problem.problem import Problem
+from pma_grid.runtime import Array
+from pma_grid.transport.potential import interpolated_grid
+from pma_grid.transport.solution import Solution
+
+
+class Reading(Protocol):
+    """The answer to a problem; fields are given at the centres of its source's cells."""
+
+    @property
+    def potential(self) -> Array:
+        """u, length^2, up to a constant."""
+
+    @property
+    def centred_gradient(self) -> Array:
+        """grad u, (d, *shape), length."""
+
+    @property
+    def residual(self) -> Array:
+        """log(rho_u / mu), dimensionless."""
+
+    @property
+    def hessian(self) -> Array:
+        """D2u, (d, d, *shape), dimensionless."""
+
+    @property
+    def source_density(self) -> Array:
+        """mu of the equation that was solved, cell averages, 1/length^d."""
+
+    @property
+    def mass_constant(self) -> float:
+        """The constant that ``residual`` comes close to."""
+
+    def gradient(self, x: Array) -> Array:
+        """grad u at points (m, d) of the source box."""
+
+    def inverse(self, y: Array) -> Array:
+        """The x with grad u(x) = y, of points (m, d) of the target box."""
+
+    def interpolate(self, t: float, grid: Grid | None) -> Density:
+        """Law of (1 - t) X + t T(X)."""
+
+
+def reading(problem: Problem, solution: Solution) -> Reading:
+    """What a solution says of a problem, its own or the one that it was made for."""
+    return (Turned if solution.turned else Direct)(problem, solution)
+
+
+class Direct:
+    """A solution of the problem itself, perhaps on finer grids."""
+
+    def __init__(self, problem: Problem, solution: Solution) -> None:
+        self.problem, self.solution = problem, solution
+        self.function = solution.function
+        self.mass_constant = solution.mass_constant
+        # the fields are there already
+        self._own = problem.source.grid == solution.problem.source.grid
+
+    @cached_property
+    def potential(self) -> Array:
+        if self._own:
+            return np.asarray(self.function.phi + self.function.frame.quadratic())
+        grid = self.problem.source.grid
+        return self.function.value(grid.points).reshape(grid.shape)
+
+    @cached_property
+    def centred_gradient(self) -> Array:
+        if self._own:
+            return self.function.centred_gradient()
+        grid = self.problem.source.grid
+        return _field(self.gradient(grid.points), grid)
+
+    @cached_property
+    def residual(self) -> Array:
+        return self._at_centres(self.solution.residual)
+
+    @cached_property
+    def hessian(self) -> Array:
+        return self._at_centres(self.solution.hessian)
+
+    def _at_centres(self, field: Array) -> Array:
+        if self._own:
+            return field
+        grid = self.problem.source.grid
+        return linear(field, self.solution.problem.source.grid, grid.points, grid.shape)
+
+    @property
+    def source_density(self) -> Array:
+        return coarsened(self.solution.density(0), self.problem.source.grid)
+
+    def gradient(self, x: Array) -> Array:
+        return self.function.gradient(x)
+
+    def inverse(self, y: Array) -> Array:
+        return self.function.inverse(y)[0]
+
+    def interpolate(self, t: float, grid: Grid | None) -> Density:
+        between = _between(self.problem, t)
+        return self.solution.interpolate(t, between if grid is None else grid)
+
+
+class Turned:
+    """A solution of the problem with its sides exchanged."""
+
+    def __init__(self, problem: Problem, solution: Solution) -> None:
+        self.problem, self.solution = problem, solution
+        self.function = solution.function
+        self.mass_constant = -solution.mass_constant
+
+    @cached_property
+    def _images(self) -> Array:
+        """y of the source's cell centres, (N, d)."""
+        return self.gradient(self.problem.source.grid.points)
+
+    @cached_property
+    def potential(self) -> Array:
+        grid, y = self.problem.source.grid, self._images
+        values = (grid.points * y).sum(axis=1) - self.function.value(y)
+        return np.asarray(values.reshape(grid.shape))
+
+    @cached_property
+    def centred_gradient(self) -> Array:
+        return _field(self._images, self.problem.source.grid)
+
+    @cached_property
+    def residual(self) -> Array:
+        return -self._at_images(self.solution.residual)
+
+    @cached_property
+    def hessian(self) -> Array:
+        matrices = np.moveaxis(self._at_images(self.solution.hessian), (0, 1), (-2, -1))
+        return np.ascontiguousarray(np.moveaxis(np.linalg.inv(matrices), (-2, -1), (0, 1)))
+
+    def _at_images(self, field: Array) -> Array:
+        shape = self.problem.source.shape
+        return linear(field, self.solution.problem.source.grid, self._images, shape)
+
+    @property
+    def source_density(self) -> Array:
+        return coarsened(self.solution.density(1), self.problem.source.grid)
+
+    def gradient(self, x: Array) -> Array:
+        return self.function.inverse(x)[0]
+
+    def inverse(self, y: Array) -> Array:
+        return self.function.gradient(y)
+
+    def interpolate(self, t: float, grid: Grid | None) -> Density:
+        between = _between(self.problem, t)
+        return self.solution.interpolate(1.0 - t, between if grid is None else grid)
+
+
+def linear(field: Array, grid: Grid, points: Array, shape: tuple[int, ...]) -> Array:
+    """A field (..., *shape of the grid) at points (m, d), by lines between the cell centres.
+
+    Beyond the outermost centres it stays as it is there.  ``shape``: how the points are arranged.
+    """
+    places = ((points - np.array(grid.lower)) / np.array(grid.spacing) - 0.5).T
+    before = field.shape[: field.ndim - grid.dim]
+    parts = field.reshape(-1, *grid.shape)
+    values = [ndimage.map_coordinates(p, places, order=1, mode="nearest") for p in parts]
+    return np.stack(values).reshape(*before, *shape)
+
+
+def coarsened(values: Array, grid: Grid) -> Array:
+    """Cell averages on a grid of as many cells, or of fewer larger ones, of the same box."""
+    for axis, n in enumerate(grid.shape):
+        values = averaged(values, axis, n)
+    return values
+
+
+def _field(points: Array, grid: Grid) -> Array:
+    """Points (N, d), one a cell, as a field (d, *shape)."""
+    return np.ascontiguousarray(points.T).reshape(grid.dim, *grid.shape)
+
+
+def _between(problem: Problem, t: float) -> Grid:
+    """Where `Transport.interpolate` gives a law by default."""
+    return interpolated_grid(problem.source.grid, problem.target.grid, t)

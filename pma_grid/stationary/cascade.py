@@ -162,9 +162,14 @@ class Cascade:
 
     def _climb_staged(self, first: int, start: Start) -> Reached:
         """The same for thin data: what starts leave over sits in the tails, whatever they are."""
-        superbase = None
+        superbase, separable = None, True
         for index in range(first, self.levels.last + 1):
-            solved = self._staged(index, start.plain(), superbase)
+            phi = start.plain()
+            if separable:
+                evaluation = Evaluation(self.levels.equation(index), superbase)
+                state, separable = self._or_rearranged(index, evaluation, Iterate(phi, 0.0))
+                phi = state.phi
+            solved = self._staged(index, phi, superbase)
             finest = index == self.levels.last
             usable = self.persist or solved.state.residual < STARTING_RESIDUAL
             if finest or not (usable or solved.state.status.succeeded):
@@ -203,7 +208,7 @@ class Cascade:
         self, index: int, evaluation: Evaluation, state: Iterate
     ) -> tuple[Iterate, bool]:
         """The rearrangement of the marginals, and True, where its residual is the smaller one."""
-        (source, target), grids = self.levels.densities[index], self.levels.grids(index)
+        (source, target), grids = self.levels.working(index), self.levels.grids(index)
         other = Iterate(rearranged(source, grids[0], target, grids[1]), 0.0)
         before, after = (evaluation.evaluate(one.phi, one.alpha) for one in (state, other))
         return (other, True) if after < before else (state, False)

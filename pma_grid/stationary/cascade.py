@@ -16,7 +16,7 @@ from pma_grid.equation.rearrangement import rearranged
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.working import STANDARD, Softening
-from pma_grid.runtime import Array, Integers, Status
+from pma_grid.runtime import Array, Status
 from pma_grid.stationary import stages
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Iterate, Newton
@@ -51,6 +51,11 @@ class Tolerances:
         """Of a grid that only starts a finer one, from its estimated truncation error."""
         share = COARSE_SHARE * truncation
         return max(self.asked or 0.0, min(COARSE_TOLERANCE, share), SMALLEST_COARSE_TOLERANCE)
+
+    def staged(self, *, finest: bool) -> float:
+        """Of a grid of thin data, of which no truncation error is known."""
+        tol = self.asked or DEFAULT_TOLERANCE
+        return tol if finest else max(tol, COARSE_TOLERANCE)
 
     def final(self, coarse_truncation: float, phi: Array, frame: Frame) -> float:
         """Of the finest grid: as asked, or from the next coarser truncation error."""
@@ -113,7 +118,7 @@ class Cascade:
         uniform = evaluation.evaluate(rearranged(source, grids[0], target, grids[1]), 0.0)
         residual = min(uniform, evaluation.weighted_rms())
         state = Iterate(rearranged(given[0], grids[0], given[1], grids[1]), 0.0, residual)
-        tol = self.tolerances.asked or DEFAULT_TOLERANCE
+        tol = self.tolerances.staged(finest=True)
         if residual > tol:
             state.status = Status.LINE_SEARCH_STALLED
         reached = Reached(index, evaluation, state, tol)
@@ -164,12 +169,11 @@ class Cascade:
         """The same for thin data: what starts leave over sits in the tails, whatever they are."""
         superbase, separable = None, True
         for index in range(first, self.levels.last + 1):
-            phi = start.plain()
+            evaluation = Evaluation(self.levels.equation(index), superbase)
+            state = Iterate(start.plain(), start.alpha)
             if separable:
-                evaluation = Evaluation(self.levels.equation(index), superbase)
-                state, separable = self._or_rearranged(index, evaluation, Iterate(phi, 0.0))
-                phi = state.phi
-            solved = self._staged(index, phi, superbase)
+                state, separable = self._or_rearranged(index, evaluation, state)
+            solved = self._staged(index, evaluation, state.phi)
             finest = index == self.levels.last
             usable = self.persist or solved.state.residual < STARTING_RESIDUAL
             if finest or not (usable or solved.state.status.succeeded):
@@ -179,30 +183,33 @@ class Cascade:
                 self.levels, index, evaluation.lattice, solved.state, None, sure=False
             )
             superbase = self.levels.transfer(index).nearest(evaluation.superbase_field())
-            del solved, evaluation
+            del solved, evaluation, state
         raise AssertionError("the last grid returns")
 
-    def _staged(self, index: int, phi: Array, superbase: Integers | None) -> Reached:
+    def _staged(self, index: int, evaluation: Evaluation, phi: Array) -> Reached:
         """Stages on one level; where they fail, up the ladder as far as it leads."""
-        finest = index == self.levels.last
-        tol = self.tolerances.asked or DEFAULT_TOLERANCE
-        if not finest:
-            tol = max(tol, COARSE_TOLERANCE)
-        best = None
-        for rung, softening in enumerate((STANDARD, *LADDER)):
-            begun = time.perf_counter()
+        tol = self.tolerances.staged(finest=index == self.levels.last)
+        superbase = evaluation.superbase.copy()
+        reached, solved = self._on_rung(index, evaluation, phi, tol, STANDARD)
+        if solved:
+            return reached
+        for softening in LADDER:
             evaluation = Evaluation(self.levels.equation(index, softening), superbase)
-            staged = stages.run(self.newton, evaluation, phi, tol)
-            reached = Reached(index, evaluation, staged.state, tol, softening)
-            self._record(reached, begun, staged.record())
-            if staged.solved or best is None:
-                best = reached
-            if staged.solved == (rung == 0):
+            tried, solved = self._on_rung(index, evaluation, phi, tol, softening)
+            if not solved:
                 break
-            if staged.solved:
-                phi = staged.state.phi
-        assert best is not None
-        return best
+            reached, phi = tried, tried.state.phi
+        return reached
+
+    def _on_rung(
+        self, index: int, evaluation: Evaluation, phi: Array, tol: float, softening: Softening
+    ) -> tuple[Reached, bool]:
+        """Stages for working densities of one kind, and whether they led to the end."""
+        begun = time.perf_counter()
+        staged = stages.run(self.newton, evaluation, phi, tol)
+        reached = Reached(index, evaluation, staged.state, tol, softening)
+        self._record(reached, begun, staged.record())
+        return reached, staged.solved
 
     def _or_rearranged(
         self, index: int, evaluation: Evaluation, state: Iterate

@@ -20,6 +20,7 @@ import numpy as np
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
+from pma_grid.problem.support import gap_share
 from pma_grid.problem.working import STANDARD, entropy, thin
 from pma_grid.runtime import InvalidInputError, Status
 from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Reached
@@ -31,7 +32,7 @@ from pma_grid.transport.transport import Transport
 PATIENCE_STEPS = 30
 # |mass constant| above which the equation is not resolved by the grid.
 RESOLVED_MASS_CONSTANT = 1e-2
-# Share of empty cells above which a density has gaps.
+# Share of empty cells in the convex hull of the others from which a density has gaps.
 GAP_SHARE = 1e-2
 # Cycles of the entropic solver on one grid: it takes some tens, on photon counts hundreds.
 ENTROPIC_CYCLES = 1000
@@ -137,7 +138,7 @@ def _wider_source(problem: Problem) -> bool:
 
 
 def _gapped(problem: Problem) -> bool:
-    """Whether more than a few cells of the source or of the target are empty.
+    """Whether more than a few cells within the source or the target are empty.
 
     A convex target domain is solved with what is empty outside it, and an empty source around; on
     one axis maps are known whatever the gaps.
@@ -147,7 +148,7 @@ def _gapped(problem: Problem) -> bool:
     if problem.target_domain is not None:
         inside = problem.target_domain.fractions(problem.target.grid) > 0
         return bool(np.mean(problem.target.values[inside] == 0) >= GAP_SHARE)
-    return any(np.mean(d.values == 0) >= GAP_SHARE for d in (problem.source, problem.target))
+    return any(gap_share(d.values) >= GAP_SHARE for d in (problem.source, problem.target))
 
 
 def _torn(candidate: Candidate) -> bool:

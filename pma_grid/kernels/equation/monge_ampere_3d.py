@@ -5,7 +5,7 @@ D = sum_ij w_ij e_ij e_ij^T, w_ij = -v_i . D v_j (Selling 1874).  In the basis d
 the Hessian has the coordinates G_jj = a_0j and G_ij = (a_0i + a_0j - a_ij) / 2, where a_ij is the
 second difference along e_ij.  A negative w_ij is removed by the flip (-v_i, v_j, v_k + v_i,
 v_l + v_i), which replaces e_ij alone.  Where the flip does not help the minimiser lies on a face,
-solved by coordinate descent with exact line minimisation.  Pairs go 01, 02, 03, 12, 13, 23.
+solved by projected Newton's method (`faces_3d`).  Pairs go 01, 02, 03, 12, 13, 23.
 """
 
 import math
@@ -15,14 +15,13 @@ import numpy as np
 from numba import njit
 
 from pma_grid.kernels.equation import lanes_3d as lanes
+from pma_grid.kernels.equation.faces_3d import EQUAL_SHARE, face, minimise, room
 from pma_grid.kernels.equation.limits import LANES, MOST_FLIPS, log_right_side
 from pma_grid.kernels.equation.superbase_3d import (
     FIRST,
     SECOND,
     cross,
-    descend,
     differences,
-    face,
     flip,
     interior,
     invert,
@@ -98,7 +97,7 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
     metric, per_cell = scales.metric, scales.per_cell
     m = metric[0], metric[1], metric[2]
     f = np.ones(lanes.SIZE)
-    here, there = _place(), _place()
+    here, there, space = _place(), _place(), room()
     a, b, w = here.a, here.b, here.w
     det0 = metric[0] * metric[1] * metric[2]
     cube = det0 ** (-1.0 / 3.0)
@@ -123,7 +122,7 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
                     if negative(w):
                         s, on_face = _walk_to_shift(
                             padded, start + j, layout.strides, metric, radius, s, c + j, bases,
-                            here, there,
+                            here, there, space,
                         )  # fmt: skip
                         faces += on_face
                     lanes.write_lane(s, b, w, f, j)
@@ -137,10 +136,11 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _walk_to_shift(padded, p, strides, metric, radius, s, c, bases, here, there):
+def _walk_to_shift(padded, p, strides, metric, radius, s, c, bases, here, there, space):
     """Flip negative weights away while that helps; the shift, and whether it lies on a face.
 
-    ``here`` is the place of cell c, which moves on from that of ``s``; ``there`` is scratch.
+    ``here`` is the place of cell c, which moves on from that of ``s``; ``there`` and ``space`` are
+    scratch.
     """
     v, e, a, b, w = here
     v2, e2, a2, b2, w2 = there
@@ -163,7 +163,7 @@ def _walk_to_shift(padded, p, strides, metric, radius, s, c, bases, here, there)
             break
     on_face = w[m] < 0
     if on_face:
-        s = face(a, b, radius, det0, w, s, a2, b2)
+        s = face(a, b, radius, det0, w, s, space)
     store(v, e, c, strides, bases)
     return s, on_face
 
@@ -204,13 +204,13 @@ def _rises(padded, p, strides, metric):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _settle(a, w, scratch):
+def _settle(a, w, space):
     """The minimum over the face of the cone that a walk ended on; NaN where u is not convex."""
     if not a.min() > 0:
         return math.nan
     for k in range(6):
-        w[k] = 0.3 / a[k]
-    return descend(a, w, scratch)
+        w[k] = EQUAL_SHARE / a[k]
+    return minimise(a, w, space)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -219,7 +219,7 @@ def log_det(padded, layout, metric, bases, weights, out):
     row_start, n_last, strides = layout.row_start, layout.n_last, layout.strides
     here, there, other = _place(), _place(), _place()
     v, e, a, b, w = here
-    vectors, scratch = bases.vectors, there.b
+    vectors, space = bases.vectors, room()
     for row in range(row_start.size):
         for j in range(n_last):
             p = row_start[row] + j
@@ -236,7 +236,7 @@ def log_det(padded, layout, metric, bases, weights, out):
                 )
                 if m >= 0:
                     # a dead end: perhaps not from the axes
-                    value = _settle(a, w, scratch)
+                    value = _settle(a, w, space)
                     v2, e2, a2, b2, w2 = other
                     load(AXES, v2)
                     cross(v2, e2)
@@ -246,7 +246,7 @@ def log_det(padded, layout, metric, bases, weights, out):
                         padded, p, strides, metric, bases.reach, value2, m, other, there
                     )
                     if m >= 0:
-                        value2 = _settle(a2, w2, scratch)
+                        value2 = _settle(a2, w2, space)
                     # NaN, not convex, is the lowest value of all
                     if not value2 >= value:
                         v[:], e[:], a[:], w[:], value = v2, e2, a2, w2, value2

@@ -1,4 +1,4 @@
-"""Algebra of three-dimensional superbases: flips, roots of the shift form, faces of the cone.
+"""Algebra of three-dimensional superbases: flips, and roots of the shift form.
 
 Pairs are ordered 01, 02, 03, 12, 13, 23 throughout, entries of symmetric matrices by rows of the
 upper triangle; see `monge_ampere_3d` for the formulas.
@@ -18,8 +18,6 @@ THIRD = np.array([2, 1, 1, 0, 0, 0])
 FOURTH = np.array([3, 3, 2, 3, 2, 1])
 # Shares w a (their sum is 3) this far below zero are rounding: no reason to walk on.
 NEGATIVE_SHARE = 1e-10
-# Relative distances from a pole and from a singular matrix at which a face may be begun.
-FAR_FROM_POLE = 1e-2
 # Largest relative defect of the determinant from which Newton for the shift may start at 0.
 START_DEFECT = 0.5
 # Error, relative to the trace, that the shift may be left with: a rounding or two.
@@ -202,107 +200,6 @@ def product(x, t, y):
     total = x[0] * (t[0] * y[0] + t[1] * y[1] + t[2] * y[2])
     total += x[1] * (t[1] * y[0] + t[3] * y[1] + t[4] * y[2])
     return total + x[2] * (t[2] * y[0] + t[4] * y[1] + t[5] * y[2])
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def column(b, m):
-    """B e_m in dual coordinates for the symmetric B of six entries."""
-    if m == 0:
-        return b[0], b[1], b[2]
-    if m == 1:
-        return b[1], b[3], b[4]
-    if m == 2:
-        return b[2], b[4], b[5]
-    if m == 3:
-        return b[0] - b[1], b[1] - b[3], b[2] - b[4]
-    if m == 4:
-        return b[0] - b[2], b[1] - b[4], b[2] - b[5]
-    return b[1] - b[2], b[3] - b[4], b[4] - b[5]
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def length(col, m):
-    """e_m . B e_m from the column B e_m."""
-    x, y, z = col
-    if m == 0:
-        return x
-    if m == 1:
-        return y
-    if m == 2:
-        return z
-    if m == 3:
-        return x - y
-    if m == 4:
-        return x - z
-    return y - z
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def descend(a, w, b):
-    """Minimise sum w a - log det D(w) - 3 over w >= 0 from ``w``; returns the value (a > 0).
-
-    Along w_m: det(D + t e e^T) = det D (1 + t e.D^{-1}e), so the exact step is 1/a_m - 1/e.D^{-1}e.
-    ``b`` (6,) is scratch, for D^{-1}.
-    """
-    b[0], b[1], b[2], b[3], b[4], b[5] = invert(tensor_of(w))[1]
-    for _ in range(300):
-        largest = 0.0
-        for m in range(6):
-            col = column(b, m)
-            size = length(col, m)
-            step = max(1 / a[m] - 1 / size, -w[m])
-            largest = max(largest, abs(step) * a[m])
-            if step != 0.0:
-                w[m] += step
-                f = step / (1 + step * size)
-                x, y, z = col
-                b[0] -= f * x * x
-                b[1] -= f * x * y
-                b[2] -= f * x * z
-                b[3] -= f * y * y
-                b[4] -= f * y * z
-                b[5] -= f * z * z
-        if largest < 1e-11:
-            break
-    det = invert(tensor_of(w))[0]
-    value = -math.log(det) - 3.0
-    for m in range(6):
-        value += w[m] * a[m]
-    return value
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def face(a, a0, radius, det0, w, c, raised, b):
-    """Shift of a face: min over w >= 0 of sum w (a + c a0) - log det D - 3 = log(radius^3 det0).
-
-    Newton in c on the cube root of the determinant, which is concave in c, from the shift ``c`` and
-    the weights ``w`` without the constraint; from the right of all poles where those are no start.
-    ``raised``, ``b`` (6,) are scratch.
-    """
-    log_b = 3 * math.log(radius) + math.log(det0)
-    low = -math.inf
-    for m in range(6):
-        low = max(low, -a[m] / a0[m])
-        w[m] = max(0.0, w[m])
-    det = invert(tensor_of(w))[0]
-    if not (c - low > FAR_FROM_POLE * radius and det * radius**3 * det0 > FAR_FROM_POLE):
-        c = low + 1e-3 * abs(low) + radius
-        for m in range(6):
-            w[m] = 0.3 / (a[m] + c * a0[m])
-    for _ in range(60):
-        for m in range(6):
-            raised[m] = a[m] + c * a0[m]
-        value = descend(raised, w, b)
-        trace = 0.0
-        for m in range(6):
-            trace += w[m] * a0[m]
-        step = 3 * math.expm1((log_b - value) / 3) / trace
-        if c + step <= low:
-            step = 0.5 * (low - c)
-        c += step
-        if abs(step) * trace < 1e-10:
-            break
-    return c
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

@@ -38,9 +38,10 @@ from pma_grid.stationary.candidates import PATIENCE_STEPS, Candidate, globalise
 from pma_grid.stationary.cascade import Cascade, Reached, Tolerances
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
+from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.solution import Solution
-from pma_grid.transport.transport import Transport, checked_potential
+from pma_grid.transport.transport import Transport
 
 # Distance of a box from the origin over its side beyond which nothing is solved.
 FARTHEST_BOX_SIDES = 1e4

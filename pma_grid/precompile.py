@@ -46,6 +46,7 @@ def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
         transport.interpolate(0.5)
         transport.map(transport.problem.source.grid.points[:1])
         assert transport.w2 >= 0 and np.isfinite(transport.residual).all()
+        assert np.isfinite(transport.cell_means).all()
         flow = evolve(
             transport.problem, schedule=constant(0.1), steps=1, record=("kl", "dissipation")
         )

@@ -29,7 +29,8 @@ from pma_grid.runtime import (
     versions,
 )
 from pma_grid.runtime.progress import reporter
-from pma_grid.transport.transport import HasTransport, Transport, checked_potential
+from pma_grid.transport.potential import checked_potential
+from pma_grid.transport.transport import HasTransport, Transport
 
 Method = Literal["dense", "multiscale"]
 Kernel = Literal["plain", "reflect"]

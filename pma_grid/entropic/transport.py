@@ -109,6 +109,11 @@ class EntropicTransport(Transport):
         return self._solution.forward
 
     @property
+    def cell_means(self) -> Array:
+        """The same as `gradient`: a barycentric projection is the mean over the cell already."""
+        return self.gradient
+
+    @property
     def inverse_gradient(self) -> Array:
         """E[x | y] at the target's cell centres, (d, *shape), length."""
         return self._solution.backward

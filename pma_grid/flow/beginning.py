@@ -18,7 +18,8 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array, InvalidInputError, check_choice
-from pma_grid.transport.transport import Transport, checked_potential
+from pma_grid.transport.potential import checked_potential
+from pma_grid.transport.transport import Transport
 
 # What a flow may start from.
 Initial = Transport | Flow | State | ArrayLike

@@ -15,8 +15,9 @@ from pma_grid.runtime import Workers
 from pma_grid.stationary.cascade import Cascade, Reached, Tolerances
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton
+from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.solution import Solution
-from pma_grid.transport.transport import Transport, checked_potential
+from pma_grid.transport.transport import Transport
 
 
 @dataclass(frozen=True, eq=False)

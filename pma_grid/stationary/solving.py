@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
 from pma_grid.problem.problem import Problem, check_problem
+from pma_grid.problem.refining import has_few_cells
 from pma_grid.runtime import (
     ConvergenceError,
     InvalidInputError,
@@ -33,6 +35,7 @@ from pma_grid.runtime import (
 from pma_grid.runtime.progress import reporter
 from pma_grid.stationary.candidates import PATIENCE_STEPS, Candidate, globalise
 from pma_grid.stationary.cascade import Tolerances
+from pma_grid.stationary.few_cells import on_finer_cells
 from pma_grid.stationary.newton import Newton, Record
 from pma_grid.stationary.outcome import Attempt
 from pma_grid.transport.report import TransportReport
@@ -75,7 +78,8 @@ def solve(
         Where to stop: the root mean square of the residual, dimensionless, > 0.  None means 1e-5 or
         a tenth of the estimated discretisation error, whichever is smaller and can be met.
     initial : Transport or array_like of shape ``source.shape``, optional
-        Potential to start from on the finest grid, instead of going there over coarser grids.
+        Potential to start from on the finest grid, instead of going there over coarser grids.  Not
+        used where axes of few cells are divided, which costs next to nothing.
     progress : bool
         Whether to show a progress line on standard error.
     callback : callable, optional
@@ -119,6 +123,11 @@ def solve(
     cost is a few residual evaluations and multigrid cycles on the finest grid, O(N); the memory
     about 35 arrays of N doubles in 2-D.
 
+    Axes on which source or target has fewer than 8 cells are divided, with the cell averages as
+    given and a positive spline between them (from one or two cells, constant on each), into 8 cells
+    and then further, until W2^2 changes by less than a tenth of the squared spacing, at most twice.
+    Map, inverse and W2 are those of the finer solution, fields are given on the grid of the data.
+
     Where nu varies by more than some percent over the image of a cell, the equation is that of
     finite volumes, (mean of mu over the cell) = (mean of nu over its image) det D2u, by which
     photographs, noise and concentrated densities converge.
@@ -141,6 +150,13 @@ def solve(
     0.0333
     """
     _check(problem, tol, max_iterations, linear_solver, callback)
+    if has_few_cells(problem):
+        again = partial(
+            solve, tol=tol, progress=progress, callback=callback, linear_solver=linear_solver,
+            max_iterations=max_iterations, monotone_gradient=monotone_gradient,
+            averaging=averaging, fallback=fallback, threads=threads,
+        )  # fmt: skip
+        return on_finer_cells(problem, again)
     started = time.perf_counter()
     with (
         CompileClock() as clock,

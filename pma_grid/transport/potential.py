@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 from pma_grid.equation.ghosts import lattice_between
@@ -14,6 +15,7 @@ from pma_grid.kernels.grid.points import gradient_at, invert
 from pma_grid.problem.density import Density
 from pma_grid.problem.domains import ConvexDomain
 from pma_grid.problem.frame import Frame
+from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array, Integers, InvalidInputError, is_number
 
 # Step, in cells, below which Newton for the inverse stops.
@@ -82,26 +84,6 @@ class Potential:
             out = np.ascontiguousarray(image.T).reshape(out.shape)
         return out
 
-    def corner_gradient(self) -> Array:
-        """grad u at the corners of the source cells, (d, *(n + 1)), by differences of neighbours.
-
-        On a line it is the gradient at the faces with which the discrete equation conserves mass;
-        at a corner it is the mean over the edges that meet there.  The corners of the box are
-        those of the target's.
-        """
-        dim, lower = self.source.dim, np.array(self.target.lower)
-        out = np.empty((dim, *(n + 1 for n in self.source.shape)))
-        rim = slice(POINT_HALO - 1, 1 - POINT_HALO)
-        for axis, h in enumerate(self.spacing):
-            values = np.diff(self.padded[(rim,) * dim], axis=axis) / h
-            for other in range(dim):
-                if other != axis:
-                    values = 0.5 * (np.delete(values, 0, other) + np.delete(values, -1, other))
-            shifted = self.source.faces[axis] - self.source.lower[axis]
-            affine = lower[axis] + self.frame.stretch[axis] * shifted
-            out[axis] = values + along(affine, axis, dim)
-        return out
-
     def between(self, t: float, box: Grid) -> Potential:
         """(1 - t) |x|^2 / 2 + t u, whose gradient maps into ``box``, between the two boxes."""
         moving = Potential(t * self.phi, self.source, box)
@@ -150,6 +132,33 @@ class Potential:
         """Points of the source box from positions in cells."""
         x = np.array(self.source.lower) + (positions + 0.5) * self.spacing
         return np.asarray(np.clip(x, self.source.lower, self.source.upper))
+
+
+def checked_potential(problem: Problem, values: ArrayLike, name: str) -> Array:
+    """u at the cell centres of the source, finite real numbers."""
+    try:
+        if np.iscomplexobj(values):
+            raise TypeError("it is complex")
+        if np.ma.is_masked(values):
+            raise ValueError("some of its values are masked")
+        array = np.array(values, dtype=float)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{name} cannot be read as an array of real numbers ({error}); pass floats, u "
+            "everywhere on the source's grid"
+        ) from None
+    if array.shape != problem.source.shape:
+        raise InvalidInputError(
+            f"{name} has shape {array.shape}, the source grid {problem.source.shape}; they must "
+            "agree: give u at the cell centres of the source"
+        )
+    if not np.isfinite(array).all():
+        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
+        raise InvalidInputError(
+            f"{name} has the value {array[where]} at {where}; values must be finite: extend the "
+            "potential off the support by its conjugate's conjugate"
+        )
+    return array
 
 
 def interpolated_grid(source: Grid, target: Grid, t: float) -> Grid:

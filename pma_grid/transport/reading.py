@@ -20,8 +20,13 @@ from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array
+from pma_grid.transport.cell_means import image_barycentres, inverse_means
 from pma_grid.transport.potential import interpolated_grid
 from pma_grid.transport.solution import Solution
+
+# Share of the largest density with which empty cells count in means over larger cells: where all
+# are empty, the plain mean.
+LEAST_DENSITY_SHARE = 1e-100
 
 
 class Reading(Protocol):
@@ -50,6 +55,10 @@ class Reading(Protocol):
     @property
     def mass_constant(self) -> float:
         """The constant that ``residual`` comes close to."""
+
+    @property
+    def cell_means(self) -> Array:
+        """Means of grad u over the cells under mu, (d, *shape), length."""
 
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box."""
@@ -108,6 +117,10 @@ class Direct:
     def source_density(self) -> Array:
         return coarsened(self.solution.density(0), self.problem.source.grid)
 
+    @property
+    def cell_means(self) -> Array:
+        return _means(image_barycentres(self.solution), self.solution.density(0), self.problem)
+
     def gradient(self, x: Array) -> Array:
         return self.function.gradient(x)
 
@@ -159,6 +172,10 @@ class Turned:
     def source_density(self) -> Array:
         return coarsened(self.solution.density(1), self.problem.source.grid)
 
+    @property
+    def cell_means(self) -> Array:
+        return _means(inverse_means(self.solution), self.solution.density(1), self.problem)
+
     def gradient(self, x: Array) -> Array:
         return self.function.inverse(x)[0]
 
@@ -187,6 +204,16 @@ def coarsened(values: Array, grid: Grid) -> Array:
     for axis, n in enumerate(grid.shape):
         values = averaged(values, axis, n)
     return values
+
+
+def _means(means: Array, density: Array, problem: Problem) -> Array:
+    """Means (d, *shape) over cells, and by mass over larger ones of fewer."""
+    grid = problem.source.grid
+    if means.shape[1:] == grid.shape:
+        return means
+    masses = np.maximum(density, LEAST_DENSITY_SHARE * density.max())
+    whole = coarsened(masses, grid)
+    return np.stack([coarsened(masses * part, grid) / whole for part in means])
 
 
 def _field(points: Array, grid: Grid) -> Array:

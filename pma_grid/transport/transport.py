@@ -15,7 +15,8 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.stored import storable_pair, stored_pair
-from pma_grid.runtime import Array, InvalidInputError, Status, storage
+from pma_grid.runtime import Array, Status, storage
+from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.reading import Reading, reading
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.solution import Solution
@@ -179,6 +180,25 @@ class Transport:
         """T(x) - x at the cell centres, shape (d, *shape), length."""
         moved: Array = self.gradient - self.problem.source.grid.coordinates()
         return moved
+
+    @cached_property
+    def cell_means(self) -> Array:
+        """Means of T over the source's cells under mu, shape (d, *shape), length.
+
+        Where the image of a cell is many target cells long, as along the faces of a uniform source
+        whose target is a peak, or over a gap of the target, `gradient` at its centre is off by a
+        share of the image, of order less than one in the spacing; the mean is of second order in
+        the mean over mass.
+
+        Notes
+        -----
+        The mean is the barycentre of the target over the cell's image, taken as the parallelepiped
+        grad u + D2u h [-1/2, 1/2]^d (the interval, exactly, in 1-D), whose mass is the cell's by
+        the discrete equation.  Where that was solved from target to source it is the mean of
+        the map over 8, 4^2 or 2^3 Gauss points of the cell, weighted by the density there.  Beyond
+        the part of the box that was solved it is T at the centre.
+        """
+        return self._reading.cell_means
 
     def map(self, points: ArrayLike) -> Array:
         """T(x) = grad u(x) at points of the source box.
@@ -346,33 +366,6 @@ class Transport:
             mass_constant=solved.get("mass_constant", 0.0),
             averaged=solved.get("averaged", False),
         )
-
-
-def checked_potential(problem: Problem, values: ArrayLike, name: str) -> Array:
-    """u at the cell centres of the source, finite real numbers."""
-    try:
-        if np.iscomplexobj(values):
-            raise TypeError("it is complex")
-        if np.ma.is_masked(values):
-            raise ValueError("some of its values are masked")
-        array = np.array(values, dtype=float)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(
-            f"{name} cannot be read as an array of real numbers ({error}); pass floats, u "
-            "everywhere on the source's grid"
-        ) from None
-    if array.shape != problem.source.shape:
-        raise InvalidInputError(
-            f"{name} has shape {array.shape}, the source grid {problem.source.shape}; they must "
-            "agree: give u at the cell centres of the source"
-        )
-    if not np.isfinite(array).all():
-        where = tuple(int(i) for i in np.argwhere(~np.isfinite(array))[0])
-        raise InvalidInputError(
-            f"{name} has the value {array[where]} at {where}; values must be finite: extend the "
-            "potential off the support by its conjugate's conjugate"
-        )
-    return array
 
 
 @runtime_checkable

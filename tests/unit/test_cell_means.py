@@ -1,0 +1,195 @@
+"""Means of the map over cells: barycentres of images, of the second order."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import pma_grid as pma
+from pma_grid.grid.crops import whole
+from pma_grid.grid.splines import SPLINE_HALO
+from pma_grid.kernels.equation import BARYCENTRE
+from pma_grid.kernels.records import Spline
+from pma_grid.problem.floors import Raised
+from pma_grid.transport.solution import Solution
+
+DIMS = pytest.mark.parametrize("dim", [1, 2, 3])
+# Points a cell in which the exact maps of lines are tabulated.
+FINE = 256
+Line = Callable[[np.ndarray], np.ndarray]
+
+
+def _peaks(base: float, width: float, *centres: float) -> Line:
+    def line(x: np.ndarray) -> np.ndarray:
+        return sum((np.exp(-0.5 * ((x - c) / width) ** 2) for c in centres), np.full_like(x, base))
+
+    return line
+
+
+ONE, TWO = _peaks(1e-3, 0.1, 0.5), _peaks(1e-3, 0.06, 0.3, 0.7)
+UNIFORM, PEAK = _peaks(1.0, 1.0), _peaks(0.0, 0.1, 0.5)
+
+
+def _line(a: Line, b: Line, n: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Cell averages of two densities on [0, 1], and the exact means of T over the cells."""
+    x = (np.arange(n * FINE) + 0.5) / (n * FINE)
+    source, target = a(x), b(x)
+    masses = np.concatenate([[0.0], np.cumsum(source)])[::FINE] / source.sum()
+    below, moments = (
+        np.concatenate([[0.0], np.cumsum(v)]) / target.sum() for v in (target, target * x)
+    )
+    faces = np.linspace(0, 1, n * FINE + 1)
+    moment = np.interp(np.interp(masses, below, faces), faces, moments)
+    averages = (v.reshape(n, FINE).mean(axis=1) for v in (source, target))
+    return *averages, np.diff(moment) / np.diff(masses)
+
+
+def _product(a: Line, b: Line, n: int, dim: int) -> tuple[pma.Problem, np.ndarray]:
+    """The problem whose densities are products of these, and the exact means."""
+    source, target, means = _line(a, b, n)
+    pair, truth = [np.ones(()), np.ones(())], []
+    for axis in range(dim):
+        pair = [np.multiply.outer(v, one) for v, one in zip(pair, (source, target), strict=True)]
+        truth.append(np.broadcast_to(means.reshape([-1 if k == axis else 1 for k in range(dim)]),
+                                     (n,) * dim))  # fmt: skip
+    return pma.Problem(*pair), np.stack(truth)
+
+
+def _solved(problem: pma.Problem, turned: bool) -> pma.Transport:
+    if not turned:
+        return pma.solve(problem)
+    back = pma.solve(problem.swapped()).solution
+    figures = back.mass_constant, back.averaged
+    solution = Solution(back.problem, back.phi, back.working, True, *figures)
+    return pma.Transport.of_solution(problem, solution)
+
+
+def _errors(ot: pma.Transport, truth: np.ndarray) -> tuple[float, float]:
+    """Of T at the centres and of its means, L2 over mass, relative to W2."""
+    masses = ot.problem.source.values / ot.problem.source.values.sum()
+    centre, mean = (
+        float(np.sqrt((masses * ((field - truth) ** 2).sum(axis=0)).sum())) / ot.w2
+        for field in (ot.gradient, ot.cell_means)
+    )
+    return centre, mean
+
+
+@DIMS
+def test_barycentres_of_linear_densities_are_exact(dim: int) -> None:
+    """nu = 1 + k . y: the barycentre of g + A [-1/2, 1/2]^d is g + A A^T k / (12 nu(g))."""
+    rng, n = np.random.default_rng(0), 24
+    slope = 0.02 * rng.normal(size=dim)
+    # coefficients of a quadratic B-spline that is linear are its values at the centres
+    places = np.indices((n,) * dim)
+    values = 1 + np.tensordot(slope, places - n / 2, axes=1)
+    spline = Spline(np.pad(values, SPLINE_HALO, mode="symmetric"), SPLINE_HALO)
+    centres = n / 2 + rng.normal(size=(40, dim))
+    sides = rng.normal(size=(40, dim, dim))
+    out = np.empty_like(centres)
+    BARYCENTRE[dim](spline, centres, sides, out)
+    density = 1 + (centres - n / 2) @ slope
+    shift = np.einsum("nik,njk,j->ni", sides, sides, slope) / (12 * density[:, None])
+    np.testing.assert_allclose(out, centres + shift, atol=1e-12)
+
+
+@DIMS
+def test_barycentres_of_long_images_are_those_of_sums(dim: int) -> None:
+    """Against NumPy sums over a fine raster of the image, cut at the faces of the box."""
+    rng, n = np.random.default_rng(1), 12
+    coefficients = np.exp(rng.normal(size=(n,) * dim))
+    spline = Spline(np.pad(coefficients, SPLINE_HALO, mode="symmetric"), SPLINE_HALO)
+    centre = np.full((1, dim), 5.2)
+    side = np.diag([7.0, 3.0, 0.3][:dim])[None] + 0.4 * rng.normal(size=(1, dim, dim))
+    out = np.empty((1, dim))
+    BARYCENTRE[dim](spline, centre, side, out)
+    count = {1: 4000, 2: 300, 3: 60}[dim]
+    nodes = (np.arange(count) + 0.5) / count - 0.5
+    xi = np.stack(np.meshgrid(*[nodes] * dim, indexing="ij"), axis=-1).reshape(-1, dim)
+    y = np.clip(centre + xi @ side[0].T, -0.5, n - 0.5)
+    values = _quadratic_spline(coefficients, y)
+    np.testing.assert_allclose(out[0], (values[:, None] * y).sum(0) / values.sum(), atol=3e-3)
+
+
+def _quadratic_spline(coefficients: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Values of the B-spline at points, evenly reflected."""
+    n, dim = coefficients.shape[0], coefficients.ndim
+    cells = np.minimum(np.floor(y + 0.5).astype(int), n - 1)
+    s = y - cells
+    parts = (0.5 * (0.5 - s) ** 2, 0.75 - s * s, 0.5 * (0.5 + s) ** 2)
+    padded, total = np.pad(coefficients, 1, mode="symmetric"), np.zeros(len(y))
+    for k in np.ndindex(*(3,) * dim):
+        weight = np.prod([parts[i][:, axis] for axis, i in enumerate(k)], axis=0)
+        total += weight * padded[tuple((cells + k).T)]
+    return total
+
+
+@pytest.mark.parametrize(("a", "b"), [(ONE, TWO), (UNIFORM, PEAK)], ids=["over a gap", "to a peak"])
+@pytest.mark.parametrize(("dim", "n", "bound"), [(1, 128, 1e-5), (2, 64, 5e-4), (3, 24, 1e-3)])
+def test_means_hold_where_images_are_long(a: Line, b: Line, dim: int, n: int, bound: float) -> None:
+    problem, truth = _product(a, b, n, dim)
+    centre, mean = _errors(_solved(problem, False), truth)
+    assert centre > 0.05, "or there is nothing to be mended"
+    assert mean < bound
+
+
+@pytest.mark.parametrize(("a", "b"), [(ONE, TWO), (UNIFORM, PEAK)], ids=["over a gap", "to a peak"])
+@pytest.mark.parametrize(("dim", "n", "bound"), [(1, 128, 5e-4), (2, 64, 4e-3)])
+def test_means_of_turned_solutions(a: Line, b: Line, dim: int, n: int, bound: float) -> None:
+    problem, truth = _product(a, b, n, dim)
+    centre, mean = _errors(_solved(problem, True), truth)
+    assert mean < bound and mean < 0.3 * centre
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_means_are_of_the_second_order(turned: bool) -> None:
+    a, b = (lambda x: 1 + 0.5 * np.cos(np.pi * x)), (lambda x: 1 + 0.6 * np.cos(2 * np.pi * x))
+    errors = []
+    for n in (32, 64):
+        problem, truth = _product(a, b, n, 2)
+        errors.append(_errors(_solved(problem, turned), truth)[1])
+    assert errors[1] < 2e-3 and errors[0] / errors[1] > 3
+
+
+@pytest.mark.parametrize("turned", [False, True])
+@DIMS
+def test_means_keep_the_centre_of_mass(dim: int, turned: bool) -> None:
+    problem, _ = _product(_peaks(0.3, 0.2, 0.4), _peaks(0.3, 0.2, 0.7), 16, dim)
+    ot = _solved(problem, turned)
+    masses = problem.source.values / problem.source.values.sum()
+    moved = (masses * ot.cell_means).reshape(dim, -1).sum(axis=1)
+    np.testing.assert_allclose(moved, problem.target.mean(), atol=2e-3)
+
+
+def test_beyond_what_was_solved_the_mean_is_the_map_at_the_centre() -> None:
+    class Part(Raised):
+        crop = ((slice(3, 20), slice(0, 24)), (slice(3, 20), slice(0, 24)))
+
+        @property
+        def pair(self) -> tuple[np.ndarray, np.ndarray]:
+            values = np.ones((17, 24))
+            values[:8] = 3.0
+            return values, values[::-1].copy()
+
+    problem = pma.Problem(np.ones((24, 24)), np.ones((24, 24)))
+    ot = pma.Transport.of_solution(problem, Solution(problem, np.zeros((17, 24)), Part(problem)))
+    different = np.abs(ot.cell_means - ot.gradient).max(axis=0) > 1e-12
+    assert not different[:3].any() and not different[20:].any() and different[3:20].any()
+
+
+def test_means_of_finer_solutions_count_by_mass() -> None:
+    problem, truth = _product(ONE, TWO, 16, 1)
+    fine, finer = _product(ONE, TWO, 64, 1)
+    ot = pma.Transport.of_solution(problem, pma.solve(fine).solution)
+    assert ot.cell_means.shape == (1, 16)
+    masses = fine.source.values.reshape(16, 4)
+    expected = (masses * finer.reshape(16, 4)).sum(axis=1) / masses.sum(axis=1)
+    np.testing.assert_allclose(ot.cell_means[0], expected, atol=1e-4)
+    np.testing.assert_allclose(ot.cell_means, truth, atol=1e-3)
+
+
+def test_a_plan_has_means_already() -> None:
+    problem, _ = _product(ONE, TWO, 24, 1)
+    sk: Any = pma.sinkhorn(problem, 1e-2)
+    np.testing.assert_array_equal(sk.cell_means, sk.gradient)
+    assert Raised(problem).crop == (whole(problem.source.grid), whole(problem.target.grid))

@@ -109,6 +109,10 @@ class Status(Enum):
         "The linear solver could not reduce its residual; try linear_solver=pma.AMG() or "
         "pma.Direct(), a larger floor=, or a finer grid."
     )
+    UNRESOLVED = (
+        "The discrete equation holds, but its mass constant, or W2 beside its bounds, says that "
+        "the grid does not resolve the densities: use a finer grid, or a larger floor=."
+    )
     COMPLETED = "All the steps asked for were taken; the result is the flow's at its last time."
     STEP_FAILED = (
         "A time step could not be solved, however small; the densities may vary too fast for this "

@@ -5,14 +5,19 @@
 2. Newton's method, for thin data from the side of the smaller entropy: of source to target and
    target to source one is easy, and the map is the other's inverse.
 3. Where that does not succeed, or on gentler data alone: from the other side.
-4. Where neither does, or the mass constant says that the grid does not resolve the data: the sparse
-   entropic solver.
+4. Where the mass constant says that the grid does not resolve the data: on one twice as fine.
+5. Where none of these will do: the sparse entropic solver.
+
+Newton's result is *sound* if its mass constant is small and its W2^2, where there is something to
+compare it with, lies between the lower bound that any potential gives for the atoms at the cell
+centres and the cost of the plan, up to what readings of the same data differ by.  A sound one is
+returned, or else the plan; a result that is not sound is never called a success.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -24,7 +29,7 @@ from pma_grid.problem.support import gap_share
 from pma_grid.problem.working import STANDARD, entropy, thin
 from pma_grid.runtime import InvalidInputError, Status
 from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Reached
-from pma_grid.stationary.outcome import Attempt
+from pma_grid.stationary.outcome import Attempt, Way
 from pma_grid.transport.atomic_dual import atomic_dual
 from pma_grid.transport.transport import Transport
 
@@ -32,6 +37,11 @@ from pma_grid.transport.transport import Transport
 PATIENCE_STEPS = 30
 # |mass constant| above which the equation is not resolved by the grid.
 RESOLVED_MASS_CONSTANT = 1e-2
+# Squared spacings, per axis, by which W2^2 of smooth densities may leave what bounds that of atoms:
+# measured on smooth densities it is .12 to .19 below.
+READINGS_H2 = 0.3
+# Cells, of the finer grids, up to which data that a grid does not resolve are divided.
+MOST_FINER_CELLS = 1 << 17
 # Share of empty cells in the convex hull of the others from which a density has gaps.
 GAP_SHARE = 1e-2
 # Cycles of the entropic solver on one grid: it takes some tens, on photon counts hundreds.
@@ -47,7 +57,7 @@ class Candidate:
     Attributes
     ----------
     name : str
-        "newton", "newton from the target" or "entropic".
+        "entropic", or the `Way` of Newton's method.
     status : Status
     transport : Transport
         Of the problem as given; interpolated where no solution was reached on its grid.
@@ -68,29 +78,39 @@ class Candidate:
         status = reached.state.status
         if status is Status.CONVERGED and reached.softening != STANDARD:
             status = Status.REGULARISED
-        name = "newton from the target" if attempt.turned else "newton"
         solution = attempt.solution(reached)
         transport = Transport.of_solution(attempt.problem, solution, status=status)
-        return cls(name, status, transport, attempt, reached)
+        return cls(attempt.way.name, status, transport, attempt, reached)
 
     @property
-    def settled(self) -> bool:
-        """Whether Newton's result needs no comparison.
+    def plan(self) -> EntropicTransport | None:
+        """The transport, if it is one by a plan."""
+        return self.transport if isinstance(self.transport, EntropicTransport) else None
+
+    @property
+    def solved(self) -> bool:
+        """Whether this is Newton's result for the data as they are, as accurate as it can be.
 
         Nor is there anything better to try where rounding keeps it from a very small ``tol``.
         """
-        if self.attempt is None or self.reached is None:
+        if self.attempt is None or self.reached is None or self.status is Status.REGULARISED:
             return False
-        levels, reached = self.attempt.cascade.levels, self.reached
-        accurate = reached.index == levels.last and reached.state.residual <= DEFAULT_TOLERANCE
-        if self.status is Status.REGULARISED or not (self.status.succeeded or accurate):
-            return False
-        problem = levels.data.problem
-        if problem.target_domain is not None and problem.source.values.min() > 0:
-            # the entropic solver takes cells that a domain cuts at their centres, some of them
-            # outside
-            return True
-        return abs(reached.state.alpha) < RESOLVED_MASS_CONSTANT
+        reached = self.reached
+        finest = reached.index == self.attempt.cascade.levels.last
+        return self.status.succeeded or (finest and reached.state.residual <= DEFAULT_TOLERANCE)
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the mass constant is as small as it is where grids resolve the data."""
+        return abs(self.transport.mass_constant) <= RESOLVED_MASS_CONSTANT
+
+    @property
+    def settled(self) -> bool:
+        """Whether Newton's result needs no comparison."""
+        problem = self.transport.problem
+        # the entropic solver takes cells that a domain cuts at their centres, some of them outside
+        incomparable = problem.target_domain is not None and problem.source.values.min() > 0
+        return self.solved and (self.resolved or incomparable)
 
     def record(self) -> dict[str, Any]:
         """For the statistics."""
@@ -98,35 +118,93 @@ class Candidate:
         return {"name": self.name, "status": str(self.status), "dual": dual}
 
 
-def globalise(
-    problem: Problem,
-    newton: Callable[[bool], Candidate],
-    *,
-    turnable: bool,
-    fallback: bool,
-    threads: int,
-) -> tuple[Candidate, list[Candidate]]:
-    """The candidate to be returned and all of them.
+@dataclass(frozen=True)
+class Search:
+    """How to look for the answer to a problem.
 
-    ``newton`` is Newton's method, from the target if its argument is True; ``turnable``: whether
-    both sides will do.
+    Attributes
+    ----------
+    problem : Problem
+    newton : callable
+        Newton's method, as a `Way` says.
+    given : bool
+        Whether a potential to start from was given.
+    turnable : bool
+        Whether both sides will do.
+    fallback : bool
+        Whether anything else is tried.
+    threads : int
     """
-    candidates = _entropic(problem, threads) if fallback and _gapped(problem) else []
-    if any(c.status.succeeded and _torn(c) for c in candidates):
-        return candidates[0], candidates
-    turned = turnable and _wider_source(problem)
-    candidates.append(newton(turned))
-    if not fallback or candidates[-1].settled:
-        return candidates[-1], candidates
-    if turnable and thin(problem.source.values, problem.target.values):
-        candidates.append(newton(not turned))
-        if candidates[-1].settled:
-            return candidates[-1], candidates
-    if not any(isinstance(c.transport, EntropicTransport) for c in candidates):
-        candidates += _entropic(problem, threads)
-    for candidate in candidates:
-        candidate.dual = atomic_dual(problem, candidate.transport.potential)
-    return max(candidates, key=lambda c: (c.status.succeeded, c.dual)), candidates
+
+    problem: Problem
+    newton: Callable[[Way], Candidate]
+    given: bool
+    turnable: bool
+    fallback: bool
+    threads: int
+
+    def run(self) -> tuple[Candidate, list[Candidate]]:
+        """The candidate to be returned and all of them."""
+        candidates = self._entropic() if self.fallback and _gapped(self.problem) else []
+        if any(c.status.succeeded and _torn(c) for c in candidates):
+            return candidates[0], candidates
+        for candidate in self._by_newton():
+            candidates.append(candidate)
+            if candidate.settled or not self.fallback:
+                return candidate, candidates
+        if not any(c.plan for c in candidates):
+            candidates += self._entropic()
+        return self._best(candidates), candidates
+
+    def _by_newton(self) -> Iterator[Candidate]:
+        """Newton's results, each made when those before will not do."""
+        source, target = self.problem.source, self.problem.target
+        way = Way(turned=self.turnable and _wider_source(self.problem))
+        if self.given:
+            found = self.newton(Way(given=True))
+            yield found
+        if not self.given or not found.solved:
+            found = self.newton(way)
+            yield found
+        if self.turnable and not found.solved and thin(source.values, target.values):
+            way = Way(turned=not way.turned)
+            found = self.newton(way)
+            yield found
+        cells = 2**self.problem.dim * max(source.grid.size, target.grid.size)
+        divisible = self.problem.target_domain is None and cells <= MOST_FINER_CELLS
+        if found.solved and not found.resolved and divisible:
+            yield self.newton(replace(way, finer=True))
+
+    def _best(self, candidates: list[Candidate]) -> Candidate:
+        """A sound result of Newton's method, else the plan; of equals that of the larger bound."""
+        for candidate in candidates:
+            candidate.dual = atomic_dual(self.problem, candidate.transport.potential)
+        costs = [c.plan.stats.transport_cost for c in candidates if c.plan]
+        lower = max(c.dual for c in candidates)
+        upper = min((cost for cost in costs if cost is not None), default=np.inf)
+        slack = self._readings()
+        for candidate in candidates:
+            within = lower - slack <= candidate.transport.w2_squared <= upper + slack
+            unsound = not candidate.plan and not (candidate.resolved and within)
+            if candidate.status.succeeded and unsound:
+                candidate.status = Status.UNRESOLVED
+        return max(candidates, key=lambda c: (c.status.succeeded, c.solved, c.dual))
+
+    def _readings(self) -> float:
+        """What W2^2 of different readings of the data may differ by, length^2."""
+        spacings = (d.grid.spacing for d in (self.problem.source, self.problem.target))
+        return READINGS_H2 * float(sum(max(pair) ** 2 for pair in zip(*spacings, strict=True)))
+
+    def _entropic(self) -> list[Candidate]:
+        """The sparse entropic solver, unless its plan does not fit into memory."""
+        try:
+            sk = sinkhorn(
+                self.problem, method="multiscale", max_iterations=ENTROPIC_CYCLES,
+                threads=self.threads,
+            )  # fmt: skip
+        except InvalidInputError:
+            return []
+        return [Candidate("entropic", sk.status, sk)]
 
 
 def _wider_source(problem: Problem) -> bool:
@@ -153,15 +231,5 @@ def _gapped(problem: Problem) -> bool:
 
 def _torn(candidate: Candidate) -> bool:
     """Whether the map of a sparse plan jumps between neighbours."""
-    transport = candidate.transport
-    tears = transport.tears if isinstance(transport, EntropicTransport) else None
+    tears = candidate.plan.tears if candidate.plan else None
     return tears is not None and bool(tears.any())
-
-
-def _entropic(problem: Problem, threads: int) -> list[Candidate]:
-    """The sparse entropic solver, unless its plan does not fit into memory."""
-    try:
-        sk = sinkhorn(problem, method="multiscale", max_iterations=ENTROPIC_CYCLES, threads=threads)
-    except InvalidInputError:
-        return []
-    return [Candidate("entropic", sk.status, sk)]

@@ -1,4 +1,4 @@
-"""`Attempt`: Newton's method on one side of a problem, and the transport that it comes to."""
+"""`Attempt`: a way for Newton's method to go about a problem, and the solution it comes to."""
 
 from __future__ import annotations
 
@@ -6,57 +6,73 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from pma_grid.equation.monge_ampere import TargetRule
 from pma_grid.problem.floors import Floors
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.working import Data, Softened
-from pma_grid.runtime import Workers
-from pma_grid.stationary.cascade import Cascade, Reached, Tolerances
-from pma_grid.stationary.levels import Levels
-from pma_grid.stationary.newton import Newton
+from pma_grid.problem.refining import halved
+from pma_grid.problem.working import Softened
+from pma_grid.stationary.cascade import Cascade, Reached
 from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.solution import Solution
 from pma_grid.transport.transport import Transport
 
 
+@dataclass(frozen=True)
+class Way:
+    """How Newton's method goes about a problem.
+
+    Attributes
+    ----------
+    turned : bool
+        From target to source.
+    finer : bool
+        On cells of half the size.
+    given : bool
+        On the finest grid alone, from a potential that was given.
+    """
+
+    turned: bool = False
+    finer: bool = False
+    given: bool = False
+
+    @property
+    def name(self) -> str:
+        """For the statistics."""
+        parts = ["newton"]
+        if self.given:
+            parts.append("from the start given")
+        if self.turned:
+            parts.append("from the target")
+        if self.finer:
+            parts.append("on finer cells")
+        return " ".join(parts)
+
+    def lead(self, problem: Problem) -> Problem:
+        """The problem whose equation is solved."""
+        solved = problem.swapped() if self.turned else problem
+        return halved(solved) if self.finer else solved
+
+
 @dataclass(frozen=True, eq=False)
 class Attempt:
-    """A cascade from one side of a problem.
+    """A cascade that goes one way about a problem.
 
     Attributes
     ----------
     problem : Problem
         As given.
-    turned : bool
-        Whether the equation is that from target to source.
+    way : Way
     cascade : Cascade
+        Of the parts of the boxes where there is mass.
     """
 
     problem: Problem
-    turned: bool
+    way: Way
     cascade: Cascade
 
-    @classmethod
-    def of(
-        cls,
-        problem: Problem,
-        newton: Newton,
-        tolerances: Tolerances,
-        rule: TargetRule,
-        workers: Workers,
-        *,
-        turned: bool,
-        persist: bool,
-    ) -> Attempt:
-        """On the parts of the boxes where there is mass."""
-        data = Data.of(problem.swapped() if turned else problem)
-        cascade = Cascade(Levels(data, rule, workers), newton, tolerances, persist=persist)
-        return cls(problem, turned, cascade)
-
-    def begin(self, initial: Transport | ArrayLike | None) -> Reached:
+    def run(self, initial: Transport | ArrayLike | None) -> Reached:
         """Newton's method over all grids, or on the finest alone from a given potential."""
-        if initial is None:
+        if initial is None or not self.way.given:
             return self.cascade.nested()
         data = self.cascade.levels.data
         given = initial.potential if isinstance(initial, Transport) else initial
@@ -71,7 +87,7 @@ class Attempt:
             data.problem,
             self.cascade.phi(reached),
             Softened(data, reached.softening),
-            self.turned,
+            self.way.turned,
             reached.state.alpha,
             reached.evaluation.averaging,
         )
@@ -79,6 +95,6 @@ class Attempt:
     def floors(self, reached: Reached) -> Floors:
         """What working densities changed, by the sides of the problem as given."""
         floors = Softened(self.cascade.levels.data, reached.softening).floors
-        if self.turned:
+        if self.way.turned:
             return {"source": floors["target"], "target": floors["source"]}
         return floors

@@ -23,6 +23,7 @@ from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
 from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.problem.refining import has_few_cells
+from pma_grid.problem.working import Data
 from pma_grid.runtime import (
     ConvergenceError,
     InvalidInputError,
@@ -33,11 +34,12 @@ from pma_grid.runtime import (
     versions,
 )
 from pma_grid.runtime.progress import reporter
-from pma_grid.stationary.candidates import PATIENCE_STEPS, Candidate, globalise
-from pma_grid.stationary.cascade import Tolerances
+from pma_grid.stationary.candidates import PATIENCE_STEPS, Candidate, Search
+from pma_grid.stationary.cascade import Cascade, Tolerances
 from pma_grid.stationary.few_cells import on_finer_cells
+from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
-from pma_grid.stationary.outcome import Attempt
+from pma_grid.stationary.outcome import Attempt, Way
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport
 
@@ -176,17 +178,15 @@ def solve(
         if monotone_gradient:
             rule = TargetRule.LAX_FRIEDRICHS
 
-        def run(turned: bool) -> Candidate:
-            attempt = Attempt.of(
-                problem, newton, Tolerances(tol), rule, team, turned=turned, persist=not fallback
-            )
-            reached = attempt.begin(initial)
-            return Candidate.of(attempt, reached)
+        def by_newton(way: Way) -> Candidate:
+            levels = Levels(Data.of(way.lead(problem)), rule, team)
+            cascade = Cascade(levels, newton, Tolerances(tol), persist=not fallback)
+            attempt = Attempt(problem, way, cascade)
+            return Candidate.of(attempt, attempt.run(initial))
 
-        turnable = rule is TargetRule.MEAN and initial is None and problem.target_domain is None
-        best, candidates = globalise(
-            problem, run, turnable=turnable, fallback=fallback, threads=threads
-        )
+        turnable = rule is TargetRule.MEAN and problem.target_domain is None
+        search = Search(problem, by_newton, initial is not None, turnable, fallback, threads)
+        best, candidates = search.run()
     stats = _report(best, candidates, history)
     stats.seconds = time.perf_counter() - started - clock.seconds
     stats.compile_seconds = clock.seconds

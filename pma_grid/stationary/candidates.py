@@ -37,6 +37,8 @@ from pma_grid.transport.transport import Transport
 PATIENCE_STEPS = 30
 # |mass constant| above which the equation is not resolved by the grid.
 RESOLVED_MASS_CONSTANT = 1e-2
+# On half the spacing it is a quarter: finer cells may help up to here.
+HALVED_MASS_CONSTANT = 4 * RESOLVED_MASS_CONSTANT
 # Squared spacings, per axis, by which W2^2 of smooth densities may leave what bounds that of atoms:
 # measured on smooth densities it is .12 to .19 below.
 READINGS_H2 = 0.3
@@ -172,7 +174,8 @@ class Search:
             yield found
         cells = 2**self.problem.dim * max(source.grid.size, target.grid.size)
         divisible = self.problem.target_domain is None and cells <= MOST_FINER_CELLS
-        if found.solved and not found.resolved and divisible:
+        near = abs(found.transport.mass_constant) <= HALVED_MASS_CONSTANT
+        if found.solved and near and not found.resolved and divisible:
             yield self.newton(replace(way, finer=True))
 
     def _best(self, candidates: list[Candidate]) -> Candidate:

@@ -68,7 +68,9 @@ def _transport_figures(ot: Transport) -> dict[str, Any]:
         "source_shape": list(ot.problem.source.shape),
         "target_shape": list(ot.problem.target.shape),
     }
-    if isinstance(ot, EntropicTransport):
+    if not isinstance(ot, EntropicTransport):
+        found["equation"] = ot.solution.to_dict()
+    else:
         found |= {"eps": ot.eps, "kernel": ot.kernel}
         found |= {key: stats[key] for key in ENTROPIC_KEYS if key in stats}
         if ot.tears is not None:
@@ -85,6 +87,8 @@ def _transport_rows(ot: Transport) -> Rows:
     ]
     if isinstance(ot, EntropicTransport):
         rows += _entropic_rows(ot)
+    elif words := _equation(ot):
+        rows.append(("equation", words))
     if "residual" in stats:
         solvers = ", ".join(stats["linear_solver"]) or "none needed"
         rows += [
@@ -109,6 +113,17 @@ def _transport_rows(ot: Transport) -> Rows:
         bound = "" if dual is None else f", W2^2 at least {dual:.8g}"
         tried.append(f"{candidate['name']} ({candidate['status']}{bound})")
     return rows + ([("tried", "; ".join(tried))] if len(tried) > 1 else [])
+
+
+def _equation(ot: Transport) -> str:
+    """Which equation was solved, where it is not that of the data on their own cells."""
+    solved, problem = ot.solution, ot.problem
+    sides = (problem.target, problem.source) if solved.turned else (problem.source, problem.target)
+    if not solved.turned and [d.grid for d in sides] == list(solved.grids):
+        return ""
+    direction = "target to source" if solved.turned else "source to target"
+    cells = " to ".join("x".join(map(str, grid.shape)) for grid in solved.grids)
+    return f"solved from {direction}, {cells} cells"
 
 
 def _entropic_rows(ot: EntropicTransport) -> Rows:

@@ -148,6 +148,11 @@ class Solution:
         values[self.working.crop[side]] = self.working.pair[side]
         return values
 
+    def to_dict(self) -> dict[str, Any]:
+        """Which equation was solved, for JSON: direction, cells of its source and target, data."""
+        shapes = [list(grid.shape) for grid in self.grids]
+        return {"turned": self.turned, "shapes": shapes, "working": self.working.to_dict()}
+
     def _spread(self, field: Array) -> Array:
         return np.asarray(spread(field, self.problem.source.grid, self.working.crop[0]), float)
 

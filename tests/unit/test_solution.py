@@ -1,5 +1,6 @@
 """A result is read off the equation that was solved: raised, cut, finer, or from the other side."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -8,8 +9,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import pma_grid as pma
+from pma_grid import plotting
+from pma_grid.cli import main
 from pma_grid.grid.crops import Crop, cut, whole
 from pma_grid.problem.floors import Raised
 from pma_grid.sampling.sampler import Sampler
@@ -290,3 +294,67 @@ def test_potentials_keep_their_bits_and_their_constant(tmp_path: Path) -> None:
     assert isinstance(ot.solution.working, Raised) and ot.solution.working.crop == (
         whole(problem.source.grid), whole(problem.target.grid),
     )  # fmt: skip
+
+
+def test_everything_else_reads_turned_and_finer_answers(
+    tmp_path: Path, both: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Quality, comparison, pictures and the command line."""
+    direct, turned = both((40, 44))
+    errors = pma.assess(direct)["push_forward_error"], pma.assess(turned)["push_forward_error"]
+    assert max(errors) < 2e-2
+    row = pma.compare(direct, turned, names=("direct", "turned"))["turned"]
+    assert row.map_l2 < 2e-3 and abs(row.relative_gap) < 1e-4
+    few = pma.solve(pma.Problem(np.ones((2, 12)), 1 + np.indices((9, 12)).sum(axis=0)))
+    for ot, word in ((turned, "from target to source"), (few, "from source to target")):
+        ot.save(tmp_path / "ot.npz")
+        plotting.save(plotting.transport(ot), tmp_path / "ot.png")
+        capsys.readouterr()
+        assert main(["info", str(tmp_path / "ot.npz")]) == 0
+        assert word in capsys.readouterr().out
+    assert main(["info", str(tmp_path / "ot.npz"), "--json"]) == 0
+    equation = json.loads(capsys.readouterr().out)["equation"]
+    assert equation["turned"] is False and equation["shapes"][0][1] == 12
+    assert equation["shapes"][0][0] >= 8
+
+
+def _chi_square(points: np.ndarray, density: pma.Density) -> float:
+    """Probability of counts as unlikely as those of the points, in groups of ten and more."""
+    grid = density.grid
+    flat = np.ravel_multi_index(tuple(grid.cell_index(points).T), grid.shape)
+    counts = np.bincount(flat, minlength=grid.size)
+    expected = density.values.ravel() * grid.cell_volume * len(points)
+    order = np.argsort(expected, kind="stable")
+    group = np.unique((np.cumsum(expected[order]) // 10).astype(int), return_inverse=True)[1]
+    found, wanted = (np.bincount(group, v[order]) for v in (counts, expected))
+    wanted = wanted * (found.sum() / wanted.sum())
+    return float(stats.chisquare(found, wanted).pvalue)
+
+
+def _smooth_pair() -> pma.Problem:
+    x, y = np.meshgrid(*[(np.arange(64) + 0.5) / 64] * 2, indexing="ij")
+    source = 1 + 0.5 * np.cos(np.pi * x) * np.cos(2 * np.pi * y)
+    return pma.Problem(source, np.exp(0.8 * np.cos(np.pi * x) + 0.5 * np.cos(np.pi * (x + y))))
+
+
+def _tails_pair() -> pma.Problem:
+    """Gaussians to three widths and more."""
+    grid = pma.Grid((64, 64), (-3.0, -3.0), (3.0, 3.0))
+    x, y = grid.coordinates()
+    pair = (
+        np.exp(-0.5 * (x**2 + (y / 0.9) ** 2)),
+        np.exp(-0.5 * (((x - 0.3) / 0.8) ** 2 + ((y + 0.2) / 1.1) ** 2)),
+    )
+    return pma.Problem(*(pma.Density(values, grid) for values in pair))
+
+
+@pytest.mark.parametrize("make", [_smooth_pair, _tails_pair])
+@pytest.mark.parametrize("direction", ["direct", "turned"])
+def test_samples_have_the_laws_of_both_ends(make: Any, direction: str) -> None:
+    problem = make()
+    ot = pma.solve(problem) if direction == "direct" else _turned(problem)
+    x, y = ot.sample(40_000, seed=1)
+    assert _chi_square(x, problem.source) > 1e-3
+    assert _chi_square(y, problem.target) > 1e-3
+    wrong = problem.target.grid.lower + 0.97 * (y - problem.target.grid.lower)
+    assert _chi_square(wrong, problem.target) < 1e-6, "or nothing would be seen"

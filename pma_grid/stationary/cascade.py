@@ -79,6 +79,7 @@ class Reached:
     state: Iterate
     tol: float
     softening: Softening = STANDARD
+    rearranged: bool = False
 
 
 @dataclass
@@ -104,7 +105,7 @@ class Cascade:
 
     def nested(self) -> Reached:
         """From the coarsest grid, box to box affinely, to the finest or the first that stalls."""
-        if self.levels.data.thin and self.levels.on_line:
+        if self.levels.on_line:
             reached = self._on_line()
             if reached.state.status.succeeded:
                 return reached
@@ -124,7 +125,7 @@ class Cascade:
         tol = self.tolerances.staged(finest=True)
         if residual > tol:
             state.status = Status.LINE_SEARCH_STALLED
-        reached = Reached(index, evaluation, state, tol)
+        reached = Reached(index, evaluation, state, tol, rearranged=True)
         self._record(reached, begun)
         return reached
 

@@ -90,6 +90,7 @@ class Attempt:
             self.way.turned,
             reached.state.alpha,
             reached.evaluation.averaging,
+            reached.rearranged,
         )
 
     def floors(self, reached: Reached) -> Floors:

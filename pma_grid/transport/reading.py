@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from scipy import ndimage
 
+from pma_grid.equation.rearrangement import Quantiles
 from pma_grid.grid.averaging import averaged
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
@@ -72,6 +73,8 @@ class Reading(Protocol):
 
 def reading(problem: Problem, solution: Solution) -> Reading:
     """What a solution says of a problem, its own or the one that it was made for."""
+    if solution.rearranged and not solution.turned:
+        return Rearranged(problem, solution)
     return (Turned if solution.turned else Direct)(problem, solution)
 
 
@@ -130,6 +133,37 @@ class Direct:
     def interpolate(self, t: float, grid: Grid | None) -> Density:
         between = _between(self.problem, t)
         return self.solution.interpolate(t, between if grid is None else grid)
+
+
+class Rearranged(Direct):
+    """The monotone rearrangement on one axis: quantile functions, without an error of their own."""
+
+    @cached_property
+    def _laws(self) -> tuple[Quantiles, Quantiles]:
+        solved = self.solution.problem
+        return Quantiles.of(solved.source.values), Quantiles.of(solved.target.values)
+
+    @cached_property
+    def centred_gradient(self) -> Array:
+        grid = self.problem.source.grid
+        return _field(self.gradient(grid.points), grid)
+
+    def gradient(self, x: Array) -> Array:
+        source, target = self._laws
+        solved = self.solution.problem
+        return _along(x, source, solved.source.grid, target, solved.target.grid)
+
+    def inverse(self, y: Array) -> Array:
+        source, target = self._laws
+        solved = self.solution.problem
+        return _along(y, target, solved.target.grid, source, solved.source.grid)
+
+
+def _along(points: Array, law: Quantiles, grid: Grid, image: Quantiles, there: Grid) -> Array:
+    """The points of another law, (m, 1), with as much mass to their left."""
+    masses = law.mass((points[:, 0] - grid.lower[0]) / grid.spacing[0])
+    moved = there.lower[0] + there.spacing[0] * image.position(masses)
+    return np.asarray(np.clip(moved, there.lower[0], there.upper[0])[:, None])
 
 
 class Turned:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
+from pma_grid.equation.rearrangement import squared_distance_on_line
 from pma_grid.grid.crops import Crop, continued, cut, reached, spread
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline
@@ -72,6 +73,8 @@ class Solution:
         alpha of the equation, dimensionless.
     averaged : bool
         Whether the equation takes the target's means over the images of cells.
+    rearranged : bool
+        On one axis: whether phi is the rearrangement of the densities as given.
     """
 
     problem: Problem
@@ -80,6 +83,7 @@ class Solution:
     turned: bool = False
     mass_constant: float = 0.0
     averaged: bool = False
+    rearranged: bool = False
 
     @classmethod
     def of(
@@ -130,7 +134,12 @@ class Solution:
         """Dual value of the potential for the densities as given, length^2.
 
         It is stationary in u, so that what the working densities differ by enters to second order.
+        Of a rearrangement the integral of the squared distance, which needs no potential.
         """
+        if self.rearranged:
+            sides = self.problem.source, self.problem.target
+            (a, b), (x, y) = [d.values for d in sides], [d.grid for d in sides]
+            return squared_distance_on_line(a, x, b, y)
         return dual_value(self.function, self.problem.source, self.problem.target)
 
     def interpolate(self, t: float, grid: Grid | None) -> Density:
@@ -162,6 +171,7 @@ class Solution:
         meta = {
             "turned": self.turned, "working": self.working.to_dict(),
             "mass_constant": self.mass_constant, "averaged": self.averaged,
+            "rearranged": self.rearranged,
         }  # fmt: skip
         if not _same(self.problem, _turned(problem, self.turned)):
             finer, meta["finer"] = storable_pair(self.problem)
@@ -179,7 +189,7 @@ class Solution:
             solved = stored_pair({n: arrays[f"finer.{n}"] for n in names}, meta["finer"])
         kept = meta["working"]
         working = KINDS[kept["kind"]](solved, kept)
-        figures = meta["mass_constant"], meta["averaged"]
+        figures = meta["mass_constant"], meta["averaged"], meta["rearranged"]
         return cls(solved, arrays["phi"], working, meta["turned"], *figures)
 
 

@@ -76,13 +76,16 @@ class Candidate:
 
     @classmethod
     def of(cls, attempt: Attempt, reached: Reached) -> Candidate:
-        """What Newton's method came to."""
-        status = reached.state.status
-        if status is Status.CONVERGED and reached.softening != STANDARD:
-            status = Status.REGULARISED
-        solution = attempt.solution(reached)
-        transport = Transport.of_solution(attempt.problem, solution, status=status)
-        return cls(attempt.way.name, status, transport, attempt, reached)
+        """What Newton's method came to: a success only where the grid resolves the data."""
+        transport = Transport.of_solution(attempt.problem, attempt.solution(reached))
+        candidate = cls(attempt.way.name, reached.state.status, transport, attempt, reached)
+        floors = attempt.cascade.levels.data.floors.values()
+        if candidate.status is Status.CONVERGED:
+            if not candidate.resolved:
+                candidate.status = Status.UNRESOLVED
+            elif reached.softening != STANDARD or any(floor["cells"] for floor in floors):
+                candidate.status = Status.REGULARISED
+        return candidate
 
     @property
     def plan(self) -> EntropicTransport | None:
@@ -91,15 +94,16 @@ class Candidate:
 
     @property
     def solved(self) -> bool:
-        """Whether this is Newton's result for the data as they are, as accurate as it can be.
+        """Whether this is Newton's result for the standard working densities, accurate as can be.
 
         Nor is there anything better to try where rounding keeps it from a very small ``tol``.
         """
-        if self.attempt is None or self.reached is None or self.status is Status.REGULARISED:
-            return False
         reached = self.reached
+        if self.attempt is None or reached is None or reached.softening != STANDARD:
+            return False
         finest = reached.index == self.attempt.cascade.levels.last
-        return self.status.succeeded or (finest and reached.state.residual <= DEFAULT_TOLERANCE)
+        state = reached.state
+        return state.status.succeeded or (finest and state.residual <= DEFAULT_TOLERANCE)
 
     @property
     def resolved(self) -> bool:
@@ -109,10 +113,7 @@ class Candidate:
     @property
     def settled(self) -> bool:
         """Whether Newton's result needs no comparison."""
-        problem = self.transport.problem
-        # the entropic solver takes cells that a domain cuts at their centres, some of them outside
-        incomparable = problem.target_domain is not None and problem.source.values.min() > 0
-        return self.solved and (self.resolved or incomparable)
+        return self.solved and self.resolved
 
     def record(self) -> dict[str, Any]:
         """For the statistics."""
@@ -188,8 +189,7 @@ class Search:
         slack = self._readings()
         for candidate in candidates:
             within = lower - slack <= candidate.transport.w2_squared <= upper + slack
-            unsound = not candidate.plan and not (candidate.resolved and within)
-            if candidate.status.succeeded and unsound:
+            if candidate.status.succeeded and not (candidate.plan or within):
                 candidate.status = Status.UNRESOLVED
         return max(candidates, key=lambda c: (c.status.succeeded, c.solved, c.dual))
 

@@ -6,7 +6,7 @@ Starts are extrapolated in h^2 from two coarser solutions where that helps; supe
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -214,7 +214,7 @@ class Cascade:
         begun = time.perf_counter()
         staged = stages.run(self.newton, evaluation, phi, tol)
         reached = Reached(index, evaluation, staged.state, tol, softening)
-        self._record(reached, begun, staged.record())
+        self._record(reached, begun, staged.record() | {"softening": asdict(softening)})
         return reached, staged.solved
 
     def _or_rearranged(

@@ -10,16 +10,28 @@ from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import settled
-from pma_grid.runtime import ConvergenceError
+from pma_grid.runtime import Array, ConvergenceError
 from pma_grid.transport.transport import Transport
 
 
-def on_finer_cells(problem: Problem, solve: Callable[[Problem], Transport]) -> Transport:
-    """What ``solve`` finds on finer and finer grids, until W2 changes no more; see `settled`."""
+def on_finer_cells(
+    problem: Problem, solve: Callable[..., Transport], start: Array | None
+) -> Transport:
+    """What ``solve`` finds on finer and finer grids, until W2 changes no more; see `settled`.
+
+    ``start``: u at the cell centres, interpolated to be ``initial`` on finer ones.
+    """
+
+    def run(finer: Problem) -> Transport:
+        if start is None:
+            return solve(finer)
+        u = Transport(problem, start).solution.function.value(finer.source.grid.points)
+        return solve(finer, initial=u.reshape(finer.source.shape))
+
     started = time.perf_counter()
     with CompileClock() as clock:
         try:
-            found = settled(problem, solve)
+            found = settled(problem, run)
         except ConvergenceError as error:
             raise ConvergenceError(str(error), result=_given(problem, error.result)) from None
     found.stats.seconds = time.perf_counter() - started - clock.seconds

@@ -39,7 +39,7 @@ from pma_grid.stationary.cascade import Cascade, Tolerances
 from pma_grid.stationary.few_cells import on_finer_cells
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
-from pma_grid.stationary.outcome import Attempt, Way
+from pma_grid.stationary.outcome import Attempt, Way, given_potential
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport
 
@@ -158,7 +158,8 @@ def solve(
             max_iterations=max_iterations, monotone_gradient=monotone_gradient,
             averaging=averaging, fallback=fallback, threads=threads,
         )  # fmt: skip
-        return on_finer_cells(problem, again)
+        start = None if initial is None else given_potential(problem, initial)
+        return on_finer_cells(problem, again, start)
     started = time.perf_counter()
     with (
         CompileClock() as clock,

@@ -109,7 +109,8 @@ def run(newton: Newton, evaluation: Evaluation, phi: Array, tol: float) -> Stage
         last = goal == 0.0
         usable = last and tried.residual <= USABLE_RESIDUAL and out.weighted <= tol
         if tried.status.succeeded or usable:
-            tried.status = Status.CONVERGED
+            if usable:
+                tried.status, tried.residual = Status.CONVERGED, min(out.uniform, out.weighted)
             out.state, theta, out.solved = tried, goal, last
             step = min(STAGE_GROWTH * step, theta)
         else:

@@ -26,6 +26,7 @@ from .inference.posterior import Posterior as Posterior
 from .learning.fitting import fit as fit
 from .learning.model import Model as Model
 from .linsolve import AMG as AMG
+from .linsolve import ILU as ILU
 from .linsolve import Auto as Auto
 from .linsolve import Direct as Direct
 from .linsolve import Multigrid as Multigrid

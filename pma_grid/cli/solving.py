@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pma_grid.problem.problem import Problem
 
 # Linear solvers by name.
-SOLVERS = ("auto", "multigrid", "amg", "direct")
+SOLVERS = ("auto", "multigrid", "amg", "ilu", "direct")
 
 
 def linear_solver(name: str, *, lag: bool = False) -> LinearSolver:
@@ -28,9 +28,10 @@ def linear_solver(name: str, *, lag: bool = False) -> LinearSolver:
 
     if name == "multigrid":
         return linsolve.Multigrid(lag=lag)
-    makers = {"auto": linsolve.Auto, "amg": linsolve.AMG, "direct": linsolve.Direct}
-    solver: LinearSolver = makers[name]()
-    return solver
+    makers: dict[str, type[LinearSolver]] = {
+        "auto": linsolve.Auto, "amg": linsolve.AMG, "ilu": linsolve.ILU, "direct": linsolve.Direct,
+    }  # fmt: skip
+    return makers[name]()
 
 
 @click.command()

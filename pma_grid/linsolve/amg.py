@@ -13,47 +13,42 @@ from typing import Any, Literal
 import numpy as np
 from scipy import sparse
 
-from pma_grid.linsolve.krylov import Handle
+from pma_grid.linsolve.handle import Handle
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime import Array
 
-# Mean of |drift| over the weights, 1 where it rivals the diffusion, above which J is taken as it is
-# instead of its symmetric part.
-DRIFT_DOMINATES = 0.5
-# pyamg's hierarchies end with grids of at most so many cells, solved directly.
-COARSEST_CELLS = 100
+# pyamg's hierarchies end with grids of at most so many cells, solved by a dense inverse; where they
+# do not get there, since few couplings are strong, at most so many may be left.
+COARSEST_CELLS, MOST_CELLS_LEFT = 100, 400
 # Couplings weaker than this share of the diagonal are not strong, for smoothed aggregation.
 WEAK_COUPLING = 0.05
-# Diagonal entries this small beside the largest are zero to pyamg's interpolation.
-SMALLEST_DIAGONAL = 1e-15
 
 
 class Cycle:
-    """One V-cycle of a pyamg hierarchy."""
+    """One V-cycle of a pyamg hierarchy for minus the matrix, its rows times ``scale``."""
 
-    def __init__(self, hierarchy: Any, scale: Array | None) -> None:
+    def __init__(self, hierarchy: Any, scale: Array) -> None:
         self.hierarchy = hierarchy
         self.operator = hierarchy.aspreconditioner(cycle="V")
         self.scale = scale
 
     def __call__(self, residual: Array, out: Array) -> None:
-        rhs = -residual if self.scale is None else -self.scale * residual
-        out[:] = self.operator.matvec(rhs)
+        """``out`` receives an approximation of J^{-1} residual."""
+        out[:] = self.operator.matvec(-self.scale * residual)
 
 
 @dataclass(frozen=True)
 class AMG:
-    """Algebraic multigrid: a V-cycle of pyamg preconditions the Krylov iteration.
+    """Algebraic multigrid: a V-cycle of pyamg preconditions GMRES.
 
-    The choice for strong anisotropy and strong drift, where `Multigrid` is slow.
+    The choice for strong anisotropy and strong drift, where `Multigrid` is slow.  It is built on
+    the matrix itself, not on a symmetric part, with rows divided by their diagonals: what is strong
+    within a row is then strong in the hierarchy, by however much rows differ.
 
     Parameters
     ----------
     method : {"ruge_stuben", "smoothed_aggregation"}
         Which hierarchy of pyamg is built.
-    symmetric : bool, optional
-        Whether it is built on the symmetric part of the scaled matrix (True) or on the matrix
-        itself (False); None decides by the size of the drift.
     lag : bool
         Whether the hierarchy is kept for later matrices on the same grid, until it becomes slow.
 
@@ -64,35 +59,31 @@ class AMG:
     """
 
     method: Literal["ruge_stuben", "smoothed_aggregation"] = "ruge_stuben"
-    symmetric: bool | None = None
     lag: bool = True
 
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
-        """Build the hierarchy, or keep the previous one while it serves."""
-        cycle = previous.precondition if previous is not None else None
-        lagged = self.lag and isinstance(cycle, Cycle)
+        """Build the hierarchy, or keep the previous one while it serves.
+
+        Raises `ArithmeticError` where the matrix is beyond it.
+        """
+        lagged = self.lag and previous is not None and isinstance(previous.precondition, Cycle)
         if lagged and previous is not None and previous.serves(stencil):
-            return Handle("amg", stencil, previous.precondition, previous, lagged=True)
-        return Handle("amg", stencil, self._build(stencil), previous)
+            return Handle("amg", stencil, previous.precondition, previous, lagged=True, robust=True)
+        return Handle("amg", stencil, self._build(stencil), previous, robust=True)
 
     def _build(self, stencil: Stencil) -> Cycle:
-        symmetric = self.symmetric
-        if symmetric is None:
-            drift = np.abs(stencil.drift).sum(axis=1)
-            ratio = float(np.mean(drift / (2 * stencil.positive_weights.sum(axis=1))))
-            symmetric = ratio < DRIFT_DOMINATES
-        matrix = -stencil.matrix(clamped=True)
-        diagonal = matrix.diagonal()
-        if not diagonal.min() > SMALLEST_DIAGONAL * diagonal.max():
-            raise ArithmeticError("the matrix has rows that vanish beside others")
-        scale = None
-        if symmetric:
-            scale = stencil.row_scale / np.mean(stencil.row_scale)
-            matrix = _graph_laplacian(sparse.diags(scale) @ matrix, stencil.reaction * scale)
+        matrix, scale = stencil.equilibrated()
         with reproducible(), silent():
-            return Cycle(self._hierarchy(matrix, symmetric, stencil.reaction > 0), scale)
+            hierarchy = self._hierarchy(matrix, stencil.reaction > 0)
+        left = hierarchy.levels[-1].A.shape[0]
+        if left > MOST_CELLS_LEFT:
+            raise ArithmeticError(
+                f"algebraic multigrid stopped at {left} cells, too many for a dense inverse (at "
+                f"most {MOST_CELLS_LEFT}): use Direct"
+            )
+        return Cycle(hierarchy, scale)
 
-    def _hierarchy(self, matrix: sparse.csr_matrix, symmetric: bool, regular: bool) -> Any:
+    def _hierarchy(self, matrix: sparse.csr_matrix, regular: bool) -> Any:
         """The multilevel solver of pyamg; a regular matrix needs no pseudo-inverse."""
         import pyamg
 
@@ -100,25 +91,13 @@ class AMG:
 
         if self.method == "ruge_stuben":
             return pyamg.ruge_stuben_solver(matrix, max_coarse=COARSEST_CELLS, coarse_solver=coarse)
-        kind = "symmetric" if symmetric else "nonsymmetric"
         return pyamg.smoothed_aggregation_solver(
             matrix,
-            symmetry=kind,
+            symmetry="nonsymmetric",
             strength=("symmetric", {"theta": WEAK_COUPLING}),
             max_coarse=COARSEST_CELLS,
             coarse_solver=coarse,
         )
-
-
-def _graph_laplacian(matrix: sparse.csr_matrix, reaction: Array) -> sparse.csr_matrix:
-    """Symmetric part with its positive couplings dropped and rows that sum to the reaction."""
-    # away from a solution the plain symmetric part has rows that do not, hence negative
-    # eigenvalues, on which a multigrid cycle diverges
-    part = 0.5 * (matrix + matrix.T).tocsr()
-    part = part - sparse.diags(part.diagonal())
-    part.data = np.minimum(part.data, 0.0)
-    row_sums = np.asarray(part.sum(axis=1)).ravel()
-    return (part + sparse.diags(reaction - row_sums)).tocsr()
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The default choice: the fast preconditioner first, pyamg where convergence slows."""
+"""The default choice: the fast preconditioner first, more robust ones where convergence slows."""
 
 from __future__ import annotations
 
@@ -7,61 +7,81 @@ from dataclasses import dataclass, field
 
 from pma_grid.linsolve.amg import AMG
 from pma_grid.linsolve.direct import Direct
-from pma_grid.linsolve.krylov import (
+from pma_grid.linsolve.handle import (
+    BEYOND,
     MOST_LINEAR_ITERATIONS,
     STALE_ITERATIONS_RATIO,
     Handle,
-    LinearResult,
     LinearSolver,
 )
+from pma_grid.linsolve.ilu import ILU
+from pma_grid.linsolve.krylov import LinearResult
 from pma_grid.linsolve.multigrid import Multigrid
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime import Array
 
 
 class AutoHandle(Handle):
-    """Starts with geometric multigrid and continues the same solve with AMG where it is slow."""
+    """Goes on with the next solver of a chain, in the same solve, where one is slow.
 
-    def __init__(self, solver: Auto, stencil: Stencil, first: Handle, previous: Handle | None):
-        super().__init__(first.name, stencil, first.precondition, previous, lagged=first.lagged)
-        self.solver = solver
-        self.fallback: Handle | None = None
+    Attributes
+    ----------
+    rank : int
+        Of the solver in charge within its chain.
+    shares : list of int
+        Iterations of the last solve by each preconditioner that took part.
+    """
+
+    def __init__(
+        self, solver: Auto, stencil: Stencil, rank: int, first: Handle, previous: Handle | None
+    ) -> None:
+        super().__init__(
+            first.name, stencil, first.precondition, previous, lagged=first.lagged,
+            robust=first.robust,
+        )  # fmt: skip
+        self.solver, self.rank = solver, rank
+        self.shares: list[int] = []
+        # whether nothing is left to follow
+        self._final = rank == len(solver.chain(stencil.lattice.dim)) - 1
 
     def solve(
-        self, rhs: Array, *, rtol: float, max_iterations: int = MOST_LINEAR_ITERATIONS
+        self,
+        rhs: Array,
+        *,
+        rtol: float,
+        max_iterations: int = MOST_LINEAR_ITERATIONS,
+        progress: LinearResult | None = None,
     ) -> LinearResult:
         """Solve; the preconditioner may change on the way, the Krylov iteration goes on."""
-        result = None
-        if self.lagged:  # one that has become slow gives way to a fresh one of its kind first
-            patience = min(max_iterations, int(STALE_ITERATIONS_RATIO * self.first_iterations) + 2)
-            result = self._iterate(rhs, self, rtol, patience, None)
-            if result.converged or patience == max_iterations:
+        result, self.shares = progress, []
+        while True:
+            done = 0 if result is None else result.iterations
+            limit = min(max_iterations - done, self._patience(rtol, max_iterations))
+            result = super().solve(rhs, rtol=rtol, max_iterations=limit, progress=result)
+            self.shares.append(self.iterations)
+            if result.converged or result.iterations >= max_iterations:
                 return result
-            self._renew()
-        done = result.iterations if result is not None else 0
-        patience = min(max_iterations - done, self.solver.patience_for(rtol))
-        result = self._iterate(rhs, self, rtol, patience, result)
-        if result.converged or result.iterations >= max_iterations:
-            return result
-        self.fallback = self.solver.robust(self.stencil).setup(self.stencil, self)
-        self.setups = self.fallback.setups
-        self.name = f"{self.name}->{self.fallback.name}"
-        left = max_iterations - result.iterations
-        return self._iterate(rhs, self.fallback, rtol, left, result)
+            if self._final and not self.lagged:
+                return result
+            self._replace()
 
-    def _iterate(
-        self, rhs: Array, handle: Handle, rtol: float, limit: int, before: LinearResult | None
-    ) -> LinearResult:
-        """Go on with the preconditioner of ``handle``, which remembers its own share."""
-        result = self.gcr.solve(
-            self.stencil, rhs, handle.precondition, rtol=rtol, max_iterations=limit, progress=before
-        )
-        handle.count(result.iterations - (before.iterations if before is not None else 0))
-        return result
+    def _patience(self, rtol: float, most: int) -> int:
+        """Iterations that the preconditioner in charge may take."""
+        if self.lagged:
+            return int(STALE_ITERATIONS_RATIO * self.first_iterations) + 2
+        return most if self._final else self.solver.patience_for(rtol)
 
-    def _renew(self) -> None:
-        """Build the first preconditioner afresh."""
-        fresh = self.solver.first.setup(self.stencil)
+    def _replace(self) -> None:
+        """A fresh preconditioner for one that has become slow, else the next; the same if none."""
+        try:
+            rank, fresh = self.solver.begin(self.stencil, self.rank + (not self.lagged))
+        except BEYOND:
+            self._final, self.lagged = True, False
+            return
+        if rank > self.rank:
+            self.name = f"{self.name}->{fresh.name}"
+        self.rank, self.robust = rank, fresh.robust
+        self._final = rank == len(self.solver.chain(self.stencil.lattice.dim)) - 1
         self.precondition, self.reaction = fresh.precondition, fresh.reaction
         self.lagged, self.first_iterations = False, 0
         self.setups += 1
@@ -69,42 +89,57 @@ class AutoHandle(Handle):
 
 @dataclass(frozen=True)
 class Auto:
-    """The default linear solver: `Direct` in 1-D, else `Multigrid`, and `AMG` where that is slow.
+    """The default linear solver: `Direct` in 1-D, else `Multigrid`, then `AMG`, then `ILU`.
+
+    Each takes over where the one before is slow, for the rest of that solve and for all later ones
+    on the same grid.
 
     Parameters
     ----------
     patience : int
-        Number of V-cycles that a solve may take for each decimal digit asked for.  After that the
-        second solver (`Direct` in 1-D) takes over, for the rest of this solve and for all later
-        ones on the same grid.
+        Number of V-cycles that a solve may take for each decimal digit asked for, before the next
+        solver takes over.
     direct : bool
         Whether 1-D grids are factorised at once.
     first : linear solver
         What a grid begins with.
-    second : AMG
-        What takes over in 2-D and 3-D.
+    second, third : linear solver
+        What takes over in 2-D and 3-D; in 1-D that is `Direct`, which nothing beats there.
     """
 
     patience: int = 12
     direct: bool = True
     first: LinearSolver = field(default_factory=Multigrid)
-    second: AMG = field(default_factory=AMG)
+    second: LinearSolver = field(default_factory=AMG)
+    third: LinearSolver = field(default_factory=ILU)
 
     def patience_for(self, rtol: float) -> int:
         """V-cycles allowed for a reduction by ``rtol``."""
         return math.ceil(self.patience * max(1.0, -math.log10(max(rtol, 1e-16))))
 
-    def robust(self, stencil: Stencil) -> LinearSolver:
-        """What takes over where the first is slow: nothing beats elimination in 1-D."""
-        return Direct() if stencil.lattice.dim == 1 else self.second
+    def chain(self, dim: int) -> tuple[LinearSolver, ...]:
+        """The solvers for grids of ``dim`` axes, the fastest first."""
+        if dim > 1:
+            return self.first, self.second, self.third
+        return (Direct(),) if self.direct else (self.first, Direct())
+
+    def begin(
+        self, stencil: Stencil, rank: int, previous: Handle | None = None
+    ) -> tuple[int, Handle]:
+        """The first solver from ``rank`` on that the matrix is not beyond, set up."""
+        chain = self.chain(stencil.lattice.dim)
+        for index in range(rank, len(chain) - 1):
+            try:
+                return index, chain[index].setup(stencil, previous)
+            except BEYOND:
+                continue
+        if rank >= len(chain):
+            raise ArithmeticError("no linear solver is left to try")
+        return len(chain) - 1, chain[-1].setup(stencil, previous)
 
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
         """Set up the preconditioner in charge."""
-        if stencil.lattice.dim == 1 and self.direct:
-            return Direct().setup(stencil, previous)
         same = previous is not None and previous.stencil.lattice is stencil.lattice
-        if same and previous is not None and previous.name in ("amg", "direct"):
-            return self.robust(stencil).setup(stencil, previous)
-        if same and isinstance(previous, AutoHandle) and previous.fallback is not None:
-            return self.robust(stencil).setup(stencil, previous.fallback)
-        return AutoHandle(self, stencil, self.first.setup(stencil, previous), previous)
+        rank = previous.rank if same and isinstance(previous, AutoHandle) else 0
+        rank, first = self.begin(stencil, rank, previous)
+        return AutoHandle(self, stencil, rank, first, previous)

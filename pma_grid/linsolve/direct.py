@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from scipy import sparse
 from scipy.sparse import linalg
 
-from pma_grid.linsolve.krylov import Handle
+from pma_grid.linsolve.handle import Handle
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime import Array
 

@@ -1,9 +1,11 @@
-"""Krylov methods that accept any preconditioner, changing ones included, and solves that may fail.
+"""Krylov methods for ``J x + multiplier * gauge = rhs`` that go on where another one stopped.
 
 Truncated GCR (Eisenstat, Elman, Schultz 1983, doi:10.1137/0720023) with two kept directions needs
-no more iterations than with twelve for operators that are nearly self-adjoint.  Those with clamped
-weights are not: the derivative of a mean over the images of cells takes away from the diffusion,
-here and there more than there is; they are left to GMRES (Saad, Schultz 1986, doi:10.1137/0907058).
+no more iterations than with twelve where operator and preconditioner are nearly self-adjoint in one
+scalar product.  GMRES (Saad, Schultz 1986, doi:10.1137/0907058) keeps all directions, and does not
+stall where they are not: with clamped weights, since the derivative of a mean over the images of
+cells takes away from the diffusion, here and there more than there is; and under preconditioners
+that are made for rows which differ by orders of magnitude.
 """
 
 from __future__ import annotations
@@ -11,10 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-from scipy.sparse.linalg import LinearOperator, gmres
 
 from pma_grid.grid.sums import BlockSums, apart
 from pma_grid.kernels.grid import vectors as kernels
@@ -24,14 +24,14 @@ from pma_grid.runtime import SERIAL, Array, Workers
 
 Preconditioner = Callable[[Array, Array], None]
 
-# Solves that serve take 5 to 30 iterations; one that needs more than this will not end.
-MOST_LINEAR_ITERATIONS = 60
-# A lagged preconditioner is rebuilt once a solve needs this many times the iterations of its first
-# one, or the reaction changes by more than this factor.
-STALE_ITERATIONS_RATIO, SIMILAR_REACTIONS_RATIO = 2.0, 2.0
 # After so many directions GMRES starts again from what it has; it estimates its residual: rounding
 # may leave this many times what was asked for.
 GMRES_DIRECTIONS_KEPT, GMRES_RESIDUAL_RATIO = 20, 1.1
+# A cycle of GMRES that leaves more than this share of the residual is the last one.
+STAGNATION = 0.99
+# A preconditioner that fails may leave large errors that the residual hardly shows: what it reached
+# is kept only if it left less than this share of the residual.
+WORTH_KEEPING = 0.5
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,6 @@ class LinearResult:
 class GCR:
     """GCR with two kept directions, the gauge projected out of the range.
 
-    Two directions need no more iterations than twelve for these nearly self-adjoint operators;
-    those with clamped weights are not, and are left to GMRES.
     The buffers live as long as the object, so that successive solves allocate nothing large.
     """
 
@@ -73,8 +71,6 @@ class GCR:
         progress: LinearResult | None = None,
     ) -> LinearResult:
         """Solve to ``rtol``; ``progress`` continues a solve begun with another preconditioner."""
-        if stencil.clamped is not None:
-            return _by_gmres(stencil, rhs, precondition, rtol, max_iterations, progress)
         gauge, residual = stencil.gauge, self._residual
         weights = np.empty(0) if stencil.equilibration is None else stencil.equilibration
         if progress is None:
@@ -128,152 +124,92 @@ class GCR:
         return out
 
 
-def _by_gmres(
-    stencil: Stencil,
-    rhs: Array,
-    precondition: Preconditioner,
-    rtol: float,
-    max_iterations: int,
-    progress: LinearResult | None,
-) -> LinearResult:
-    """`GCR.solve` for a stencil with clamped weights; norms with the rows' equilibration."""
-    start = np.zeros(rhs.size) if progress is None else progress.x
-    weights = np.ones(1) if stencil.equilibration is None else stencil.equilibration
-    gauge = weights * stencil.gauge
-    gauge /= np.linalg.norm(gauge)
+class GMRES:
+    """Flexible GMRES (Saad 1993, doi:10.1137/0914028), the gauge projected out of the range.
 
-    def project(rows: Array) -> Array:
-        rows *= weights
-        rows -= (gauge @ rows) * gauge
-        return rows
-
-    def apply(x: Array) -> Array:
-        out = np.empty(x.size)
-        stencil.apply(x, out)
-        return out
-
-    def preconditioned(y: Array) -> Array:
-        z = np.empty(y.size)
-        precondition(np.ascontiguousarray(y / weights), z)
-        return z
-
-    right = project(rhs.astype(float))
-    first = float(np.linalg.norm(right))
-    left = right - project(apply(start)) if start.any() else right
-    norms: list[float] = []
-    if first == 0 or float(np.linalg.norm(left)) <= rtol * first:
-        x = start
-    else:
-        memory = min(GMRES_DIRECTIONS_KEPT, max_iterations)
-        operator = LinearOperator(
-            (rhs.size, rhs.size), matvec=lambda y: project(apply(preconditioned(y))), dtype=float
-        )
-        y, _ = gmres(
-            operator, left, rtol=0.0, atol=rtol * first, restart=memory,
-            maxiter=math.ceil(max_iterations / memory), callback=norms.append,
-            callback_type="pr_norm",
-        )  # fmt: skip
-        x = start + preconditioned(y)
-    rest = rhs - apply(x)
-    multiplier = float(gauge @ (weights * rest)) / float(gauge @ (weights * stencil.gauge))
-    relative = float(np.linalg.norm(project(rest))) / first if first > 0 else 0.0
-    done = len(norms) + (0 if progress is None else progress.iterations)
-    return LinearResult(x, multiplier, done, relative, relative <= GMRES_RESIDUAL_RATIO * rtol)
-
-
-class Handle:
-    """A preconditioner set up for one stencil, ready to solve.
-
-    What the next set-up may reuse (buffers, hierarchies) travels here and nowhere else.
-
-    Parameters
-    ----------
-    name : str
-    stencil : Stencil
-    precondition : callable
-    previous : Handle, optional
-        Of the set-up before, whose buffers are taken over if the grid is the same.
-    lagged : bool
-        Whether ``precondition`` is that of ``previous``, built for an earlier stencil.
-
-    Attributes
-    ----------
-    iterations : int
-        Of the last solve with this preconditioner; ``first_iterations`` of the first one.
-    setups : int
-        Preconditioners built up to here along the chain of handles.
+    Preconditioned from the right, and keeping what the preconditioner gave: it may be of single
+    precision.  Norms are those of rows times the stencil's equilibration.
     """
 
-    def __init__(
-        self,
-        name: str,
-        stencil: Stencil,
-        precondition: Preconditioner,
-        previous: Handle | None,
-        *,
-        lagged: bool = False,
-    ) -> None:
-        self.name = name
-        self.stencil = stencil
-        self.precondition = precondition
-        reusable = previous is not None and previous.stencil.lattice is stencil.lattice
-        self.gcr: GCR = (
-            previous.gcr
-            if previous is not None and reusable
-            else GCR(stencil.lattice.size, stencil.lattice.workers)
-        )
-        self.iterations = 0
-        self.lagged = lagged
-        before = previous.setups if previous is not None else 0
-        self.setups: int = before if lagged else before + 1
-        self.reaction, self.first_iterations = stencil.reaction, 0
-        if lagged and previous is not None:
-            self.reaction, self.first_iterations = previous.reaction, previous.first_iterations
-
-    def serves(self, stencil: Stencil) -> bool:
-        """Whether the preconditioner is still good for ``stencil``: same grid, not stale."""
-        low, high = sorted((stencil.reaction, self.reaction))
-        return (
-            self.stencil.lattice is stencil.lattice
-            and high <= SIMILAR_REACTIONS_RATIO * low
-            and self.iterations <= STALE_ITERATIONS_RATIO * self.first_iterations
-        )
-
     def solve(
-        self, rhs: Array, *, rtol: float, max_iterations: int = MOST_LINEAR_ITERATIONS
+        self,
+        stencil: Stencil,
+        rhs: Array,
+        precondition: Preconditioner,
+        *,
+        rtol: float,
+        max_iterations: int,
+        progress: LinearResult | None = None,
     ) -> LinearResult:
-        """Solve ``J x + multiplier * gauge = rhs`` to the relative residual ``rtol``."""
-        result = self.gcr.solve(
-            self.stencil, rhs, self.precondition, rtol=rtol, max_iterations=max_iterations
-        )
-        self.count(result.iterations)
-        return result
+        """Solve to ``rtol``; ``progress`` continues a solve begun with another preconditioner."""
+        system = _Projected(stencil, precondition)
+        left = system.project(rhs.astype(float))
+        first = float(np.linalg.norm(left))
+        x, rest, done = np.zeros(rhs.size), rhs, 0
+        if progress is not None:
+            done = progress.iterations
+            if progress.relative_residual < WORTH_KEEPING:
+                x, rest = progress.x, rhs - system.apply(progress.x)
+                left = system.project(rest.copy())
+        norm, limit = float(np.linalg.norm(left)), done + max_iterations
+        while norm > rtol * first and done < limit:
+            change, taken = system.cycle(left, rtol * first, limit - done)
+            x, done, before = x + change, done + taken, norm
+            rest = rhs - system.apply(x)
+            left = system.project(rest.copy())
+            norm = float(np.linalg.norm(left))
+            if not norm < STAGNATION * before:
+                break
+        relative = norm / first if first > 0 else 0.0
+        converged = relative <= GMRES_RESIDUAL_RATIO * rtol
+        return LinearResult(x, system.multiplier(rest), done, relative, converged)
 
-    def count(self, iterations: int) -> None:
-        """Remember what a solve took; the first one is the measure of staleness."""
-        self.iterations = iterations
-        self.first_iterations = self.first_iterations or max(2, iterations)
 
+class _Projected:
+    """The equilibrated operator without the gauge in its range, preconditioned from the right."""
 
-class LinearSolver(Protocol):
-    """Immutable configuration of a linear solver; set-up and solve are apart."""
+    def __init__(self, stencil: Stencil, precondition: Preconditioner) -> None:
+        self._stencil, self._precondition = stencil, precondition
+        equilibration = stencil.equilibration
+        self._weights = np.ones(1) if equilibration is None else equilibration
+        gauge = self._weights * stencil.gauge
+        self._gauge = gauge / np.linalg.norm(gauge)
+        self._length = float(self._gauge @ gauge)
 
-    def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
-        """Prepare for ``stencil``, reusing what is still good of the previous handle."""
-        ...
+    def project(self, rows: Array) -> Array:
+        """Rows weighted and freed of the gauge, in place."""
+        rows *= self._weights
+        rows -= (self._gauge @ rows) * self._gauge
+        return rows
 
+    def apply(self, x: Array) -> Array:
+        """J x."""
+        out = np.empty(x.size)
+        self._stencil.apply(x, out)
+        return out
 
-def attempt(
-    solver: LinearSolver, stencil: Stencil, previous: Handle | None, rhs: Array, rtol: float
-) -> tuple[Handle | None, LinearResult | None]:
-    """Set up and solve; no result where the matrix is beyond the solver, then no handle either."""
-    try:
-        # a matrix of extreme range overflows inside the libraries: seen by the test below
-        with np.errstate(all="ignore"):
-            handle = solver.setup(stencil, previous)
-            result = handle.solve(rhs, rtol=rtol)
-    except (ArithmeticError, ValueError, RuntimeError, np.linalg.LinAlgError):
-        # singular or non-finite factors, as pyamg, SciPy and NumPy report them
-        return None, None
-    finite = math.isfinite(float(result.x.sum())) and math.isfinite(result.multiplier)
-    return handle, (result if finite else None)
+    def multiplier(self, rest: Array) -> float:
+        """The multiple of the gauge nearest to what J x leaves of a right side."""
+        return float(self._gauge @ (self._weights * rest)) / self._length
+
+    def cycle(self, left: Array, goal: float, most: int) -> tuple[Array, int]:
+        """Iterations for what is left until GMRES starts again: change of x, and their number."""
+        memory = min(GMRES_DIRECTIONS_KEPT, most)
+        basis, directions = np.empty((memory + 1, left.size)), np.empty((memory, left.size))
+        hessenberg, right = np.zeros((memory + 1, memory)), np.zeros(memory + 1)
+        right[0] = np.linalg.norm(left)
+        basis[0] = left / right[0]
+        for k in range(memory):
+            self._precondition(np.ascontiguousarray(basis[k] / self._weights), directions[k])
+            image = self.project(self.apply(directions[k]))
+            for _ in range(2):  # Gram-Schmidt is stable when repeated
+                share = basis[: k + 1] @ image
+                image -= share @ basis[: k + 1]
+                hessenberg[: k + 1, k] += share
+            length = hessenberg[k + 1, k] = np.linalg.norm(image)
+            part = hessenberg[: k + 2, : k + 1]
+            y = np.linalg.lstsq(part, right[: k + 2], rcond=None)[0]
+            if not (length > 0 and np.linalg.norm(right[: k + 2] - part @ y) > goal):
+                break
+            basis[k + 1] = image / length
+        return y @ directions[: y.size], y.size

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -21,7 +21,7 @@ from pma_grid.grid.transfer import Transfer
 from pma_grid.kernels.equation import DIMENSION
 from pma_grid.kernels.grid.lattice import VECTORS_A_CELL, link
 from pma_grid.kernels.linsolve import hierarchy as kernels
-from pma_grid.linsolve.krylov import Handle
+from pma_grid.linsolve.handle import Handle
 from pma_grid.linsolve.stencil import Stencil
 from pma_grid.runtime import Array, Floats, Integers
 
@@ -33,6 +33,11 @@ COARSEST_CELLS = 80
 STRONG_DIFFUSION_SHARE = 0.3
 # Rows of the finest grid from which its strengths are judged; about as many cells of a coarser one.
 SAMPLED_ROWS, SAMPLED_CELLS = 128, 2**15
+# The weights of the largest row lie within these powers of two, or are brought to their middle:
+# single precision must hold products of three.  Rows so many powers below it would be lost.
+SAFE_POWERS, POWERS_OF_RANGE = (0, 40), 60
+# Densities this small beside their mean count as so much: coarse cells divide by sums of them.
+SMALLEST_DENSITY = 1e-30
 # Largest |t_k| of an upwind-limited weight w_k (1 + t_k); 1 would cut one neighbour off.
 LARGEST_DRIFT_SHARE = 0.95
 
@@ -97,10 +102,11 @@ class _Level:
 class VCycle:
     """A hierarchy set up for one stencil; a call applies one V-cycle."""
 
-    def __init__(self, levels: list[_Level], coarsest: Array, sweeps: int) -> None:
+    def __init__(self, levels: list[_Level], coarsest: Array, sweeps: int, unit: float) -> None:
         self.levels = levels
         self._coarsest = coarsest
         self._sweeps = sweeps
+        self._unit = unit
 
     def __call__(self, residual: Array, out: Array) -> None:
         """``out`` receives an approximation of J^{-1} residual."""
@@ -111,6 +117,8 @@ class VCycle:
         )
         self._cycle(0)
         lat.gather(level.padded, out)
+        if self._unit != 1:
+            out *= self._unit
 
     def _cycle(self, depth: int) -> None:
         level = self.levels[depth]
@@ -157,7 +165,10 @@ class Multigrid:
     lag: bool = False
 
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
-        """Build the hierarchy, reusing the arrays of a previous handle of the same lattice."""
+        """Build the hierarchy, reusing the arrays of a previous handle of the same lattice.
+
+        Raises `ArithmeticError` where the rows are beyond single precision beside each other.
+        """
         cycle = previous.precondition if previous is not None else None
         if isinstance(cycle, VCycle) and cycle.levels[0].lattice is stencil.lattice:
             if self.lag and previous is not None and previous.serves(stencil):
@@ -165,33 +176,60 @@ class Multigrid:
             levels = cycle.levels
         else:
             levels = [_Level(stencil.lattice)]
+        work, unit = _normalised(stencil)
         fine = levels[0]
         fine.vectors = stencil.vectors
         # a stencil's vectors move on with the next evaluation
         fine.offsets = stencil.offsets.copy() if self.lag else stencil.offsets
         np.multiply(stencil.row_scale, 1 / np.mean(stencil.row_scale), out=fine.density,
                     casting="same_kind")  # fmt: skip
-        shape = _coarser(stencil.lattice.shape, _strengths(stencil))
-        _link(levels, 0, shape)
-        if shape is None:
-            tensor = _tensors(stencil.vectors, stencil.positive_weights)
-            fine.weigh(
-                stencil.positive_weights, tensor, stencil.drift, slice(None), stencil.reaction
-            )
-        else:
-            _average_finest(stencil, levels[0], levels[1])
-        depth = 1
-        while shape is not None:
-            _complete(levels[depth - 1], levels[depth], stencil.reaction)
-            moments = levels[depth].moments
-            sample = moments[:: max(1, len(moments) // SAMPLED_CELLS), 1:]
-            shape = _coarser(shape, _diagonals(sample, len(shape)))
-            _link(levels, depth, shape)
-            if shape is not None:
-                _average(levels[depth], levels[depth + 1])
-            depth += 1
-        cycle = VCycle(levels, _pseudo_inverse(levels[-1], stencil.reaction), self.sweeps)
-        return Handle("multigrid", stencil, cycle, previous)
+        np.maximum(fine.density, SMALLEST_DENSITY, out=fine.density)
+        _build(levels, work)
+        coarsest = _pseudo_inverse(levels[-1], work.reaction)
+        return Handle("multigrid", stencil, VCycle(levels, coarsest, self.sweeps, unit), previous)
+
+
+def _normalised(stencil: Stencil) -> tuple[Stencil, float]:
+    """The stencil in a unit in which single precision holds it, and that unit, a power of two."""
+    weights = stencil.positive_weights
+    rows = weights @ np.ones(weights.shape[1])
+    low, high = float(rows.min()), float(rows.max())
+    if not (low > 0 and high < math.inf and high <= math.ldexp(low, POWERS_OF_RANGE)):
+        raise ArithmeticError(
+            f"rows of the matrix have weights from {low:g} to {high:g}, too far apart for "
+            "multigrid in single precision: use AMG or Direct"
+        )
+    power = math.frexp(high)[1]
+    if SAFE_POWERS[0] <= power <= SAFE_POWERS[1]:
+        return stencil, 1.0
+    unit = math.ldexp(1.0, sum(SAFE_POWERS) // 2 - power)
+    work = replace(
+        stencil, weights=weights * unit, clamped=None, drift=stencil.drift * unit,
+        reaction=stencil.reaction * unit, padded=stencil._padded,
+    )  # fmt: skip
+    return work, unit
+
+
+def _build(levels: list[_Level], stencil: Stencil) -> None:
+    """Make the weights of all levels, and the levels below the first as far as they are missing."""
+    fine = levels[0]
+    shape = _coarser(stencil.lattice.shape, _strengths(stencil))
+    _link(levels, 0, shape)
+    if shape is None:
+        tensor = _tensors(stencil.vectors, stencil.positive_weights)
+        fine.weigh(stencil.positive_weights, tensor, stencil.drift, slice(None), stencil.reaction)
+    else:
+        _average_finest(stencil, levels[0], levels[1])
+    depth = 1
+    while shape is not None:
+        _complete(levels[depth - 1], levels[depth], stencil.reaction)
+        moments = levels[depth].moments
+        sample = moments[:: max(1, len(moments) // SAMPLED_CELLS), 1:]
+        shape = _coarser(shape, _diagonals(sample, len(shape)))
+        _link(levels, depth, shape)
+        if shape is not None:
+            _average(levels[depth], levels[depth + 1])
+        depth += 1
 
 
 def _link(levels: list[_Level], depth: int, shape: tuple[int, ...] | None) -> None:
@@ -234,12 +272,14 @@ def _coarser(shape: tuple[int, ...], diagonals: Array) -> tuple[int, ...] | None
     """Next coarser shape, halving the strongly coupled axes; None when small enough."""
     if math.prod(shape) <= COARSEST_CELLS:
         return None
-    strength = np.mean(diagonals / diagonals.sum(axis=1, keepdims=True), axis=0)
+    sums = diagonals.sum(axis=1, keepdims=True)
+    with np.errstate(all="ignore"):
+        strength = np.mean(diagonals / sums, axis=0)
+    if not np.isfinite(strength).all():  # of tensors that single precision cannot hold
+        strength = np.ones(len(shape))
     able = np.array(shape) > 1
     strongest = strength[able].max()
     halve = able & (strength >= STRONG_DIFFUSION_SHARE * strongest)
-    if not halve.any():  # strengths that are no numbers, of a matrix beyond the solver
-        return None
     return tuple((n + 1) // 2 if h else n for n, h in zip(shape, halve, strict=True))
 
 

@@ -137,6 +137,19 @@ class Stencil:
         matrix.sum_duplicates()
         return matrix
 
+    def equilibrated(self) -> tuple[sparse.csr_matrix, Array]:
+        """Minus J of the positive weights, rows divided by their diagonals; the inverses of these.
+
+        What preconditioners are built of where rows differ by orders of magnitude.  Raises
+        `ArithmeticError` where rows vanish or are no numbers.
+        """
+        matrix = -self.matrix(clamped=True)
+        diagonal = matrix.diagonal()
+        if not (diagonal.min() > 0 and np.isfinite(matrix.data).all()):
+            raise ArithmeticError("the matrix has rows that vanish or are no numbers")
+        scale = 1 / diagonal
+        return (sparse.diags(scale) @ matrix).tocsr(), scale
+
     def _viscous_matrix(self) -> sparse.csr_matrix:
         """The viscous part of the matrix: axis neighbours, as a stencil of its own."""
         assert self.viscosity is not None

@@ -87,7 +87,8 @@ def solve(
     callback : callable, optional
         Called with a `Record` after every Newton step.
     linear_solver : LinearSolver, optional
-        How Newton's linear systems are solved: `Auto` (default), `Multigrid`, `AMG` or `Direct`.
+        How Newton's linear systems are solved: `Auto` (default), `Multigrid`, `AMG`, `ILU`
+        or `Direct`.
     max_iterations : int
         Newton steps allowed on each grid.
     monotone_gradient : bool

@@ -12,7 +12,7 @@ from pma_grid.grid.sums import MARGIN
 from pma_grid.kernels.equation import DIMENSION
 from pma_grid.kernels.grid import lattice as kernels
 from pma_grid.kernels.grid import vectors
-from pma_grid.linsolve import Handle, LinearSolver, Stencil
+from pma_grid.linsolve import ILU, Handle, LinearSolver, Stencil
 from pma_grid.linsolve.automatic import AutoHandle
 
 COUNT = {1: 1, 2: 3, 3: 6}
@@ -89,9 +89,7 @@ def _check(stencil: Stencil, solver: LinearSolver, rtol: float, *, accurate: flo
     result = handle.solve(rhs, rtol=rtol, max_iterations=200)
     np.testing.assert_array_equal(rhs, before)
     assert result.converged and result.relative_residual <= rtol
-    shares = [handle.iterations]
-    if isinstance(handle, AutoHandle) and handle.fallback is not None:
-        shares.append(handle.fallback.iterations)
+    shares = handle.shares if isinstance(handle, AutoHandle) else [handle.iterations]
     assert sum(shares) == result.iterations > 0
     left = np.empty_like(rhs)
     stencil.apply(result.x, left)
@@ -114,10 +112,8 @@ SOLVERS: dict[str, LinearSolver] = {
     "two sweeps": pma.Multigrid(sweeps=2),
     "auto": pma.Auto(),
     "rs": pma.AMG(),
-    "rs symmetric": pma.AMG(symmetric=True),
-    "rs nonsymmetric": pma.AMG(symmetric=False),
-    "sa symmetric": pma.AMG("smoothed_aggregation", symmetric=True),
-    "sa nonsymmetric": pma.AMG("smoothed_aggregation", symmetric=False),
+    "ilu": ILU(),
+    "sa": pma.AMG("smoothed_aggregation"),
 }
 
 
@@ -204,8 +200,7 @@ def test_auto_leaves_a_slow_multigrid_for_amg() -> None:
     stencil = _turning(64, 0.05)
     rhs, _, _ = _known(stencil)
     slow = pma.Multigrid().setup(stencil).solve(rhs, rtol=1e-8, max_iterations=300)
-    # not symmetric enough for the symmetric part, which has a negative eigenvalue here
-    solver = Patient(patience=12, second=pma.AMG(symmetric=False))
+    solver = Patient(patience=12)
     assert slow.iterations > 12
     handle = solver.setup(stencil)
     assert handle.name == "multigrid"
@@ -216,19 +211,19 @@ def test_auto_leaves_a_slow_multigrid_for_amg() -> None:
 
 
 def test_auto_continues_the_solve_it_began() -> None:
-    """The iterations of both preconditioners add up, and the answer is that of the whole."""
+    """The iterations of all preconditioners add up, and the answer is that of the whole."""
     stencil = _stencil((24, 20))
     handle = Patient(patience=1).setup(stencil)
     rhs, x, _ = _known(stencil)
     result = handle.solve(rhs, rtol=1e-10, max_iterations=100)
-    assert handle.name == "multigrid->amg"
-    assert isinstance(handle, AutoHandle) and handle.fallback is not None
-    assert result.iterations == 1 + handle.fallback.iterations
+    assert handle.name == "multigrid->amg->ilu"
+    assert isinstance(handle, AutoHandle)
+    assert handle.shares == [1, 1, result.iterations - 2]
     np.testing.assert_allclose(result.x - result.x.mean(), x, atol=1e-7 * np.abs(x).max())
-    # the later solves of the same grid begin with AMG
+    # the later solves of the same grid begin with what was in charge
     later = Patient(patience=1).setup(stencil, handle)
-    assert later.name == "amg"
-    assert later.precondition is handle.fallback.precondition
+    assert later.name == "ilu"
+    assert later.precondition is handle.precondition
     # another grid begins with multigrid again
     other = _stencil((25, 20))
     assert Patient(patience=1).setup(other, later).name == "multigrid"
@@ -395,12 +390,16 @@ LAGGED: dict[str, LinearSolver] = {
     "multigrid": pma.Multigrid(lag=True),
     "auto": pma.Auto(first=pma.Multigrid(lag=True)),
     "rs": pma.AMG(),
+    "ilu": ILU(),
 }
+# Set-ups for six equations: pyamg's fresh hierarchy takes three iterations, and one that takes more
+# than twice as many is stale.
+SETUPS = {"multigrid": 1, "auto": 1, "rs": 2, "ilu": 1}
 
 
 @pytest.mark.parametrize("name", LAGGED)
 def test_lag_keeps_the_hierarchy_while_the_stencil_changes_slowly(name: str) -> None:
-    """Six equations that drift by 2 % each: one set-up, and the answers of fresh hierarchies."""
+    """Six equations that drift by 2 % each: few set-ups, and the answers of fresh hierarchies."""
     solver, handle = LAGGED[name], None
     stencil = _reacting((33, 31), 5.0)
     for step in range(6):
@@ -417,7 +416,7 @@ def test_lag_keeps_the_hierarchy_while_the_stencil_changes_slowly(name: str) -> 
         np.testing.assert_allclose(
             result.x - result.x.mean(), fresh.x - fresh.x.mean(), atol=1e-7 * scale
         )
-    assert handle is not None and handle.setups == 1
+    assert handle is not None and handle.setups <= SETUPS[name]
 
 
 @pytest.mark.parametrize("name", LAGGED)

@@ -82,8 +82,7 @@ def solve(
         Where to stop: the root mean square of the residual, dimensionless, > 0.  None means 1e-5 or
         a tenth of the estimated discretisation error, whichever is smaller and can be met.
     initial : Transport or array_like of shape ``source.shape``, optional
-        Potential to start from on the finest grid, instead of going there over coarser grids.  Not
-        used where axes of few cells are divided, which costs next to nothing.
+        Potential to start from on the finest grid, instead of going there over coarser grids.
     progress : bool
         Whether to show a progress line on standard error.
     callback : callable, optional
@@ -160,7 +159,7 @@ def solve(
             max_iterations=max_iterations, monotone_gradient=monotone_gradient,
             averaging=averaging, fallback=fallback, threads=threads,
         )  # fmt: skip
-        return on_finer_cells(problem, again)
+        return on_finer_cells(problem, initial, again)
     started = time.perf_counter()
     with (
         CompileClock() as clock,

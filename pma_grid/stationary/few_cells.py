@@ -5,33 +5,44 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from numpy.typing import ArrayLike
+
 from pma_grid.entropic.coarsening import coarsened
 from pma_grid.entropic.transport import EntropicTransport
+from pma_grid.grid.transfer import Transfer
 from pma_grid.kernels.compilation import CompileClock
+from pma_grid.problem.frame import Frame, split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import settled
 from pma_grid.runtime import Array, ConvergenceError
+from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.transport import Transport
 
 
 def on_finer_cells(
-    problem: Problem, solve: Callable[..., Transport], start: Array | None
+    problem: Problem, initial: Transport | ArrayLike | None, solve: Callable[..., Transport]
 ) -> Transport:
     """What ``solve`` finds on finer and finer grids, until W2 changes no more; see `settled`.
 
-    ``start``: u at the cell centres, interpolated to be ``initial`` on finer ones.
+    ``initial`` is a potential on the grid of the data to start from, or None; ``solve`` takes a
+    problem and such a potential of its grid.
     """
-
-    def run(finer: Problem) -> Transport:
-        if start is None:
-            return solve(finer)
-        u = Transport(problem, start).solution.function.value(finer.source.grid.points)
-        return solve(finer, initial=u.reshape(finer.source.shape))
-
     started = time.perf_counter()
+    phi: Array | None = None
+    if initial is not None:
+        given = initial.potential if isinstance(initial, Transport) else initial
+        phi = split(problem, checked_potential(problem, given, "initial"))[0]
+
+    def solve_finer(finer: Problem) -> Transport:
+        if phi is None:
+            return solve(finer)
+        start = Transfer(finer.source.shape, phi.shape).interpolate(phi)
+        frame = Frame(finer.source.grid, finer.target.grid)
+        return solve(finer, initial=frame.quadratic() + start)
+
     with CompileClock() as clock:
         try:
-            found = settled(problem, run)
+            found = settled(problem, solve_finer)
         except ConvergenceError as error:
             raise ConvergenceError(str(error), result=_given(problem, error.result)) from None
     found.stats.seconds = time.perf_counter() - started - clock.seconds

@@ -11,7 +11,6 @@ from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import halved
 from pma_grid.problem.working import Softened
-from pma_grid.runtime import Array
 from pma_grid.stationary.cascade import Cascade, Reached
 from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.solution import Solution
@@ -76,7 +75,8 @@ class Attempt:
         if initial is None or not self.way.given:
             return self.cascade.nested()
         data = self.cascade.levels.data
-        u = given_potential(self.problem, initial)[data.crop[0]]
+        given = initial.potential if isinstance(initial, Transport) else initial
+        u = checked_potential(self.problem, given, "initial")[data.crop[0]]
         phi = u - Frame(*data.grids).quadratic()
         return self.cascade.refine(self.cascade.levels.last, phi - phi.mean())
 
@@ -99,9 +99,3 @@ class Attempt:
         if self.way.turned:
             return {"source": floors["target"], "target": floors["source"]}
         return floors
-
-
-def given_potential(problem: Problem, initial: Transport | ArrayLike) -> Array:
-    """u of a start at the cell centres, checked."""
-    given = initial.potential if isinstance(initial, Transport) else initial
-    return checked_potential(problem, given, "initial")

@@ -39,7 +39,7 @@ from pma_grid.stationary.cascade import Cascade, Tolerances
 from pma_grid.stationary.few_cells import on_finer_cells
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
-from pma_grid.stationary.outcome import Attempt, Way, given_potential
+from pma_grid.stationary.outcome import Attempt, Way
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport
 
@@ -80,8 +80,7 @@ def solve(
         Where to stop: the root mean square of the residual, dimensionless, > 0.  None means 1e-5 or
         a tenth of the estimated discretisation error, whichever is smaller and can be met.
     initial : Transport or array_like of shape ``source.shape``, optional
-        Potential to start from on the finest grid, instead of going there over coarser grids.  Not
-        used where axes of few cells are divided, which costs next to nothing.
+        Potential to start from on the finest grid, instead of going there over coarser grids.
     progress : bool
         Whether to show a progress line on standard error.
     callback : callable, optional
@@ -159,8 +158,7 @@ def solve(
             max_iterations=max_iterations, monotone_gradient=monotone_gradient,
             averaging=averaging, fallback=fallback, threads=threads,
         )  # fmt: skip
-        start = None if initial is None else given_potential(problem, initial)
-        return on_finer_cells(problem, again, start)
+        return on_finer_cells(problem, initial, again)
     started = time.perf_counter()
     with (
         CompileClock() as clock,

@@ -28,7 +28,7 @@ from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.problem.working import Softened
-from pma_grid.runtime import Array, storage
+from pma_grid.runtime import Array, InvalidInputError, storage
 from pma_grid.transport.duality import dual_value
 from pma_grid.transport.potential import Potential, mccann
 
@@ -92,6 +92,19 @@ class Solution:
         """Any potential, as one of the equation of the problem with its zeros raised to floors."""
         phi = split(problem, potential)[0]
         return cls(problem, phi, Raised(problem), False, mass_constant, averaged)
+
+    def check(self, problem: Problem) -> None:
+        """Refuse problems of other boxes, and domains that the other direction would forget."""
+        source, target = self.problem.source.grid, self.problem.target.grid
+        if self.turned:
+            source, target = target, source
+            if problem.target_domain is not None:
+                raise InvalidInputError(
+                    "solution is turned, and problem has a target_domain; from target to source a "
+                    "map starts on the whole box: solve from source to target"
+                )
+        problem.source.grid.check_same_box(source)
+        problem.target.grid.check_same_box(target)
 
     @cached_property
     def grids(self) -> tuple[Grid, Grid]:

@@ -102,7 +102,13 @@ class Transport:
             on finer ones of the same boxes.
         status, stats
             As for the constructor.
+
+        Raises
+        ------
+        InvalidInputError
+            The boxes differ, or a turned solution stands for a problem with a target domain.
         """
+        solution.check(problem)
         transport = cls.__new__(cls)
         transport._keep(problem, solution, status, stats)
         return transport

@@ -73,7 +73,7 @@ def _long(values: np.ndarray, spacing: float) -> pma.Density:
 
 
 SHAPES: dict[str, Shape] = {
-    "1d": (64,), "prime": (17,), "2d": (24, 24), "primes": (23, 17), "3d": (7, 9, 8),
+    "1d": (64,), "prime": (17,), "2d": (24, 24), "primes": (23, 17), "3d": (8, 9, 8),
 }  # fmt: skip
 MAKERS: dict[str, Any] = {
     "rough": lambda s: (_rough(s, 1), _rough(s, 2)),
@@ -396,7 +396,7 @@ def test_the_default_tolerance_is_a_hope(tol: float | None, monkeypatch: Any) ->
         state.residual = max(state.residual, 2 * aim)
         return state
 
-    problem = pma.Problem(np.ones((6, 6)), 1 + _peak((6, 6), 0.4, 0.3))
+    problem = pma.Problem(np.ones((8, 8)), 1 + _peak((8, 8), 0.4, 0.3))
     assert pma.solve(problem).stats["tol"] < 1e-8
     monkeypatch.setattr(Newton, "run", stall)
     if tol is not None:

@@ -296,6 +296,19 @@ def test_potentials_keep_their_bits_and_their_constant(tmp_path: Path) -> None:
     )  # fmt: skip
 
 
+def test_solutions_of_other_problems_are_refused() -> None:
+    problem = _problem((12, 14))
+    solution = Solution.of(problem, np.zeros((12, 14)))
+    with pytest.raises(pma.InvalidInputError, match="box"):
+        pma.Transport.of_solution(problem.swapped(), solution)
+    disc, grid = pma.Ellipse((0.5, 0.5), axes=0.4), pma.Grid((12, 12))
+    target = pma.Density(disc.fractions(grid), grid)
+    onto = pma.Problem(np.ones((12, 12)), target, target_domain=disc)
+    back = Solution(onto.swapped(), np.zeros((12, 12)), Raised(onto.swapped()), True)
+    with pytest.raises(pma.InvalidInputError, match="target_domain"):
+        pma.Transport.of_solution(onto, back)
+
+
 def test_everything_else_reads_turned_and_finer_answers(
     tmp_path: Path, both: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:

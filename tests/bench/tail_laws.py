@@ -16,7 +16,7 @@ from scipy import special
 Array = np.ndarray
 
 HALVINGS = 64  # of an interval: to the last digit of a double
-PIECES = 4096  # of the graph of a map, along either axis, for W2
+PIECES = 512  # of the graph of a map, along either axis, for W2: 14 digits are the same with 4096
 IMAGE_PANELS, IMAGE_NODES = 64, 6  # quadrature over the image of a cell, which may span gaps
 
 

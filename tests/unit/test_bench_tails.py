@@ -174,6 +174,7 @@ def test_contrast_agrees_with_the_case_of_the_package(bench: Any) -> None:
     problem = case.problem((16, 16))
     np.testing.assert_allclose(given.problem.source.values, problem.source.values, rtol=1e-9)
     assert given.w2**2 == pytest.approx(case.w2_squared, rel=1e-9)
+    assert case.gradient is not None
     exact = case.gradient(*problem.source.grid.coordinates())
     np.testing.assert_allclose(given.centres, exact, atol=1e-12)
 

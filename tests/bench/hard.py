@@ -54,18 +54,18 @@ PHOTOGRAPHS = ("astronaut", "moon", "coffee", "chelsea")
 
 @contextmanager
 def limited(seconds: float) -> Iterator[None]:
-    """TimeoutError after so many seconds, once compiled code returns."""
+    """TimeoutError after so many seconds of the processor, once compiled code returns."""
 
     def stop(*_: object) -> None:
         raise TimeoutError
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def attempt(problem: pma.Problem, limit: float) -> tuple[pma.Transport | None, Row]:

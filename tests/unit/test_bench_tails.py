@@ -174,6 +174,7 @@ def test_contrast_agrees_with_the_case_of_the_package(bench: Any) -> None:
     problem = case.problem((16, 16))
     np.testing.assert_allclose(given.problem.source.values, problem.source.values, rtol=1e-9)
     assert given.w2**2 == pytest.approx(case.w2_squared, rel=1e-9)
+    assert case.gradient is not None
     exact = case.gradient(*problem.source.grid.coordinates())
     np.testing.assert_allclose(given.centres, exact, atol=1e-12)
 
@@ -190,11 +191,12 @@ def test_means_of_a_long_image_are_barycentres(bench: Any) -> None:
 
 @pytest.mark.parametrize("name", ["uniform-banana", "banana-uniform", "uniform-cat"])
 def test_stored_maps_push_the_mean_forward(bench: Any, name: str) -> None:
+    """To half of the percent that maps are held to; the inverse is steep over the dark."""
     for n in (64, 128):
         given = bench("single_tails").singles()[name].build(n)
         mass = given.problem.source.values * given.problem.source.grid.cell_volume
         mean = (mass * given.means).sum(axis=(1, 2))
-        np.testing.assert_allclose(mean, given.problem.target.mean(), atol=2e-3 * given.w2)
+        np.testing.assert_allclose(mean, given.problem.target.mean(), atol=5e-3 * given.w2)
 
 
 def test_misses_and_stars(bench: Any) -> None:

@@ -15,6 +15,7 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.domains import Ellipse
 from pma_grid.problem.problem import Problem
 from pma_grid.stationary.solving import solve
+from pma_grid.transport.cell_means import arrival_barycentres
 
 
 def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
@@ -47,6 +48,7 @@ def warmup(dims: tuple[int, ...] = (1, 2, 3)) -> float:
         transport.map(transport.problem.source.grid.points[:1])
         assert transport.w2 >= 0 and np.isfinite(transport.residual).all()
         assert np.isfinite(transport.cell_means).all()
+        assert np.isfinite(arrival_barycentres(transport.solution)).all()
         flow = evolve(
             transport.problem, schedule=constant(0.1), steps=1, record=("kl", "dissipation")
         )

@@ -28,8 +28,9 @@ def assess(transport: Transport) -> dict[str, Any]:
         ``hard_dual``: lower bound of the W2^2 between the atoms at the cell centres, length^2, for
         the densities as given, from the potential's Legendre transforms; rigorous up to rounding
         whatever the potential is.
-        ``transport_cost``: int |T(x) - x|^2 dmu of ``gradient`` at the cell centres, length^2; of a
-        sparse plan, the plan's.
+        ``transport_cost``: int |T(x) - x|^2 dmu of ``gradient`` at the cell centres, length^2, of
+        ``map`` at those of finer cells where the equation was solved on such; of a sparse plan, the
+        plan's.
         ``dual_gap``: transport_cost - hard_dual, length^2.  Both ends belong to atoms; it falls to
         0 with the error of T, but is no certificate: T need not push mu to nu exactly.
         ``push_forward_error``: sum over bins of |T#mu - nu|, 0 to 2.
@@ -65,9 +66,7 @@ def assess(transport: Transport) -> dict[str, Any]:
         dual = atomic_dual(transport.problem, transport.potential)
     cost = transport.stats.get("transport_cost")
     if cost is None:
-        source = transport.problem.source
-        masses = source.values * source.grid.cell_volume
-        cost = float((masses * (transport.displacement**2).sum(axis=0)).sum())
+        cost = _cost(transport)
     floors = transport.stats.get("floors", {}).values()
     figures = {
         "hard_dual": float(dual),
@@ -79,6 +78,17 @@ def assess(transport: Transport) -> dict[str, Any]:
     }
     transport.stats.assessment = figures
     return figures
+
+
+def _cost(transport: Transport) -> float:
+    """int |T(x) - x|^2 dmu by the centres of the cells of the equation, length^2."""
+    source = transport.solution.source
+    moved = transport.displacement
+    if source.grid != transport.problem.source.grid:
+        points = source.grid.points
+        moved = (transport.map(points) - points).T.reshape(source.dim, *source.shape)
+    masses = source.values * source.grid.cell_volume
+    return float((masses * (moved**2).sum(axis=0)).sum())
 
 
 def _reach(problem: Problem) -> float:

@@ -25,15 +25,15 @@ def push_forward_error(transport: Transport) -> float:
 
     Notes
     -----
-    Every source cell is cut into 4^d equal pieces (2^d or none from a million pieces on: above
-    256^2 or 64^3 cells).  The map, interpolated off the cell centres as ``transport.map`` does,
-    takes the corners of a piece; its mass is spread evenly over the box whose two faces on axis i
-    are the means of T_i over the corners of the piece's two faces, and counted by overlap in bins:
-    blocks of whole target cells, at most 64 an axis (16 in 3-D).  So the identity on equal grids,
-    affine maps of box to box and, in 1-D, monotone maps that are linear on the pieces have no error
-    but their own; shear is seen to second order in the piece.  The exact map of the manufactured
-    2-D case measures 2.8e-3 on 64^2, 5.9e-4 on 128^2 and 1.4e-4 on 256^2 cells: no other can be
-    told from it below that.
+    Every source cell, of finer ones where the equation was solved on such, is cut into 4^d equal
+    pieces (2^d or none from a million pieces on: above 256^2 or 64^3 cells). The map, interpolated
+    off the cell centres as ``transport.map`` does, takes the corners of a piece; its mass is spread
+    evenly over the box whose two faces on axis i are the means of T_i over the corners of the
+    piece's two faces, and counted by overlap in bins: blocks of whole target cells, at most 64 an
+    axis (16 in 3-D). So the identity on equal grids, affine maps of box to box and, in 1-D,
+    monotone maps that are linear on the pieces have no error but their own; shear is seen to second
+    order in the piece. The exact map of the manufactured 2-D case measures 2.8e-3 on 64^2, 5.9e-4
+    on 128^2 and 1.4e-4 on 256^2 cells: no other can be told from it below that.
     """
     return Bins(transport.problem).error(transport)
 
@@ -48,12 +48,14 @@ class Raster:
     def push(self, transport: Transport, t: float = 1.0, masses: Array | None = None) -> Array:
         """Masses in the bins of the law of (1 - t) X + t T(X); what lies beyond is lost.
 
-        ``masses`` are those of X in the source's cells, if not the source's own.
+        ``masses`` are those of X in the source's cells, if not the source's own; cells are those of
+        the equation that was solved.
         """
-        grid = transport.problem.source.grid
+        source = transport.solution.source
+        grid = source.grid
         pieces = next((k for k in PIECES_AN_AXIS if grid.size * k**grid.dim <= MOST_PIECES), 1)
         if masses is None:
-            masses = transport.problem.source.values * grid.cell_volume
+            masses = source.values * grid.cell_volume
         pushed = np.zeros(math.prod(self.shape))
         layer = math.prod(n * pieces + 1 for n in grid.shape[1:]) * (pieces + 1)
         step = max(1, CORNERS_AT_ONCE // layer)
@@ -132,7 +134,7 @@ class Bins(Raster):
 
     def error(self, transport: Transport) -> float:
         """sum |T#mu - nu|; see `push_forward_error`."""
-        source = transport.problem.source
+        source = transport.solution.source
         pushed = self.push(transport, masses=source.values / source.values.sum())
         return float(np.abs(pushed - self.masses).sum())
 

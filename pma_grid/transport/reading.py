@@ -21,7 +21,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array
-from pma_grid.transport.cell_means import image_barycentres, inverse_means
+from pma_grid.transport.cell_means import arrival_barycentres, image_barycentres
 from pma_grid.transport.potential import interpolated_grid
 from pma_grid.transport.solution import Solution
 
@@ -208,7 +208,7 @@ class Turned:
 
     @property
     def cell_means(self) -> Array:
-        return _means(inverse_means(self.solution), self.solution.density(1), self.problem)
+        return _means(arrival_barycentres(self.solution), self.solution.density(1), self.problem)
 
     def gradient(self, x: Array) -> Array:
         return self.function.inverse(x)[0]

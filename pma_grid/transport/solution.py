@@ -106,6 +106,11 @@ class Solution:
         problem.source.grid.check_same_box(source)
         problem.target.grid.check_same_box(target)
 
+    @property
+    def source(self) -> Density:
+        """The source of the map that was asked for, as given, on the cells of the equation."""
+        return self.problem.target if self.turned else self.problem.source
+
     @cached_property
     def grids(self) -> tuple[Grid, Grid]:
         """The grids of the equation: the crops of source and target."""

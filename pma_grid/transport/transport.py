@@ -200,9 +200,9 @@ class Transport:
         -----
         The mean is the barycentre of the target over the cell's image, taken as the parallelepiped
         grad u + D2u h [-1/2, 1/2]^d (the interval, exactly, in 1-D), whose mass is the cell's by
-        the discrete equation.  Where that was solved from target to source it is the mean of
-        the map over 8, 4^2 or 2^3 Gauss points of the cell, weighted by the density there.  Beyond
-        the part of the box that was solved it is T at the centre.
+        the discrete equation.  Where that was solved from target to source it is the barycentre of
+        what arrives in the cell from the images of the target's cells.  Beyond the part of the box
+        that was solved it is T at the centre.
         """
         return self._reading.cell_means
 

@@ -8,8 +8,10 @@ import pytest
 
 import pma_grid as pma
 from pma_grid.grid.crops import whole
+from pma_grid.grid.lattice import Lattice
 from pma_grid.grid.splines import SPLINE_HALO
 from pma_grid.kernels.equation import BARYCENTRE
+from pma_grid.kernels.equation.arrivals import arrivals, place_of
 from pma_grid.kernels.records import Spline
 from pma_grid.problem.floors import Raised
 from pma_grid.transport.solution import Solution
@@ -28,6 +30,7 @@ def _peaks(base: float, width: float, *centres: float) -> Line:
 
 
 ONE, TWO = _peaks(1e-3, 0.1, 0.5), _peaks(1e-3, 0.06, 0.3, 0.7)
+THREE = _peaks(1e-3, 0.06, 0.2, 0.5, 0.8)
 UNIFORM, PEAK = _peaks(1.0, 1.0), _peaks(0.0, 0.1, 0.5)
 
 
@@ -111,6 +114,59 @@ def test_barycentres_of_long_images_are_those_of_sums(dim: int) -> None:
     np.testing.assert_allclose(out[0], (values[:, None] * y).sum(0) / values.sum(), atol=3e-3)
 
 
+@pytest.mark.parametrize("slope", [-1.8, -0.3, 0.0, 1e-9, 1.2])
+def test_places_in_a_cell_have_their_share_of_its_mass_before_them(slope: float) -> None:
+    for share in np.linspace(0, 1, 11):
+        s = place_of(share, slope)
+        assert s + 0.5 + 0.5 * slope * (s * s - 0.25) == pytest.approx(share, abs=1e-14)
+
+
+@DIMS
+def test_all_that_is_sent_arrives(dim: int) -> None:
+    """Masses and, of uniform cells, moments add up whatever the images are and the target is."""
+    rng, shape = np.random.default_rng(2), (9, 7, 8)[:dim]
+    cells = (6, 5, 4)[:dim]
+    n = int(np.prod(cells))
+    given, slopes = rng.random(n), np.zeros((n, dim))
+    centres = rng.random((n, dim)) * (np.array(shape) + 2) - 1.5  # some of them outside
+    sides = np.eye(dim) * rng.random((n, dim, 1)) * 6 + 0.5 * rng.normal(size=(n, dim, dim))
+    masses, moments = _arrived(shape, cells, (given, slopes), (centres, sides), rng)
+    assert masses.sum() == pytest.approx(given.sum(), rel=1e-12)
+    index = np.indices(cells).reshape(dim, -1)
+    np.testing.assert_allclose(moments.sum(axis=1), index @ given, rtol=1e-10)
+    assert (masses >= 0).all()
+
+
+@DIMS
+def test_from_equal_cells_comes_what_they_hold(dim: int) -> None:
+    """Of the identity the masses are those of the source, and come from the cells themselves."""
+    rng, shape = np.random.default_rng(3), (6, 5, 4)[:dim]
+    n = int(np.prod(shape))
+    given, centres = rng.random(n), np.indices(shape, float).reshape(dim, -1).T.copy()
+    sides = np.broadcast_to(np.eye(dim), (n, dim, dim)).copy()
+    source = given, np.zeros((n, dim))
+    masses, moments = _arrived(shape, shape, source, (centres, sides), None)
+    np.testing.assert_allclose(masses, given, rtol=1e-6)
+    np.testing.assert_allclose(moments / masses, centres.T, atol=1e-6)
+
+
+def _arrived(
+    shape: tuple[int, ...], cells: tuple[int, ...], source: Any, images: Any,
+    rng: np.random.Generator | None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """What `arrivals` counts on a target of that shape, rough or uniform."""
+    lattice = Lattice(shape, SPLINE_HALO)
+    densities = lattice.zeros()
+    lattice.fill(np.ones(shape) if rng is None else np.exp(rng.normal(size=shape)), densities)
+    dim, size = len(shape), int(np.prod(shape))
+    masses, moments = np.zeros(size), np.zeros((dim, size))
+    arrivals(
+        Spline(densities, SPLINE_HALO), lattice.strides, lattice.shape_array,
+        (np.array(cells), *source), images, (2, 32), masses, moments,
+    )  # fmt: skip
+    return masses, moments
+
+
 def _quadratic_spline(coefficients: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Values of the B-spline at points, evenly reflected."""
     n, dim = coefficients.shape[0], coefficients.ndim
@@ -133,12 +189,15 @@ def test_means_hold_where_images_are_long(a: Line, b: Line, dim: int, n: int, bo
     assert mean < bound
 
 
-@pytest.mark.parametrize(("a", "b"), [(ONE, TWO), (UNIFORM, PEAK)], ids=["over a gap", "to a peak"])
-@pytest.mark.parametrize(("dim", "n", "bound"), [(1, 128, 5e-4), (2, 64, 4e-3)])
+@pytest.mark.parametrize(
+    ("a", "b"), [(ONE, TWO), (UNIFORM, PEAK), (TWO, THREE)],
+    ids=["over a gap", "to a peak", "between gaps"],
+)  # fmt: skip
+@pytest.mark.parametrize(("dim", "n", "bound"), [(1, 128, 6e-4), (2, 64, 3e-3)])
 def test_means_of_turned_solutions(a: Line, b: Line, dim: int, n: int, bound: float) -> None:
     problem, truth = _product(a, b, n, dim)
     centre, mean = _errors(_solved(problem, True), truth)
-    assert mean < bound and mean < 0.3 * centre
+    assert mean < bound and mean < 0.2 * centre
 
 
 @pytest.mark.parametrize("turned", [False, True])
@@ -177,14 +236,17 @@ def test_beyond_what_was_solved_the_mean_is_the_map_at_the_centre() -> None:
     assert not different[:3].any() and not different[20:].any() and different[3:20].any()
 
 
-def test_means_of_finer_solutions_count_by_mass() -> None:
+@pytest.mark.parametrize("turned", [False, True])
+def test_means_of_finer_solutions_count_by_mass(turned: bool) -> None:
     problem, truth = _product(ONE, TWO, 16, 1)
     fine, finer = _product(ONE, TWO, 64, 1)
-    ot = pma.Transport.of_solution(problem, pma.solve(fine).solution)
+    ot = pma.Transport.of_solution(problem, _solved(fine, turned).solution)
+    assert ot.solution.turned == turned and ot.potential.shape == (16,)
     assert ot.cell_means.shape == (1, 16)
     masses = fine.source.values.reshape(16, 4)
     expected = (masses * finer.reshape(16, 4)).sum(axis=1) / masses.sum(axis=1)
-    np.testing.assert_allclose(ot.cell_means[0], expected, atol=1e-4)
+    # a fiftieth of a finer cell; what arrives in cells is summed by boxes, not exactly
+    np.testing.assert_allclose(ot.cell_means[0], expected, atol=3e-4 if turned else 1e-4)
     np.testing.assert_allclose(ot.cell_means, truth, atol=1e-3)
 
 

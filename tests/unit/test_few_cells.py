@@ -98,6 +98,13 @@ def test_a_ridge_across_two_cells_is_seen() -> None:
     np.testing.assert_allclose(ot.cell_means[0, :, 5], [0.5 - half, 0.5 + half], atol=1e-3)
 
 
+def test_quality_is_told_on_the_finer_cells() -> None:
+    ridge = np.outer(RIDGE, np.ones(32))
+    few, many = (pma.assess(pma.solve(pma.Problem(np.ones((n, 32)), ridge))) for n in (2, 32))
+    for name in ("push_forward_error", "transport_cost"):
+        assert few[name] == pytest.approx(many[name], rel=1e-6), name
+
+
 def test_one_cell_against_many_on_both_axes() -> None:
     x = (np.arange(256) + 0.5) / 256
     line = 1 + 0.5 * np.cos(np.pi * x)

@@ -1,0 +1,246 @@
+"""Right answers on data that make wrong ones look right, the smallest example of each kind.
+
+Values are closed forms, or exact transport of quantiles.  A cell is the larger spacing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+import pma_grid as pma
+from pma_grid import cases
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Curve = Callable[[Array], Array]
+
+LARGEST_ALPHA = 1e-2  # of a success: beyond it the grid does not resolve the densities
+DRAWS, LEAST_EXPECTED, LEAST_P = 40_000, 5.0, 1e-3  # of chi-square tests
+
+
+def _answer(problem: pma.Problem) -> pma.Transport:
+    """What `solve` found, by its own word or not."""
+    try:
+        return pma.solve(problem)
+    except pma.ConvergenceError as error:
+        assert isinstance(error.result, pma.Transport)
+        return error.result
+
+
+def _bell(n: int, sigma: float, centre: float = 0.5) -> Array:
+    """Averages of a Gaussian over n cells of [0, 1]."""
+    faces = (np.linspace(0, 1, n + 1) - centre) / sigma
+    below, above = special.ndtr(faces), special.ndtr(-faces)
+    line = np.where(faces[:-1] > 0, above[:-1] - above[1:], below[1:] - below[:-1])
+    return np.asarray(n * line)
+
+
+def _uniform_to_bell(sigma: float) -> float:
+    """W2^2 = 1/12 + sigma^2 - sigma / sqrt(pi): E p Phi^-1(p) = 1 / (2 sqrt(pi))."""
+    return 1 / 12 + sigma**2 - sigma / math.sqrt(math.pi)
+
+
+def _line_value(f: Curve, g: Curve) -> float:
+    """W2^2 of two densities on [0, 1], given up to factors, by quantiles."""
+    x = np.linspace(0, 1, 100_001)
+    middle = 0.5 * (x[1:] + x[:-1])
+    below = [np.concatenate([[0.0], np.cumsum(h(middle))]) for h in (f, g)]
+    p = (np.arange(200_000) + 0.5) / 200_000
+    first, second = (np.interp(p, line / line[-1], x) for line in below)
+    return float(((first - second) ** 2).mean())
+
+
+# ---- unresolved answers --------------------------------------------------------------------------
+
+
+def test_an_unresolved_result_is_no_success_and_never_nothing() -> None:
+    """A gap of one cell in three: .0962 for laws constant on cells, .1925 for atoms."""
+    ot = _answer(pma.Problem(np.ones((3, 1)), np.array([[1.0], [1e-8], [1.0]])))
+    assert 0.95 * 0.09622 <= ot.w2 <= 1.05 * 0.19245
+    assert not ot.converged or abs(ot.mass_constant) <= LARGEST_ALPHA
+
+
+@pytest.mark.parametrize("depth", [1e-4, 1e-8, 1e-12])
+@pytest.mark.parametrize("shape", [(3,), (3, 1), (1, 3), (3, 3)])
+def test_a_gap_on_few_cells_lies_within_its_models(shape: tuple[int, ...], depth: float) -> None:
+    """The same gap along one axis of other grids: the other axis changes nothing."""
+    target = np.ones(shape)
+    axis = shape.index(3)
+    target[(slice(None),) * axis + (1,)] = depth
+    ot = _answer(pma.Problem(np.ones(shape), target))
+    # of the middle third one half goes to either side: 2/3 int_0^{1/2} of a linear gap, or jumps
+    assert 0.95 * 0.0962 <= ot.w2 <= 1.05 * 0.1925
+    assert not ot.converged or abs(ot.mass_constant) <= LARGEST_ALPHA
+
+
+# ---- axes of few cells ---------------------------------------------------------------------------
+
+
+def test_one_cell_is_spread_over_many() -> None:
+    """Uniform on 64 x 1 cells to uniform beyond the first of 64 columns: T = h + (1 - h) y."""
+    target = np.ones((64, 64))
+    target[:, 0] = 0
+    ot = _answer(pma.Problem(np.ones((64, 1)), target))
+    assert ot.w2 == pytest.approx(1 / 64 / math.sqrt(3), abs=0.05 / 64)
+    assert ot.potential.shape == (64, 1)
+
+
+@pytest.mark.parametrize("cells", [1, 2, 3, 5])
+def test_few_cells_carry_the_same_law_as_many(cells: int) -> None:
+    """Uniform, however it is given, to a Gaussian in the middle of the square."""
+    sigma = 0.04
+    target = np.outer(_bell(32, sigma), _bell(32, sigma))
+    ot = pma.solve(pma.Problem(np.ones((cells, 32)), target))
+    assert ot.w2**2 == pytest.approx(2 * _uniform_to_bell(sigma), rel=2e-2)
+    assert ot.gradient.shape == (2, cells, 32)
+
+
+def test_long_axes_that_cross() -> None:
+    """1 + cos(pi x)/2 on 256 x 1 cells to the same along the other axis: 2 (1/4) / (2 pi^2)."""
+    faces = np.linspace(0, 1, 257)
+    wave = 1 + 0.5 * np.diff(np.sin(np.pi * faces)) / np.pi * 256
+    ot = pma.solve(pma.Problem(wave[:, None], wave[None, :]))
+    assert ot.w2**2 == pytest.approx(0.25 / np.pi**2, rel=1e-3)
+    assert ot.potential.shape == (256, 1)
+
+
+# ---- long images ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("n", [64, 128])
+def test_means_of_cells_with_long_images(n: int) -> None:
+    """Uniform to a Gaussian: the mean over a cell [p, q] is sigma (phi(z_p) - phi(z_q)) / h."""
+    sigma = 0.1
+    ot = pma.solve(pma.Problem(np.ones((n, n)), np.outer(_bell(n, sigma), _bell(n, sigma))))
+    z = special.ndtri(np.linspace(0, 1, n + 1))
+    line = 0.5 - sigma * np.diff(np.exp(-0.5 * z * z)) / math.sqrt(2 * math.pi) * n
+    means: Array = cast(Any, ot).cell_means
+    truth = np.stack(np.meshgrid(line, line, indexing="ij"))
+    gap = np.abs(means - truth)
+    assert max(gap[0][[0, -1]].max(), gap[1][:, [0, -1]].max()) < 1 / n  # cells along faces
+    error = math.sqrt(float((gap**2).sum(axis=0).mean()))
+    assert error < 1e-2 * math.sqrt(2 * _uniform_to_bell(sigma))
+    assert ot.converged
+
+
+def _chi_square(points: Array, density: pma.Density) -> float:
+    """P-value of counts in cells; those that expect few are one."""
+    cells = tuple(density.grid.cell_index(points).T)
+    counts = np.zeros(density.shape)
+    np.add.at(counts, cells, 1)
+    expected = len(points) * density.values * density.grid.cell_volume
+    many = expected >= LEAST_EXPECTED
+    counts, expected = (np.append(v[many], v[~many].sum()) for v in (counts, expected))
+    counts, expected = counts[expected > 0], expected[expected > 0]
+    statistic = ((counts - expected) ** 2 / expected).sum()
+    return float(stats.chi2.sf(statistic, expected.size - 1))
+
+
+def _logistic(centre: float, scale: float) -> pma.Density:
+    """A product of logistic laws, whose tails are exponential, on [-3, 3]^2.
+
+    Scales of two cells and more: draws are uniform within cells, and even the exact map would not
+    hide that from the counts where densities change more from cell to cell.
+    """
+
+    def logs(x: Array, y: Array) -> Array:
+        parts = [np.logaddexp(0, -2 * abs(v - centre) / scale) for v in (x, y)]
+        return np.asarray(-abs(x - centre) / scale - abs(y - centre) / scale - sum(parts))
+
+    grid = pma.Grid((64, 64), (-3.0, -3.0), (3.0, 3.0))
+    return pma.Density.from_log(logs, grid, quadrature=4)
+
+
+@pytest.mark.parametrize("name", ["mixtures", "manufactured", "tails"])
+def test_draws_follow_both_laws(name: str) -> None:
+    problem = {
+        "mixtures": lambda: cases.gaussian_mixtures().problem((64, 64)),
+        "manufactured": lambda: cases.manufactured(2).problem((64, 64)),
+        "tails": lambda: pma.Problem(_logistic(0.0, 0.25), _logistic(0.2, 0.2)),
+    }[name]()
+    x, y = pma.solve(problem).sample(DRAWS, seed=11)
+    assert _chi_square(x, problem.source) > LEAST_P
+    assert _chi_square(y, problem.target) > LEAST_P
+
+
+# ---- the equation that was solved ----------------------------------------------------------------
+
+
+def _concentrated() -> pma.Transport:
+    line = _bell(32, 0.05)
+    return _answer(pma.Problem(np.outer(line, line), np.ones((32, 32))))
+
+
+def test_hessian_of_a_result_with_floors() -> None:
+    """Finite and positive definite, and its determinant is that of the solved equation."""
+    ot = _concentrated()
+    hessian = np.moveaxis(ot.hessian, (0, 1), (-2, -1))
+    assert np.isfinite(hessian).all()
+    assert np.linalg.eigvalsh(hessian).min() > 0
+    # nu = 1: log det D2u = log mu + alpha where there is mass
+    mu = ot.problem.source.values
+    held = np.log(np.linalg.det(hessian)) - np.log(mu) - ot.mass_constant
+    heavy = mu > 1
+    assert np.abs(held[heavy]).max() < 2e-2
+
+
+def test_residual_of_a_result_with_floors() -> None:
+    """Met by the equation that was solved, in the mean over mass."""
+    ot = _concentrated()
+    mass = ot.problem.source.values * ot.problem.source.grid.cell_volume
+    assert np.isfinite(ot.residual).all()
+    assert math.sqrt((mass * (ot.residual - ot.mass_constant) ** 2).sum()) < 1e-4
+
+
+@pytest.mark.parametrize("t", [0.0, 0.5, 1.0])
+def test_interpolation_of_a_result_with_floors(t: float) -> None:
+    """Mass 1, and the mean on the straight line between both: both lie in the middle."""
+    between = _concentrated().interpolate(t)
+    assert np.isfinite(between.values).all()
+    np.testing.assert_allclose(between.mean(), [0.5, 0.5], atol=1e-6)
+    sides = [pma.Density(np.outer(line, line)) for line in (_bell(32, 0.05), np.ones(32))]
+    if t in (0.0, 1.0):
+        gap = np.abs(between.values - sides[int(t)].values).sum() * between.grid.cell_volume
+        assert gap < 2e-2
+    # along every axis x -> (1 - t) x + t T(x) of uncorrelated axes: deviations mix in between
+    spread = [math.sqrt(d.second_moment(about=[0.5, 0.5])) for d in (*sides, between)]
+    assert min(spread[:2]) * 0.99 <= spread[2] <= max(spread[:2]) * 1.01
+
+
+# ---- which answer wins ---------------------------------------------------------------------------
+
+
+def test_smooth_data_are_answered_for_smooth_densities() -> None:
+    """On few cells, with alpha above .01: the equation's W2 is nearer than that of atoms."""
+
+    def near(x: Array) -> Array:
+        return np.asarray(np.exp(2 * np.cos(np.pi * x)))
+
+    def far(x: Array) -> Array:
+        return np.asarray(near(x) * np.exp(3 * np.cos(2 * np.pi * x)))
+
+    fine = (np.arange(16 * 64) + 0.5) / (16 * 64)
+    lines = [f(fine).reshape(16, 64).mean(axis=1) for f in (near, far)]
+    ot = _answer(pma.Problem(*(np.outer(line, line) for line in lines)))
+    exact = math.sqrt(2 * _line_value(near, far))
+    assert ot.w2 == pytest.approx(exact, rel=4e-3)
+
+
+@pytest.mark.parametrize("decades", [6, 9, 12, 16])
+@pytest.mark.parametrize("shape", [(193,), (24, 14), (193, 3)])
+def test_equal_densities_are_at_no_distance(shape: tuple[int, ...], decades: int) -> None:
+    """A rough density and itself but for 1e-10: W2 about 0, the map about the identity."""
+    for seed in range(3):
+        rng = np.random.default_rng(seed)
+        rough = 10 ** (-decades * rng.random(shape))
+        ot = _answer(pma.Problem(rough, rough * (1 + 1e-10 * rng.normal(size=shape))))
+        cell = np.array(ot.problem.source.grid.spacing)
+        assert ot.w2 < 0.05 * cell.min()
+        away = np.moveaxis(ot.displacement, 0, -1) / cell
+        mass = ot.problem.source.values * ot.problem.source.grid.cell_volume
+        assert (mass * np.sqrt((away**2).sum(axis=-1))).sum() < 0.05

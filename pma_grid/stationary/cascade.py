@@ -39,7 +39,7 @@ UNKNOWN_TRUNCATION = 1e-7
 LADDER = (Softening(1.0, 1000.0), Softening(1.5, 30.0), STANDARD)
 # What rearranged marginals leave of the residual of a start of thin data where they are taken: less
 # gains no step, and comparing costs an evaluation on every grid.
-MUCH_BETTER_SHARE = 0.1
+MUCH_BETTER_SHARE = 0.2
 # rms residual of a grid that is not solved up to which it starts the next finer one all the same.
 STARTING_RESIDUAL = 0.5
 
@@ -105,7 +105,7 @@ class Cascade:
 
     def nested(self) -> Reached:
         """From the coarsest grid, box to box affinely, to the finest or the first that stalls."""
-        if self.levels.on_line:
+        if self.levels.data.thin and self.levels.on_line:
             reached = self._on_line()
             if reached.state.status.succeeded:
                 return reached

@@ -89,7 +89,7 @@ def solve(
         How Newton's linear systems are solved: `Auto` (default), `Multigrid`, `AMG`, `ILU`
         or `Direct`.
     max_iterations : int
-        Newton steps allowed on each grid.
+        Newton steps allowed on each grid, and in each stage of it where data are thin.
     monotone_gradient : bool
         Evaluate nu with a Lax-Friedrichs gradient, which makes the scheme strictly monotone and of
         first order.

@@ -62,6 +62,9 @@ KINDS = {
 # cells and not to atoms: they lose most where neighbours differ by decades.  The equation on one
 # axis is solved to its last digit whatever the data are: there is nothing to compare it with.
 PLANS, CELLS, LINES = 0.25, 0.35, 1.4
+# Axes of few cells are divided: what is solved belongs to the cells, and atoms are .15 to .28 of a
+# squared cell an axis above them (see `Transport.w2_squared`).
+DIVIDED = 0.28
 
 
 def _check(problem: pma.Problem) -> None:
@@ -72,6 +75,8 @@ def _check(problem: pma.Problem) -> None:
     assert dual <= exact * (1 + 1e-12) + 1e-14
     solved = LINES if problem.source.dim == 1 else CELLS
     loss = PLANS if ot.status is pma.Status.ENTROPIC else solved
+    if min(problem.source.shape + problem.target.shape) < 8:
+        loss = DIVIDED * problem.dim
     assert dual > exact - loss * cell
 
 

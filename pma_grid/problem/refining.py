@@ -29,6 +29,8 @@ FEWEST_SHAPED_CELLS = 3
 SETTLED_CHANGE_H2 = 0.1
 # Divisions beyond the first: each halves the spacing along the axes in question.
 MOST_HALVINGS = 2
+# Cells of the finer grids beyond which they are not made only to see whether W2 still changes.
+MOST_FINER_CELLS = 1 << 15
 # Share of the mean density to which empty cells are raised while a spline is made.
 EMPTY_CELL_SHARE = 1e-12
 
@@ -140,13 +142,16 @@ def settled(problem: Problem, solve: Callable[[Problem], Solved]) -> Solved:
     -------
     Solved
         The solution on the finest grids that were tried: W2^2 has changed by less than a tenth of
-        the squared spacing there, or the cells were divided `MOST_HALVINGS` times more.
+        the squared spacing there, or the cells were divided `MOST_HALVINGS` times more, or there
+        would be too many.
     """
     first = first_factors(problem)
     found = solve(refined(problem, first))
     for halving in range(1, MOST_HALVINGS + 1):
         more = [tuple(f << halving if f > 1 else 1 for f in side) for side in first]
         finer = refined(problem, (more[0], more[1]))
+        if max(finer.source.grid.size, finer.target.grid.size) > MOST_FINER_CELLS:
+            break
         before, found = found.w2_squared, solve(finer)
         small = SETTLED_CHANGE_H2 * _spacing(problem, finer) ** 2
         if abs(found.w2_squared - before) <= small:

@@ -134,6 +134,8 @@ class Search:
         Whether a potential to start from was given.
     turnable : bool
         Whether both sides will do.
+    divisible : bool
+        Whether cells may be halved.
     fallback : bool
         Whether anything else is tried.
     threads : int
@@ -143,6 +145,7 @@ class Search:
     newton: Callable[[Way], Candidate]
     given: bool
     turnable: bool
+    divisible: bool
     fallback: bool
     threads: int
 
@@ -174,7 +177,7 @@ class Search:
             found = self.newton(way)
             yield found
         cells = 2**self.problem.dim * max(source.grid.size, target.grid.size)
-        divisible = self.problem.target_domain is None and cells <= MOST_FINER_CELLS
+        divisible = self.divisible and cells <= MOST_FINER_CELLS
         near = abs(found.transport.mass_constant) <= HALVED_MASS_CONSTANT
         if found.solved and near and not found.resolved and divisible:
             yield self.newton(replace(way, finer=True))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -152,18 +152,57 @@ def solve(
     0.0333
     """
     _check(problem, tol, max_iterations, linear_solver, callback)
+    settings = Settings(
+        tol, progress, callback, linear_solver or Auto(), max_iterations, monotone_gradient,
+        averaging, fallback, threads,
+    )  # fmt: skip
     if has_few_cells(problem):
-        again = partial(
-            solve, tol=tol, progress=progress, callback=callback, linear_solver=linear_solver,
-            max_iterations=max_iterations, monotone_gradient=monotone_gradient,
-            averaging=averaging, fallback=fallback, threads=threads,
-        )  # fmt: skip
-        return on_finer_cells(problem, initial, again)
+        return on_finer_cells(problem, initial, partial(_solve, settings, divisible=False))
+    return _solve(settings, problem, initial)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Arguments of `solve` that do not depend on the grid."""
+
+    tol: float | None
+    progress: bool
+    callback: Callable[[Record], None] | None
+    linear_solver: LinearSolver
+    max_iterations: int
+    monotone_gradient: bool
+    averaging: bool
+    fallback: bool
+    threads: int
+
+    @property
+    def rule(self) -> TargetRule:
+        """What the equation takes for nu(grad u)."""
+        if self.monotone_gradient:
+            return TargetRule.LAX_FRIEDRICHS
+        return TargetRule.MEAN if self.averaging else TargetRule.POINT
+
+    def newton(self, report: Callable[[Record], None], started: float) -> Newton:
+        """Newton's method on one grid."""
+        patience = (
+            min(PATIENCE_STEPS, self.max_iterations) if self.fallback else self.max_iterations
+        )
+        return Newton(self.linear_solver, patience, report, started)
+
+
+def _solve(
+    settings: Settings,
+    problem: Problem,
+    initial: Transport | ArrayLike | None = None,
+    *,
+    divisible: bool = True,
+) -> Transport:
+    """`solve` on the grids as they are, or on finer ones if ``divisible`` and that may help."""
     started = time.perf_counter()
     with (
         CompileClock() as clock,
-        reporter(progress, callback) as report,
-        Workers(threads) as team,
+        reporter(settings.progress, settings.callback) as report,
+        Workers(settings.threads) as team,
         threadpool_limits(1, user_api="blas"),  # its threads wait for more work at our cost
     ):
         history: list[Record] = []
@@ -172,20 +211,25 @@ def solve(
             history.append(record)
             report(record)
 
-        patience = min(PATIENCE_STEPS, max_iterations) if fallback else max_iterations
-        newton = Newton(linear_solver or Auto(), patience, keep, started)
-        rule = TargetRule.MEAN if averaging else TargetRule.POINT
-        if monotone_gradient:
-            rule = TargetRule.LAX_FRIEDRICHS
-
         def by_newton(way: Way) -> Candidate:
-            levels = Levels(Data.of(way.lead(problem)), rule, team)
-            cascade = Cascade(levels, newton, Tolerances(tol), persist=not fallback)
+            levels = Levels(Data.of(way.lead(problem)), settings.rule, team)
+            newton = settings.newton(keep, started)
+            cascade = Cascade(
+                levels, newton, Tolerances(settings.tol), persist=not settings.fallback
+            )
             attempt = Attempt(problem, way, cascade)
             return Candidate.of(attempt, attempt.run(initial))
 
-        turnable = rule is TargetRule.MEAN and problem.target_domain is None
-        search = Search(problem, by_newton, initial is not None, turnable, fallback, threads)
+        boxed = problem.target_domain is None
+        search = Search(
+            problem,
+            by_newton,
+            given=initial is not None,
+            turnable=boxed and settings.rule is TargetRule.MEAN,
+            divisible=boxed and divisible,
+            fallback=settings.fallback,
+            threads=settings.threads,
+        )
         best, candidates = search.run()
     stats = _report(best, candidates, history)
     stats.seconds = time.perf_counter() - started - clock.seconds

@@ -90,7 +90,7 @@ def test_squares(first: str, second: str, seed: int) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", [(90,), (61,), (5, 7, 6)])
+@pytest.mark.parametrize("shape", [(90,), (61,), (8, 8, 8)])
 def test_lines_and_cubes(shape: tuple[int, ...], kind: str) -> None:
     rng = np.random.default_rng(2)
     _check(pma.Problem(KINDS[kind](rng, shape), KINDS["noise"](rng, shape)))

@@ -7,6 +7,7 @@ import numpy as np
 from pma_grid.grid.axes import outer_sum
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import cell_means, histospline
+from pma_grid.problem.frame import Frame
 from pma_grid.runtime import Array
 
 # Halvings of a cell until the point with a given mass to its left is known to rounding.
@@ -16,15 +17,16 @@ QUANTILE_BISECTIONS = 52
 def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Grid) -> Array:
     """phi of the map (T_1(x_1), ..., T_d(x_d)) that rearranges one marginal to the other each.
 
-    ``source`` and ``target`` are positive cell averages.  On one axis this solves the equation of
+    ``source`` and ``target`` are positive cell averages; phi is in the unit of potentials of the
+    `Frame`.  On one axis this solves the equation of
     means over images, with the mass constant 0; so it nearly does for densities that are products.
     """
-    parts = []
+    parts, unit = [], Frame(source_grid, target_grid).length
     for axis in range(source_grid.dim):
         others = tuple(i for i in range(source_grid.dim) if i != axis)
         part = _one_axis(
-            source.mean(others), source_grid.lengths[axis],
-            target.mean(others), target_grid.lengths[axis],
+            source.mean(others), source_grid.lengths[axis] / unit,
+            target.mean(others), target_grid.lengths[axis] / unit,
         )  # fmt: skip
         parts.append(part)
     return outer_sum(parts)

@@ -28,7 +28,10 @@ Floors = dict[str, dict[str, float]]
 
 
 def positive(problem: Problem) -> tuple[Array, Array, Floors]:
-    """Working copies of source and target, zeros raised to the working floors, and what changed."""
+    """Working copies of source and target, zeros raised to the working floors, and what changed.
+
+    Cell averages over their mean, dimensionless: see `Density.working`.
+    """
     floors = WORKING_FLOORS
     source, source_report = problem.source.working(floors["source"])
     if problem.target_domain is None:
@@ -41,27 +44,27 @@ def positive(problem: Problem) -> tuple[Array, Array, Floors]:
 def continued(
     target: Density, domain: ConvexDomain, default_floor: float
 ) -> tuple[Array, FloorReport]:
-    """Values of a density on its domain, continued beyond from the cells that lie inside.
+    """Relative values of a density on its domain, continued beyond from the cells that lie inside.
 
     Their logarithm goes on linearly for some layers of cells, then by the nearest value: they are
-    positive on the whole grid, and their integral over the domain is about one.  Zeros inside are
-    raised to a floor relative to the mean over the domain, as the report says.
+    positive on the whole grid, and their mass in the domain is about that of the density.  Zeros
+    inside are raised to a floor relative to the mean over the domain, as the report says.
     """
     parts = domain.fractions(target.grid)
     known: Mask = parts >= WHOLE_SHARE
-    values = target.values
+    values = target.relative
     if not known.any():
         # a domain of the size of a cell: averages over parts are all there is
         known = parts >= min(LEAST_KNOWN_SHARE, float(parts.max()))
-        values = np.where(known, target.values / np.where(known, parts, 1.0), 0.0)
+        values = np.where(known, values / np.where(known, parts, 1.0), 0.0)
     floor = target.floor
     if floor is None:
         floor = 0.0 if values[known].min() > 0 else default_floor
-    threshold = floor / (float(parts.sum()) * target.grid.cell_volume)
+    threshold = floor * values.size / float(parts.sum())
     low = known & (values < threshold)
     report = FloorReport(0.0, 0, 0.0)
     if low.any():
-        added = float((threshold - values[low]).sum()) * target.grid.cell_volume
+        added = float((threshold - values[low]).sum()) / values.size
         report = FloorReport(floor, int(low.sum()), added / (1.0 + added))
         values = np.where(low, threshold, values)
     logarithms = np.log(np.where(known, values, 1.0))

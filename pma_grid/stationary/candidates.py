@@ -23,11 +23,11 @@ import numpy as np
 
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.grid.axes import half_square
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import Floors, positive
-from pma_grid.problem.frame import split
+from pma_grid.problem.frame import mean_free
 from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Reduction
 from pma_grid.runtime import Array, InvalidInputError, Status
 from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Cascade, Reached
 from pma_grid.stationary.levels import Levels
@@ -57,15 +57,16 @@ class Candidate:
     name : str
         "newton", "newton from entropic" or "entropic".
     status : Status
-    potential : ndarray
-        u at the finest cell centres; interpolated where no solution was reached there.
+    phi : ndarray
+        u less the affine map's at the finest cell centres, length^2; interpolated where no solution
+        was reached there.
     dual : float
         Lower bound of W2^2 between the atoms at the cell centres, length^2.
     """
 
     name: str
     status: Status
-    potential: Array
+    phi: Array
     cascade: Cascade | None = None
     reached: Reached | None = None
     entropic: EntropicTransport | None = None
@@ -95,13 +96,13 @@ def globalise(
     if not any(c.entropic for c in candidates):
         candidates += _entropic(problem, threads)
     for candidate in candidates:
-        candidate.dual = atomic_dual(problem, candidate.potential)
+        candidate.dual = atomic_dual(problem, candidate.phi)
     return max(candidates, key=lambda c: (c.status.succeeded, c.dual)), candidates
 
 
 def _newton(name: str, cascade: Cascade, reached: Reached) -> Candidate:
     """What a cascade came to."""
-    return Candidate(name, reached.state.status, cascade.potential(reached), cascade, reached)
+    return Candidate(name, reached.state.status, cascade.phi(reached), cascade, reached)
 
 
 def _settled(candidate: Candidate) -> bool:
@@ -116,7 +117,7 @@ def _settled(candidate: Candidate) -> bool:
     if not (candidate.status.succeeded or accurate):
         return False
     problem = levels.problem
-    if problem.target_domain is not None and problem.source.values.min() > 0:
+    if problem.target_domain is not None and problem.source.masses.min() > 0:
         # the entropic solver takes cells that a domain cuts at their centres, some of them outside
         return True
     return abs(reached.state.alpha) < RESOLVED_MASS_CONSTANT
@@ -129,8 +130,8 @@ def _gapped(problem: Problem) -> bool:
     """
     if problem.target_domain is not None:
         inside = problem.target_domain.fractions(problem.target.grid) > 0
-        return bool(np.mean(problem.target.values[inside] == 0) >= GAP_SHARE)
-    return any(np.mean(d.values == 0) >= GAP_SHARE for d in (problem.source, problem.target))
+        return bool(np.mean(problem.target.masses[inside] == 0) >= GAP_SHARE)
+    return any(np.mean(d.masses == 0) >= GAP_SHARE for d in (problem.source, problem.target))
 
 
 def _rescued(first: Cascade, stalled: Candidate, threads: int) -> list[Candidate]:
@@ -168,8 +169,8 @@ def _first_rescue(levels: Levels) -> int:
 def _soft_phi(problem: Problem, sk: EntropicTransport | None) -> Array:
     """phi of the entropic potential: that of the hard one has kinks from cell to cell."""
     assert sk is not None
-    square = half_square(problem.source.grid.axes)
-    return split(problem, square - sk.source_potential)[0]
+    back = Reduction(problem)
+    return mean_free(-back.reduced(sk.source_potential)) / back.frames[0].unit
 
 
 def _entropic(problem: Problem, threads: int) -> list[Candidate]:
@@ -178,13 +179,13 @@ def _entropic(problem: Problem, threads: int) -> list[Candidate]:
         sk = sinkhorn(problem, method="multiscale", max_iterations=ENTROPIC_CYCLES, threads=threads)
     except InvalidInputError:
         return []
-    return [Candidate("entropic", sk.status, sk.potential, entropic=sk)]
+    return [Candidate("entropic", sk.status, sk.phi, entropic=sk)]
 
 
 def raised(problem: Problem) -> tuple[Array, Array, Floors]:
     """Working copies with thin densities raised too, and what that changed."""
     source, target = (
-        Density(d.values, d.grid, floor=max(RESCUE_FLOORS[name], d.floor or 0.0))
+        Density(d.relative, d.grid, floor=max(RESCUE_FLOORS[name], d.floor or 0.0))
         for name, d in (("source", problem.source), ("target", problem.target))
     )
     return positive(Problem(source, target, target_domain=problem.target_domain))

@@ -14,7 +14,7 @@ import numpy as np
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.rearrangement import rearranged
 from pma_grid.grid.transfer import Transfer
-from pma_grid.problem.frame import Frame
+from pma_grid.problem.frame import Frame, mean_free
 from pma_grid.runtime import Array, Status
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Iterate, Newton
@@ -137,11 +137,11 @@ class Cascade:
         before, after = (evaluation.evaluate(one.phi, one.alpha) for one in (state, other))
         return (other, True) if after < before else (state, False)
 
-    def potential(self, reached: Reached) -> Array:
-        """u on the finest grid; interpolated where that was not reached."""
-        problem, phi = self.levels.problem, reached.state.phi
-        phi = Transfer(problem.source.shape, phi.shape).interpolate(phi, ROUGH_NODES)
-        return np.asarray(Frame(problem.source.grid, problem.target.grid).quadratic() + phi)
+    def phi(self, reached: Reached) -> Array:
+        """phi on the finest grid, length^2; interpolated where that was not reached."""
+        phi = reached.state.phi
+        phi = Transfer(self.levels.problem.source.shape, phi.shape).interpolate(phi, ROUGH_NODES)
+        return mean_free(reached.evaluation.frame.unit * phi)
 
     def _solve(self, index: int, evaluation: Evaluation, state: Iterate, tol: float) -> Reached:
         """Newton's method on one level, with a record of what it took."""

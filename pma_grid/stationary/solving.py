@@ -17,11 +17,10 @@ from numpy.typing import ArrayLike
 from threadpoolctl import threadpool_limits
 
 from pma_grid.equation.monge_ampere import TargetRule
-from pma_grid.grid.grid import Grid
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
 from pma_grid.problem.floors import positive
-from pma_grid.problem.frame import split
+from pma_grid.problem.frame import Frame, split
 from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.runtime import (
     ConvergenceError,
@@ -40,9 +39,6 @@ from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport, checked_potential
-
-# Distance of a box from the origin over its side beyond which nothing is solved.
-FARTHEST_BOX_SIDES = 1e4
 
 
 def solve(
@@ -186,20 +182,6 @@ def _check(problem: Any, tol: Any, max_iterations: Any, linear_solver: Any, call
         raise InvalidInputError(
             f"callback is {callback!r}; it must be a function of a Record, or None"
         )
-    for name, grid in (("source", problem.source.grid), ("target", problem.target.grid)):
-        _check_distance(name, grid)
-
-
-def _check_distance(name: str, grid: Grid) -> None:
-    """Refuse boxes so far from the origin that potentials lose the digits of the map."""
-    for lower, upper, side in zip(grid.lower, grid.upper, grid.lengths, strict=True):
-        away = 0.0 if lower <= 0 <= upper else min(abs(lower), abs(upper))
-        if away > FARTHEST_BOX_SIDES * side:
-            raise InvalidInputError(
-                f"the {name}'s box begins {away:g} from the origin, {away / side:.1e} times its "
-                f"side; beyond {FARTHEST_BOX_SIDES:g} potentials lose their digits: shift both "
-                "boxes by the same vector, which changes neither W2 nor displacements"
-            )
 
 
 def _refined(cascade: Cascade, initial: Transport | ArrayLike) -> Reached:
@@ -207,7 +189,8 @@ def _refined(cascade: Cascade, initial: Transport | ArrayLike) -> Reached:
     problem = cascade.levels.problem
     given = initial.potential if isinstance(initial, Transport) else initial
     potential = checked_potential(problem, given, "initial")
-    return cascade.refine(cascade.levels.last, split(problem, potential)[0])
+    unit = Frame(problem.source.grid, problem.target.grid).unit
+    return cascade.refine(cascade.levels.last, split(problem, potential)[0] / unit)
 
 
 def _report(best: Candidate, candidates: list[Candidate], history: list[Record]) -> TransportReport:
@@ -254,7 +237,7 @@ def _conclude(problem: Problem, best: Candidate, report: TransportReport) -> Tra
             status = Status.REGULARISED
         result = Transport(
             problem,
-            best.potential,
+            phi=best.phi,
             status=status,
             stats=report,
             mass_constant=best.reached.state.alpha,

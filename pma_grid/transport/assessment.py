@@ -62,11 +62,10 @@ def assess(transport: Transport) -> dict[str, Any]:
         )
     dual = transport.stats.get("hard_dual")
     if dual is None:
-        dual = atomic_dual(transport.problem, transport.potential)
+        dual = atomic_dual(transport.problem, transport.phi)
     cost = transport.stats.get("transport_cost")
     if cost is None:
-        source = transport.problem.source
-        masses = source.values * source.grid.cell_volume
+        masses = transport.problem.source.masses
         cost = float((masses * (transport.displacement**2).sum(axis=0)).sum())
     floors = transport.stats.get("floors", {}).values()
     figures = {

@@ -26,9 +26,10 @@ IMAGE_MISS_CELLS = 0.05
 class Potential:
     """u = affine stretch of box to box + phi, as a function of points; phi reflects evenly.
 
-    ``phi`` is given at the centres of ``source``; the gradient maps the two boxes onto each other,
-    and the centres of ``target`` start the inverse.  A ``domain`` is what the gradient fills
-    instead of the target box; phi is extended accordingly.
+    ``phi``, length^2, is given at the centres of ``source``; the gradient maps the two boxes onto
+    each other, and the centres of ``target`` start the inverse.  A ``domain`` is what the gradient
+    fills instead of the target box; phi is extended accordingly.  Inside, phi is in the unit of
+    potentials of the frame, and points are measured from the lower corners of their boxes.
     """
 
     def __init__(
@@ -39,7 +40,7 @@ class Potential:
         self.spacing = np.array(source.spacing)
         lattice = lattice_between(source, target, domain, halo=POINT_HALO)
         padded = lattice.zeros()
-        lattice.extend(np.ascontiguousarray(phi), padded)
+        lattice.extend(np.ascontiguousarray(phi) / self.frame.unit, padded)
         self.padded = padded.reshape(lattice.padded_shape)
         self._shape = lattice.shape_array
         self._starts: Integers | None = None
@@ -50,31 +51,38 @@ class Potential:
 
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box or domain."""
-        image: Array = self.frame.image(x) + self._interpolated(x)[1] / self.spacing
+        z = x - np.array(self.source.lower)
+        bend = self._interpolated(self.positions(x))[1] / self.frame.spacing
+        return self._clipped(self.frame.stretch * z + self.frame.length * bend)
+
+    def _clipped(self, w: Array) -> Array:
+        """Points of the target box or domain from what is measured from its lower corner."""
+        image: Array = np.array(self.target.lower) + w
         if self.domain is not None:
             return self.domain.nearest(image)
         return np.asarray(np.clip(image, self.target.lower, self.target.upper))
 
-    def _interpolated(self, x: Array) -> tuple[Array, Array]:
-        """phi, (m,), and its gradient per cell, (m, d), at points of the source box."""
-        values, slopes = np.empty(len(x)), np.empty(x.shape)
-        gradient_at(self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, slopes)
+    def _interpolated(self, positions: Array) -> tuple[Array, Array]:
+        """phi, (m,), and its gradient per cell, (m, d), at positions in cells."""
+        values, slopes = np.empty(len(positions)), np.empty(positions.shape)
+        gradient_at(self.padded.ravel(), self._shape, POINT_HALO, positions, values, slopes)
         return values, slopes
 
     def centred_gradient(self) -> Array:
         """grad u at the source centres by centred differences, (d, *shape)."""
-        out = np.empty((self.source.dim, *self.source.shape))
+        dim, length = self.source.dim, self.frame.length
+        out = np.empty((dim, *self.source.shape))
         inner = slice(POINT_HALO, -POINT_HALO)
-        for axis, h in enumerate(self.spacing):
-            window = [inner] * self.source.dim
+        for axis, h in enumerate(self.frame.spacing):
+            window = [inner] * dim
             window[axis] = slice(POINT_HALO - 1, 1 - POINT_HALO)
             values = self.padded[tuple(window)]
             n = self.source.shape[axis]
             difference = np.take(values, range(2, n + 2), axis) - np.take(values, range(n), axis)
-            affine = along(self.frame.image_along(axis), axis, self.source.dim)
-            out[axis] = affine + difference / (2 * h)
+            affine = along(self.frame.image_along(axis), axis, dim)
+            out[axis] = affine + length * (difference / (2 * h))
         if self.domain is not None:
-            image = self.domain.nearest(out.reshape(self.source.dim, -1).T)
+            image = self.domain.nearest(out.reshape(dim, -1).T)
             out = np.ascontiguousarray(image.T).reshape(out.shape)
         return out
 
@@ -82,41 +90,52 @@ class Potential:
         """(1 - t) |x|^2 / 2 + t u, whose gradient maps into ``box``, between the two boxes."""
         moving = Potential(t * self.phi, self.source, box)
         # not by reflection: its own ghosts, where u fills a domain
-        moving.padded = t * self.padded
+        moving.padded = t * (self.frame.unit / moving.frame.unit) * self.padded
         return moving
 
     def starts(self) -> Integers:
         """Indices of the source cell that maximises <x, y> - u(x) at each target centre."""
         if self._starts is None:
-            u = self.phi + self.frame.quadratic()
-            self._starts = legendre(u, self.source.axes, self.target.axes)[1]
+            u = self.phi + self.frame.bends
+            axes = self.source.at_origin.axes, self.target.at_origin.axes
+            self._starts = legendre(u, *axes)[1]
         return self._starts
 
-    def inverse(self, y: Array) -> tuple[Array, Array]:
-        """Points x with grad u(x) = y, and phi there, for points (m, d) of the target box."""
-        cells = self.target.cell_index(y)
+    def inverse(self, y: Array) -> Array:
+        """Points x with grad u(x) = y, for points (m, d) of the target box."""
+        z, _ = self.inverse_from(y - np.array(self.target.lower), self.target.cell_index(y))
+        return self._points(z)
+
+    def inverse_from(self, w: Array, cells: Integers) -> tuple[Array, Array]:
+        """`inverse` of points measured from the lower corner, in the given target cells.
+
+        Returns points of the source box, measured likewise, and phi there, length^2.
+        """
+        frame = self.frame
         positions = np.ascontiguousarray(self.starts()[(slice(None), *cells.T)].T, float)
-        begun, values = positions.copy(), np.empty(len(y))
-        slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
-        metric = self.frame.stretch * self.spacing**2
+        begun, values = positions.copy(), np.empty(len(w))
+        slopes = np.ascontiguousarray(w / frame.length * frame.spacing)
         failed = invert(
-            self.padded.ravel(), self._shape, POINT_HALO, metric, slopes, INVERSE_TOLERANCE_CELLS,
-            positions, values,
+            self.padded.ravel(), self._shape, POINT_HALO, frame.metric, slopes,
+            INVERSE_TOLERANCE_CELLS, positions, values,
         )  # fmt: skip
-        x = self._points(positions)
         if failed:
             # put back points that Newton's method took further from grad u(x) = y, with phi there;
             # a start maximises <x, y> - u over the cell centres: it is right to about a cell
-            start = self._points(begun)
-            ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, start))
+            ends, starts = (self._miss(p, w) for p in (positions, begun))
             worse = ends > starts
-            x[worse] = start[worse]
-            values[worse] = self._interpolated(x[worse])[0]
-        return x, values
+            positions[worse] = begun[worse]
+            values[worse] = self._interpolated(positions[worse])[0]
+        return (positions + 0.5) * self.spacing, frame.unit * values
 
-    def _points(self, positions: Array) -> Array:
-        """Points of the source box from positions in cells."""
-        x = np.array(self.source.lower) + (positions + 0.5) * self.spacing
+    def _miss(self, positions: Array, w: Array) -> Array:
+        """Largest distance along an axis of the images of positions from where they should be."""
+        z = self._points((positions + 0.5) * self.spacing)
+        return np.asarray(np.abs(self.gradient(z) - (np.array(self.target.lower) + w)).max(axis=1))
+
+    def _points(self, z: Array) -> Array:
+        """Points of the source box from what is measured from its lower corner."""
+        x = np.array(self.source.lower) + z
         return np.asarray(np.clip(x, self.source.lower, self.source.upper))
 
 
@@ -148,7 +167,7 @@ def mccann(
     moving = potential.between(t, box)
     z = grid.points
     inside = moving.target.contains(z)
-    x, _ = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))
+    x = moving.inverse(np.clip(z, moving.target.lower, moving.target.upper))
     if potential.domain is not None:
         # no point of the source is moved to z where the nearest one is not moved near it
         missed = np.abs(moving.gradient(x) - z) > IMAGE_MISS_CELLS * np.array(grid.spacing)

@@ -16,7 +16,7 @@ from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import positive
-from pma_grid.problem.frame import split
+from pma_grid.problem.frame import Frame, split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.runtime import Array, InvalidInputError, Status, storage
@@ -51,16 +51,19 @@ class Transport:
     def __init__(
         self,
         problem: Problem,
-        potential: Array,
+        potential: Array | None = None,
         *,
+        phi: Array | None = None,
         status: Status = Status.NOT_SOLVED,
         stats: Mapping[str, Any] | None = None,
         mass_constant: float = 0.0,
         averaged: bool = False,
     ) -> None:
         self.problem = problem
-        self.potential = np.array(potential, float)
-        self.potential.flags.writeable = False
+        # u or phi (of mean zero), whichever is given: phi keeps digits that the affine part of u
+        # takes; the other is computed when it is asked for
+        self._given = "potential" if phi is None else "phi"
+        self.__dict__[self._given] = _read_only(potential if phi is None else phi)
         self.status = status
         if not isinstance(stats, TransportReport):
             stats = TransportReport.from_dict(stats or {})
@@ -97,6 +100,12 @@ class Transport:
     def message(self) -> str:
         """The status as a sentence."""
         return self.status.value
+
+    @cached_property
+    def potential(self) -> Array:
+        """u at the cell centres, length^2; read only."""
+        frame = Frame(self.problem.source.grid, self.problem.target.grid)
+        return _read_only(frame.quadratic() + self.phi)
 
     @cached_property
     def phi(self) -> Array:
@@ -165,7 +174,7 @@ class Transport:
         Discrete Legendre transform for the starting cell (linear time), then damped Newton on the
         interpolated potential: second order.  inverse(map(x)) = x to rounding where u is convex.
         """
-        return self._function.inverse(self.problem.target.grid.check_points(points, "points"))[0]
+        return self._function.inverse(self.problem.target.grid.check_points(points, "points"))
 
     @cached_property
     def residual(self) -> Array:
@@ -175,7 +184,8 @@ class Transport:
         that h comes close to for a solution.  nu(grad u) is averaged over the images of cells where
         `solve` did so (`averaged`).
         """
-        return _evaluation(self).evaluate_log(self.phi)
+        evaluation = _evaluation(self)
+        return evaluation.evaluate_log(_scaled(self, evaluation))
 
     @cached_property
     def hessian(self) -> Array:
@@ -252,7 +262,7 @@ class Transport:
     def storable(self) -> storage.Stored:
         """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
-        arrays["potential"] = self.potential
+        arrays[self._given] = getattr(self, self._given)
         meta |= {
             "kind": "transport", "status": self.status.name, "stats": self.stats.to_dict(),
             "mass_constant": self.mass_constant, "averaged": self.averaged,
@@ -269,12 +279,20 @@ class Transport:
         solved = meta["stats"] | meta  # until 0.1.0 these two were found in the report alone
         return cls(
             stored_pair(arrays, meta),
-            arrays["potential"],
+            arrays.get("potential"),
+            phi=arrays.get("phi"),
             status=Status[meta["status"]],
             stats=meta["stats"],
             mass_constant=solved.get("mass_constant", 0.0),
             averaged=solved.get("averaged", False),
         )
+
+
+def _read_only(values: ArrayLike | None) -> Array:
+    """A locked copy."""
+    array = np.array(values, float)
+    array.setflags(write=False)
+    return array
 
 
 def checked_potential(problem: Problem, values: ArrayLike, name: str) -> Array:
@@ -316,8 +334,9 @@ class HasTransport(Protocol):
 def discrete_hessian(transport: Transport) -> Array:
     """`Transport.hessian` of any potential."""
     evaluation = _evaluation(transport)
+    phi = _scaled(transport, evaluation)
     for _ in range(1 if evaluation.images is None else 2):  # images by the superbases of u
-        evaluation.evaluate(transport.phi, transport.mass_constant)
+        evaluation.evaluate(phi, transport.mass_constant)
     return evaluation.hessian()
 
 
@@ -325,3 +344,8 @@ def _evaluation(transport: Transport) -> Evaluation:
     """Of the discrete equation that a transport was solved with."""
     rule = TargetRule.MEAN if transport.averaged else TargetRule.POINT
     return Evaluation(MongeAmpere.of(transport.problem, rule))
+
+
+def _scaled(transport: Transport, evaluation: Evaluation) -> Array:
+    """phi in the unit of potentials."""
+    return np.asarray(transport.phi / evaluation.frame.unit)

@@ -8,7 +8,8 @@ from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials
 from pma_grid.entropic.dense.stages import Settings, self_potential
 from pma_grid.entropic.transport import EntropicSolution, EntropicTransport
-from pma_grid.grid.axes import along, coordinates, half_square
+from pma_grid.grid.axes import along, coordinates
+from pma_grid.problem.frame import mean_free
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime import Array, Status
@@ -115,5 +116,5 @@ class DenseOutcome:
             self.eps, report["dual"], self.f, self.g, self.forward, self.backward,
             "reflect" if self.settings.reflect else "plain",
         )  # fmt: skip
-        u = half_square(self.problem.source.grid.axes) - self.f + self.shift
-        return EntropicTransport(self.problem, u, solution, status=status, stats=report)
+        phi = mean_free(self.shift - self.eps * self.at.F)
+        return EntropicTransport(self.problem, None, solution, phi=phi, status=status, stats=report)

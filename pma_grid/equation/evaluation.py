@@ -209,5 +209,5 @@ class Evaluation:
         if self.averaging:
             self._shift_form()  # without the derivative of the mean
         tensor = stencil.tensor(self.frame.spacing) / stencil.gauge[:, None, None]
-        inverse = np.asarray(np.linalg.inv(tensor), float)
+        inverse = np.asarray(np.linalg.inv(tensor), float) * self.frame.hessian_unit
         return np.moveaxis(inverse.reshape(*lat.shape, lat.dim, lat.dim), (-2, -1), (0, 1))

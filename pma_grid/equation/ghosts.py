@@ -177,7 +177,7 @@ def lattice_between(
     if domain is None:
         return Lattice(source.shape, halo, workers)
     frame = Frame(source, target)
-    vertices = frame.spacing * ((domain.outline - np.array(target.lower)) / frame.length)
+    vertices = frame.spacing * ((domain.outline - np.array(target.lower)) / frame.target_length)
     return ExtendedLattice(
         source.shape, frame.metric, vertices, halo=halo, workers=workers, bent=bent
     )

@@ -106,7 +106,7 @@ class MongeAmpere:
         spline = LogSpline(log_target, target_grid, workers)
         frame = Frame(source_grid, target_grid)
         viscous = rule is TargetRule.LAX_FRIEDRICHS
-        steepest = frame.length * spline.steepest() if viscous else None
+        steepest = frame.target_length * spline.steepest() if viscous else None
         footprint = Footprint(target, log_target, workers) if rule is TargetRule.MEAN else None
         return cls(
             source=source,

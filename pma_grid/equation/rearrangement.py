@@ -21,12 +21,12 @@ def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Gri
     `Frame`.  On one axis this solves the equation of
     means over images, with the mass constant 0; so it nearly does for densities that are products.
     """
-    parts, unit = [], Frame(source_grid, target_grid).length
+    parts, sides = [], Frame(source_grid, target_grid).sides
     for axis in range(source_grid.dim):
         others = tuple(i for i in range(source_grid.dim) if i != axis)
         part = _one_axis(
-            source.mean(others), source_grid.lengths[axis] / unit,
-            target.mean(others), target_grid.lengths[axis] / unit,
+            source.mean(others), float(sides[0, axis]),
+            target.mean(others), float(sides[1, axis]),
         )  # fmt: skip
         parts.append(part)
     return outer_sum(parts)

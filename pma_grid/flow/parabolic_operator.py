@@ -111,7 +111,7 @@ class ParabolicOperator(MirrorOperator):
 
     def inverse_hessian(self, phi: Array, time: float) -> Array:
         """A = (D2u)^{-1} at every cell, (N, d, d): the diffusion tensors of the stencil."""
-        return self.linearised(phi, time).tensor(self.frame.spacing)
+        return self.linearised(phi, time).tensor(self.frame.spacing) / self.frame.hessian_unit
 
     def conjugate(self, phi: Array, offset: float) -> tuple[Array, float]:
         """phi and offset of u* on the target's grid, by inverting the interpolated gradient."""

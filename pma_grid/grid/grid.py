@@ -21,9 +21,9 @@ BOX_SLACK_LENGTHS = 1e-12
 # A cell must be this much wider than the rounding error of a coordinate; below that neighbouring
 # cell centres coincide.
 MIN_CELL_ULPS = 8
-# Sides between these: their squares, the unit of potentials, and their cubes stay far from the ends
-# of the range of doubles.
-SHORTEST_SIDE, LONGEST_SIDE = 1e-100, 1e100
+# Sides between these, a few units of 1e-100 or 1e100: their cubes, volumes, stay in the range of
+# doubles, and their squares, the unit of potentials, far from its ends.
+SHORTEST_SIDE, LONGEST_SIDE = 1e-101, 1e101
 
 
 @dataclass(frozen=True, init=False)
@@ -50,8 +50,8 @@ class Grid:
     ------
     InvalidInputError
         The shape has no axis or more than three, or a number of cells that is not an integer >= 1;
-        or a corner is not finite, ``upper`` is not above ``lower``, a side is shorter than 1e-100
-        or longer than 1e100, or the cells are so thin that rounding cannot tell them apart.
+        or a corner is not finite, ``upper`` is not above ``lower``, a side is shorter than 1e-101
+        or longer than 1e101, or the cells are so thin that rounding cannot tell them apart.
 
     Notes
     -----

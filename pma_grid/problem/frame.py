@@ -1,13 +1,11 @@
 """`Frame`: the affine map of box to box, what a potential has beyond it, and units of length.
 
-Inside, everything is measured from the lower corners of the two boxes and in one power of two of
-the unit of length that is near their sides, so that nothing depends on that unit, to the last bit
-for powers of two, and nothing is lost to the distance of the boxes from the origin.
+Inside, every box is measured from its lower corner and in its longest side, so that nothing depends
+on the user's unit of length, and nothing is lost to the distance of a box from the origin.
 """
 
 from __future__ import annotations
 
-import math
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +14,10 @@ from pma_grid.grid.axes import outer_sum
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array
+
+# Binary digits of the ratios of a box's sides: the rounding of a change of the unit of length is
+# cut off, so that the equation has the same bits in every unit.  That moves results by some 1e-14.
+RATIO_BITS = 44
 
 
 class Frame:
@@ -28,16 +30,20 @@ class Frame:
     Attributes
     ----------
     source, target : Grid
-    length : float
-        A power of two near the sides of the boxes: the unit of lengths inside.
+    source_length, target_length : float
+        The longest side of either box: the unit of lengths in it.
     unit : float
-        Its square, the unit of potentials, length^2.
+        Their product, the unit of potentials, length^2.
+    hessian_unit : float
+        Their ratio, target over source, the unit of second derivatives of potentials.
     shift : ndarray, shape (d,)
         b - a, length.
     stretch : ndarray, shape (d,)
         Lengths of the target's box over those of the source's.
+    sides : ndarray, shape (2, d)
+        Sides of the source's and of the target's box, in their units.
     spacing : ndarray, shape (d,)
-        Of the source's cells, in the unit of lengths.
+        Of the source's cells, in its unit.
     metric : ndarray, shape (d,)
         Second differences of the affine map's potential along the axes, stretch times h^2, in the
         unit of potentials.
@@ -47,25 +53,25 @@ class Frame:
         Target cells by which a centred, and a one-sided, difference of one unit moves an image.
     log_cell : float
         log of the source's cell volume, squared, for densities relative to their means: the log of
-        the ratio of the target's volume to the source's besides.
+        the ratio of the target's volume to the source's besides; both in their units.
     """
 
     def __init__(self, source: Grid, target: Grid) -> None:
         self.source, self.target = source, target
-        sides = np.array([source.lengths, target.lengths])
-        # the same multiple of any power of two that multiplies all sides
-        exponents = np.frexp(sides)[1] - 1
-        self.length = math.ldexp(1.0, int(exponents.sum()) // exponents.size)
-        self.unit = self.length * self.length
+        self.source_length, self.target_length = max(source.lengths), max(target.lengths)
+        self.unit = self.source_length * self.target_length
+        self.hessian_unit = self.target_length / self.source_length
         self.shift = np.array(target.lower) - np.array(source.lower)
-        self.stretch = sides[1] / sides[0]
-        h, target_h = (np.array(g.spacing) / self.length for g in (source, target))
+        self.stretch = np.array(target.lengths) / np.array(source.lengths)
+        self.sides = _ratios(np.array([source.lengths, target.lengths]))
+        h, target_h = self.sides / np.array([source.shape, target.shape])
+        stretch = self.sides[1] / self.sides[0]
         self.spacing = h
-        self.metric = self.stretch * h * h
-        self.affine = self.stretch * h / target_h
+        self.metric = stretch * h * h
+        self.affine = stretch * h / target_h
         self.slope = 0.5 / (h * target_h)
         self.per_cell = 1.0 / (h * target_h)
-        self.log_cell = 2.0 * float(np.log(h).sum()) + float(np.log(self.stretch).sum())
+        self.log_cell = 2.0 * float(np.log(h).sum()) + float(np.log(stretch).sum())
 
     def image_along(self, axis: int) -> Array:
         """One coordinate of the affine map at the cell centres along its axis."""
@@ -86,6 +92,12 @@ class Frame:
         """The potential of the affine map at the cell centres, 0 at the box's lower corner."""
         axes = zip(self.source.at_origin.axes, self.stretch, self.target.lower, strict=True)
         return outer_sum([0.5 * s * z**2 + b * z for z, s, b in axes])
+
+
+def _ratios(sides: Array) -> Array:
+    """Sides over the longest of their box, (2, d), rounded."""
+    mantissa, exponent = np.frexp(sides / sides.max(axis=1, keepdims=True))
+    return np.ldexp(np.round(np.ldexp(mantissa, RATIO_BITS)), exponent - RATIO_BITS)
 
 
 def mean_free(phi: Array) -> Array:

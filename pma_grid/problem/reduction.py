@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pma_grid.grid.axes import outer_sum
+from pma_grid.grid.axes import outer_sum, power_of_two_near
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
@@ -120,7 +120,9 @@ def squared_cell(
     shapes: tuple[tuple[int, ...], tuple[int, ...]], spacings: tuple[Array, Array]
 ) -> float:
     """h^2 of two grids: the geometric mean of the spacings of the axes that count, squared."""
-    return float(np.exp(2 * np.log(np.array(spacings)[:, _coupling(shapes)]).mean()))
+    counted = np.array(spacings)[:, _coupling(shapes)]
+    unit = power_of_two_near(counted)
+    return float(unit**2 * np.exp(2 * np.log(counted / unit).mean()))
 
 
 def _coupling(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:

@@ -38,6 +38,9 @@ class Potential:
         self.source, self.target, self.phi, self.domain = source, target, phi, domain
         self.frame = Frame(source, target)
         self.spacing = np.array(source.spacing)
+        # in units as in the frame, but with all the digits of the sides
+        self._spacing = self.spacing / self.frame.source_length
+        self._metric = (self.frame.stretch / self.frame.hessian_unit) * self._spacing**2
         lattice = lattice_between(source, target, domain, halo=POINT_HALO)
         padded = lattice.zeros()
         lattice.extend(np.ascontiguousarray(phi) / self.frame.unit, padded)
@@ -52,8 +55,8 @@ class Potential:
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box or domain."""
         z = x - np.array(self.source.lower)
-        bend = self._interpolated(self.positions(x))[1] / self.frame.spacing
-        return self._clipped(self.frame.stretch * z + self.frame.length * bend)
+        bend = self._interpolated(self.positions(x))[1] / self._spacing
+        return self._clipped(self.frame.stretch * z + self.frame.target_length * bend)
 
     def _clipped(self, w: Array) -> Array:
         """Points of the target box or domain from what is measured from its lower corner."""
@@ -70,10 +73,10 @@ class Potential:
 
     def centred_gradient(self) -> Array:
         """grad u at the source centres by centred differences, (d, *shape)."""
-        dim, length = self.source.dim, self.frame.length
+        dim, length = self.source.dim, self.frame.target_length
         out = np.empty((dim, *self.source.shape))
         inner = slice(POINT_HALO, -POINT_HALO)
-        for axis, h in enumerate(self.frame.spacing):
+        for axis, h in enumerate(self._spacing):
             window = [inner] * dim
             window[axis] = slice(POINT_HALO - 1, 1 - POINT_HALO)
             values = self.padded[tuple(window)]
@@ -114,9 +117,9 @@ class Potential:
         frame = self.frame
         positions = np.ascontiguousarray(self.starts()[(slice(None), *cells.T)].T, float)
         begun, values = positions.copy(), np.empty(len(w))
-        slopes = np.ascontiguousarray(w / frame.length * frame.spacing)
+        slopes = np.ascontiguousarray(w / frame.target_length * self._spacing)
         failed = invert(
-            self.padded.ravel(), self._shape, POINT_HALO, frame.metric, slopes,
+            self.padded.ravel(), self._shape, POINT_HALO, self._metric, slopes,
             INVERSE_TOLERANCE_CELLS, positions, values,
         )  # fmt: skip
         if failed:

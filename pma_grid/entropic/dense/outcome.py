@@ -90,8 +90,8 @@ class DenseOutcome:
         means = []
         for i, (y, length) in enumerate(zip(self.reduced.y, self.reduced.lengths, strict=True)):
             # from the lower face: weights are positive
-            weighted = logs + along(np.log(y + 0.5 * length), i, self.reduced.dim)
-            means.append(np.exp(kernel.to_source(weighted) - total) - 0.5 * length)
+            weighted = logs + along(np.log(y / length + 0.5), i, self.reduced.dim)
+            means.append(length * (np.exp(kernel.to_source(weighted) - total) - 0.5))
         return np.stack(means)
 
     def _transport_cost(self, means: Array) -> float:

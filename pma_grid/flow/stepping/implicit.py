@@ -309,13 +309,15 @@ def _predicted(state: State, ahead: float) -> Array:
     last = state.step
     if last.size == 0.0 or ahead > LONGEST_EXTRAPOLATION_STEPS * last.size:
         return state.slope
-    change = (state.slope - last.slope) / last.size
+    unit = state.operator.frame.unit  # of times: squares of steps may leave the range of floats
+    ahead, size = ahead / unit, last.size / unit
+    change = (state.slope - last.slope) / size
     value = state.slope + ahead * change
     older = state.older
     if older is not None and last.size <= LONGEST_EXTRAPOLATION_STEPS * older.size:
-        before = (last.slope - older.slope) / older.size
-        bend = (change - before) / (last.size + older.size)
-        value = value + ahead * (ahead + last.size) * bend
+        before = (last.slope - older.slope) / (older.size / unit)
+        bend = (change - before) / (size + older.size / unit)
+        value = value + ahead * (ahead + size) * bend
     return np.asarray(value)
 
 

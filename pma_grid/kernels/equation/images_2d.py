@@ -22,6 +22,7 @@ import math
 import numpy as np
 from numba import njit
 
+from pma_grid.kernels.equation.clamping import balance
 from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES,
     cell,
@@ -31,10 +32,6 @@ from pma_grid.kernels.equation.image_quadrature import (
     share_of,
 )
 from pma_grid.kernels.equation.superbase_2d import hessian, load, weights_of
-
-
-# Raising a weight may divide the diffusion along its vector by no smaller share than this.
-LEAST_DIFFUSION_SHARE = 0.5
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -150,24 +147,7 @@ def add_change_2d(change, superbase, eta, smallest, weights, clamped):
         for k in range(3):
             least[k] = smallest * weights[c, k]
             weights[c, k] += eta[c] * more[k]
-        clamp(weights[c], least, clamped[c])
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def clamp(weights, least, out):
-    """Weights of at least ``least``, two of the three vectors seeing the same diffusion as before.
-
-    As e_0 = +-(e_1 +- e_2), moving an amount from w_2 to w_0 and as much to w_1 changes
-    <e_1*, D e_2*> alone: what the smallest weight e_0 lacks comes out of the second one, and the
-    diffusion along it does not grow, which in narrow boxes is that of the largest one by orders.
-    """
-    low = 0 if weights[0] <= weights[1] else 1
-    low = low if weights[low] <= weights[2] else 2
-    first, second = (low + 1) % 3, (low + 2) % 3
-    middle, high = (first, second) if weights[first] <= weights[second] else (second, first)
-    moved = 0.0
-    if weights[low] + weights[middle] < LEAST_DIFFUSION_SHARE * (least[low] + weights[middle]):
-        moved = max(0.0, min(least[low] - weights[low], weights[middle] - least[middle]))
-    out[low] = max(weights[low] + moved, least[low])
-    out[middle] = max(weights[middle] - moved, least[middle])
-    out[high] = max(weights[high] + moved, least[high])
+            clamped[c, k] = weights[c, k]
+        balance(clamped[c], least, 0, 1, 2)
+        for k in range(3):
+            clamped[c, k] = max(clamped[c, k], least[k])

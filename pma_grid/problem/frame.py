@@ -97,7 +97,8 @@ class Frame:
 def _ratios(sides: Array) -> Array:
     """Sides over the longest of their box, (2, d), rounded."""
     mantissa, exponent = np.frexp(sides / sides.max(axis=1, keepdims=True))
-    return np.ldexp(np.round(np.ldexp(mantissa, RATIO_BITS)), exponent - RATIO_BITS)
+    rounded = np.round(np.ldexp(mantissa, RATIO_BITS))
+    return np.asarray(np.ldexp(rounded, exponent - RATIO_BITS))
 
 
 def mean_free(phi: Array) -> Array:

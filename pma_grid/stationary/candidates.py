@@ -31,7 +31,7 @@ from pma_grid.problem.reduction import Reduction
 from pma_grid.runtime import Array, InvalidInputError, Status
 from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Cascade, Reached
 from pma_grid.stationary.levels import Levels
-from pma_grid.transport.atomic_dual import atomic_dual
+from pma_grid.transport.atomic_dual import dual_of_atoms
 
 # Smallest axis of the grid on which an entropic start is computed: there it costs next to nothing.
 RESCUE_AXIS_CELLS = 64
@@ -96,7 +96,7 @@ def globalise(
     if not any(c.entropic for c in candidates):
         candidates += _entropic(problem, threads)
     for candidate in candidates:
-        candidate.dual = atomic_dual(problem, candidate.phi)
+        candidate.dual = dual_of_atoms(problem, candidate.phi)
     return max(candidates, key=lambda c: (c.status.succeeded, c.dual)), candidates
 
 

@@ -28,6 +28,8 @@ COARSE_SHARE = 0.05
 COARSE_TOLERANCE = 1e-3
 # No residual is asked to be smaller: rounding.
 SMALLEST_COARSE_TOLERANCE, SMALLEST_TOLERANCE = 1e-10, 1e-12
+# Nor is a larger one a solution, whatever rounding allows: in boxes as narrow as 1 : 1e5.
+LARGEST_TOLERANCE = 1e-2
 # Units in the last place that second differences of phi lose to rounding.
 ROUNDING_ULPS = 50
 # Truncation error assumed where there is no coarser grid to tell: the final tolerance is small.
@@ -52,7 +54,7 @@ class Tolerances:
         # second differences of phi round to about eps |phi|, in units of the metric
         rounding = ROUNDING_ULPS * np.finfo(float).eps * np.abs(phi).max() / frame.metric.min()
         hoped = min(DEFAULT_TOLERANCE, TRUNCATION_SHARE * coarse_truncation / 4)
-        return max(hoped, float(rounding), SMALLEST_TOLERANCE)
+        return min(max(hoped, float(rounding), SMALLEST_TOLERANCE), LARGEST_TOLERANCE)
 
 
 @dataclass

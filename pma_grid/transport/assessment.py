@@ -9,7 +9,7 @@ import numpy as np
 
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import InvalidInputError
-from pma_grid.transport.atomic_dual import atomic_dual
+from pma_grid.transport.atomic_dual import dual_of_atoms
 from pma_grid.transport.pushforward import push_forward_error
 from pma_grid.transport.transport import Transport
 
@@ -62,7 +62,7 @@ def assess(transport: Transport) -> dict[str, Any]:
         )
     dual = transport.stats.get("hard_dual")
     if dual is None:
-        dual = atomic_dual(transport.problem, transport.phi)
+        dual = dual_of_atoms(transport.problem, transport.phi)
     cost = transport.stats.get("transport_cost")
     if cost is None:
         masses = transport.problem.source.masses

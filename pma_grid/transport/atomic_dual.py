@@ -58,7 +58,7 @@ def from_source(reduced: Reduced, f: Array) -> HardPair:
     return HardPair(f, g, (there, back), value)
 
 
-def atomic_dual(problem: Problem, phi: Array) -> float:
+def dual_of_atoms(problem: Problem, phi: Array) -> float:
     """A lower bound of W2^2 between the atoms at the cell centres, length^2, from any potential.
 
     ``phi``: what a potential, convex or not, has beyond the affine map's at the cell centres.

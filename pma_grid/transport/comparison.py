@@ -199,12 +199,11 @@ def _check_density(what: str, first: Density, other: Density) -> None:
             f"{what} is {other.describe()}, that of the first {first.describe()}; they must be the "
             "same grid: solve the same problem, or resample the densities first"
         )
-    difference = float(np.abs(first.masses - other.masses).max())
-    if difference > SAME_DENSITY_DIFFERENCE * float(first.masses.max()):
+    difference = float(np.abs(first.relative - other.relative).max())
+    if difference > SAME_DENSITY_DIFFERENCE * float(first.relative.max()):
         raise InvalidInputError(
-            f"{what} differs from that of the first by up to {difference:.3g} in the mass of "
-            "a cell; they "
-            "must be the same: solve the same problem, or wrap the potential with "
+            f"{what} differs from that of the first by up to {difference:.3g} of the mean "
+            "density; they must be the same: solve the same problem, or wrap the potential with "
             "Transport.from_potential(first.problem, other.potential)"
         )
 

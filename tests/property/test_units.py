@@ -159,6 +159,22 @@ def test_any_unit_gives_the_same_to_rounding(name: str, dim: int, unit: float) -
     assert differ == {}
 
 
+def convex(unit: float) -> pma.Transport:
+    """Onto a polygon."""
+    grid = pma.Grid((24, 24), 0.0, unit)
+    polygon = pma.Polygon(unit * np.array([[0.1, 0.2], [0.9, 0.3], [0.7, 0.9], [0.2, 0.7]]))
+    target = pma.Density(polygon.fractions(grid), grid)
+    source = pma.Density(smooth(grid.shape, 0.7), grid)
+    return pma.solve(pma.Problem(source, target, target_domain=polygon))
+
+
+@pytest.mark.parametrize("unit", POWERS)
+def test_convex_targets_change_no_bit(unit: float) -> None:
+    found, expected = convex(unit), convex(1.0)
+    for name, power in {"phi": 2, "gradient": 1, "hessian": 0, "w2_squared": 2}.items():
+        assert np.array_equal(getattr(found, name) / unit**power, getattr(expected, name)), name
+
+
 @pytest.mark.parametrize("unit", [1e-102, 1e102])
 def test_units_beyond_are_refused(unit: float) -> None:
     with pytest.raises(pma.InvalidInputError, match=r"axis 0 .*from 1e-101 to 1e\+101.* unit"):
@@ -259,6 +275,14 @@ def test_narrow_boxes_converge_as_squares_do(sides: tuple[float, ...]) -> None:
     line = pma.solve(pma.Problem(*marginals))
     error = narrowed.gradient[axis].mean(1 - axis) - line.gradient[0]
     assert np.abs(error).max() < 1e-3 * sides[axis]
+
+
+@pytest.mark.parametrize("sides", [(1.0, 1e-6), (1e-6, 1.0)])
+def test_boxes_too_narrow_for_rounding_are_no_success_of_newton(sides: tuple[float, ...]) -> None:
+    """Differences along the short side are lost in those along the long one."""
+    with pytest.raises(pma.ConvergenceError) as caught:
+        pma.solve(narrow(sides), fallback=False)
+    assert caught.value.result.stats.tol == 1e-2
 
 
 @pytest.mark.parametrize("sides", [(1.0, 1.0, 1e-2), (1.0, 1e-2, 1e-2)])

@@ -16,7 +16,7 @@ from pma_grid.stationary import candidates as globalisation
 from pma_grid.stationary.cascade import Cascade, Tolerances
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import NO_RESIDUAL, Newton
-from pma_grid.transport.atomic_dual import atomic_dual
+from pma_grid.transport.atomic_dual import dual_of_atoms
 
 Shape = tuple[int, ...]
 Pair = tuple[Any, Any]
@@ -136,7 +136,7 @@ def test_hard_data_are_solved_one_way_or_another(name: str) -> None:
     duals = [c["dual"] for c in chosen if c["status"] in ("converged", "entropic")]
     if len(chosen) > 1 and None not in duals:
         # the one returned is the best of those that met their own goals
-        assert atomic_dual(problem, ot.potential) == pytest.approx(max(duals), rel=1e-12)
+        assert dual_of_atoms(problem, ot.phi) == pytest.approx(max(duals), rel=1e-12)
     if ot.status is pma.Status.ENTROPIC:
         assert isinstance(ot, pma.EntropicTransport)
         assert ot.plan is not None and ot.tears is not None
@@ -250,7 +250,7 @@ def test_the_largest_dual_decides(duals: tuple[float, ...], monkeypatch: Any) ->
     monkeypatch.setattr(globalisation, "_newton", lambda *_: failed)
     monkeypatch.setattr(globalisation, "_rescued", lambda *_: every[:2])
     monkeypatch.setattr(globalisation, "_entropic", lambda *_: every[2:])
-    monkeypatch.setattr(globalisation, "atomic_dual", lambda _, u: values[float(u[0])])
+    monkeypatch.setattr(globalisation, "dual_of_atoms", lambda _, u: values[float(u[0])])
     best, candidates = globalisation.globalise(
         cascade, lambda: None, fallback=True, threads=1  # type: ignore[arg-type, return-value]
     )  # fmt: skip

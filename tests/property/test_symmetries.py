@@ -19,9 +19,9 @@ TOL = 1e-10
 SAME = {1: 1e-6, 2: 1e-6, 3: 2e-5}
 # Units change nothing but what they are multiplied by at the end.
 UNITS = 1e-12
-# Other orders of axes and other masses change the last digits, and these, in 3-D, where a walk ends.
-# With means over images, which depend on superbases too, up to 4e-5 is seen where an axis has but
-# two cells.
+# Other orders of axes and other masses change the last digits, and these, in 3-D, where a walk
+# ends.  With means over images, which depend on superbases too, up to 4e-5 is seen where an axis
+# has but two cells.
 ROUNDED = {False: SAME, True: {1: 1e-6, 2: 1e-6, 3: 1e-4}}
 
 

@@ -6,9 +6,10 @@ import numpy as np
 from scipy import sparse
 
 from pma_grid.entropic.transport import EntropicSolution, EntropicTransport, SparsePlan
-from pma_grid.grid.axes import half_square
 from pma_grid.problem.density import Density
+from pma_grid.problem.frame import mean_free
 from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Reduction
 from pma_grid.runtime import Array, Mask
 
 # Share of the largest mass with which empty cells count in means.
@@ -36,8 +37,7 @@ def coarsened(transport: EntropicTransport, problem: Problem) -> EntropicTranspo
             (transport.problem.target, problem.target),
         )
     )
-    squares = (half_square(d.grid.axes) for d in (transport.problem.source, problem.source))
-    potential = source.means(transport.potential - next(squares)) + next(squares)
+    f = source.means(Reduction(transport.problem).kantorovich(-transport.phi))
     solution = EntropicSolution(
         transport.eps,
         transport.value,
@@ -53,7 +53,13 @@ def coarsened(transport: EntropicTransport, problem: Problem) -> EntropicTranspo
         tears = None if transport.tears is None else source.any(transport.tears)
         kept = SparsePlan(plan, tears, transport.hard_dual)
     return EntropicTransport(
-        problem, potential, solution, kept, status=transport.status, stats=transport.stats
+        problem,
+        None,
+        solution,
+        kept,
+        phi=mean_free(-Reduction(problem).reduced(f)),
+        status=transport.status,
+        stats=transport.stats,
     )
 
 
@@ -74,7 +80,7 @@ class Pieces:
         entries = np.ones(columns.size), (rows, columns)
         shape = coarse.grid.size, fine.grid.size
         self.sums = sparse.csr_array(entries, shape=shape)
-        self._masses = np.maximum(fine.values, LEAST_MASS_SHARE * fine.values.max()).ravel()
+        self._masses = np.maximum(fine.masses, LEAST_MASS_SHARE * fine.masses.max()).ravel()
 
     def means(self, field: Array) -> Array:
         """Means over the pieces of every cell, by mass."""

@@ -14,7 +14,6 @@ from pma_grid.entropic.dense.stages import Settings, solve_dense
 from pma_grid.entropic.iteration import Iteration
 from pma_grid.entropic.multiscale.descent import DEFAULT_EPS_CELLS, solve_multiscale
 from pma_grid.entropic.transport import EntropicTransport
-from pma_grid.grid.axes import half_square
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.problem.reduction import Reduced, Reduction, check_eps
@@ -220,7 +219,7 @@ def _multiscale(
     sk = solve_multiscale(
         problem, reduced, DEFAULT_EPS_CELLS * reduced.cell if eps is None else float(eps),
         tol=settings.tol, max_iterations=settings.max_iterations, threads=settings.threads,
-        initial=None if start is None else Reduction(problem).reduce(start.potential),
+        initial=None if start is None else -start.phi,
         report=report,
     )  # fmt: skip
     sk.stats.history = errors
@@ -237,11 +236,9 @@ def _start(problem: Problem, initial: Transport | HasTransport | ArrayLike) -> T
 
 def _reduced_start(problem: Problem, start: Transport) -> Array:
     """Reduced f of a transport to start from: of an entropic one its own, biased as it is."""
-    potential = start.potential
     if isinstance(start, EntropicTransport):
-        square = half_square(problem.source.grid.axes)
-        potential = square - start.source_potential
-    return Reduction(problem).reduce(potential)
+        return Reduction(problem).reduced(start.source_potential)
+    return -start.phi
 
 
 def _check_choices(**chosen: Any) -> None:

@@ -60,7 +60,7 @@ class EntropicTransport(Transport):
     kernel : str
         "plain" or "reflect"; see `sinkhorn`.
     potential : ndarray, shape ``source.shape``
-        u = |x|^2/2 - f, length^2.
+        u = |x|^2/2 - f, length^2, up to a constant.
     source_potential, target_potential : ndarray
         f and g of the cost |x - y|^2/2 with dP = exp((f + g - |x - y|^2/2)/eps) dmu dnu, length^2.
     plan : scipy.sparse.csr_array or None
@@ -79,14 +79,15 @@ class EntropicTransport(Transport):
     def __init__(
         self,
         problem: Problem,
-        potential: Array,
+        potential: Array | None,
         solution: EntropicSolution,
         sparse_plan: SparsePlan | None = None,
         *,
+        phi: Array | None = None,
         status: Status,
         stats: TransportReport,
     ) -> None:
-        super().__init__(problem, potential, status=status, stats=stats)
+        super().__init__(problem, potential, phi=phi, status=status, stats=stats)
         self.eps, self.value = float(solution.eps), float(solution.value)
         self.kernel = solution.kernel
         self.source_potential, self.target_potential = solution.f, solution.g
@@ -181,12 +182,12 @@ class EntropicTransport(Transport):
         source, target = self.problem.source, self.problem.target
         between = interpolated_grid(source.grid, target.grid, t)
         grid = between if grid is None else grid
-        masses = source.values * source.grid.cell_volume
+        masses = source.masses
         torn = self._torn(everything=t == 1)
         total = Raster(_widened(grid)).push(self, t, np.where(torn, 0.0, masses))
         if torn.any():
             total += deposit(*self._pairs(t, torn), grid)
-        return Density(total / grid.cell_volume, grid)
+        return Density(total, grid)
 
     def _torn(self, everything: bool) -> Array:
         """Cells that move by the plan: all, or torn ones and neighbours, whose corners see both."""
@@ -208,8 +209,7 @@ class EntropicTransport(Transport):
     def storable(self) -> storage.Stored:
         """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
-        arrays |= {
-            "potential": self.potential,
+        arrays |= self._as_given() | {
             "forward": self.gradient,
             "backward": self.inverse_gradient,
             "source_potential": self.source_potential,
@@ -256,7 +256,10 @@ class EntropicTransport(Transport):
                 meta.get("hard_dual", stats.hard_dual),
             )
         status = Status[meta["status"]]
-        return cls(problem, arrays["potential"], solution, sparse_plan, status=status, stats=stats)
+        given = {"potential": arrays.get("potential"), "phi": arrays.get("phi")}
+        return cls(
+            problem, solution=solution, sparse_plan=sparse_plan, status=status, stats=stats, **given
+        )
 
 
 def _multilinear(field: Array, start: Density, points: ArrayLike, end: Density) -> Array:

@@ -23,6 +23,8 @@ from pma_grid.runtime import Array, Integers
 class Evaluation:
     """An equation at one potential after another, with the buffers that this takes.
 
+    Potentials and the stencil's derivatives are in the unit of potentials of the `Frame`.
+
     Superbases are state: each evaluation walks on from where the last one stood.  So is what the
     images keep between evaluations; see `Renewal`.
 
@@ -214,6 +216,6 @@ class Evaluation:
         lat, stencil = self.lattice, self.stencil
         if self.averaging:
             self._shift_form()  # without the derivative of the mean
-        tensor = stencil.tensor(self.frame.source.spacing) / stencil.gauge[:, None, None]
-        inverse = np.asarray(np.linalg.inv(tensor), float)
+        tensor = stencil.tensor(self.frame.spacing) / stencil.gauge[:, None, None]
+        inverse = np.asarray(np.linalg.inv(tensor), float) * self.frame.hessian_unit
         return np.moveaxis(inverse.reshape(*lat.shape, lat.dim, lat.dim), (-2, -1), (0, 1))

@@ -15,6 +15,7 @@ from pma_grid.grid.transfer import Transfer, lagrange
 from pma_grid.kernels.equation import ghosts as kernels
 from pma_grid.kernels.records import Chain, Face
 from pma_grid.problem.domains import ConvexDomain
+from pma_grid.problem.frame import Frame
 from pma_grid.runtime import SERIAL, Array, Floats, Integers, Workers
 
 # Cells that a ghost depends on: those around a point of a row in two dimensions, one cell in one.
@@ -169,13 +170,17 @@ def lattice_between(
     workers: Workers = SERIAL,
     bent: bool = True,
 ) -> Lattice:
-    """The lattice of ``source`` for potentials whose gradient fills ``domain`` (None: the box)."""
+    """The lattice of ``source`` for potentials whose gradient fills ``domain`` (None: the box).
+
+    Potentials are in the unit of the `Frame` of the two grids.
+    """
     if domain is None:
         return Lattice(source.shape, halo, workers)
-    h = np.array(source.spacing)
-    metric = h * h * np.array(target.lengths) / np.array(source.lengths)
-    vertices = h * (domain.outline - np.array(target.lower))
-    return ExtendedLattice(source.shape, metric, vertices, halo=halo, workers=workers, bent=bent)
+    frame = Frame(source, target)
+    vertices = frame.spacing * ((domain.outline - np.array(target.lower)) / frame.target_length)
+    return ExtendedLattice(
+        source.shape, frame.metric, vertices, halo=halo, workers=workers, bent=bent
+    )
 
 
 def _face(

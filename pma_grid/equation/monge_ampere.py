@@ -7,6 +7,9 @@ With T = grad u pushing mu to nu, the equation is
 alpha being the constant that makes it solvable on a grid (it goes to 0 like h^2).  The unknown is
 phi in u = sum_i s_i (x_i - lower_i)^2 / 2 + (target lower) . x + phi, with s_i the ratio of the box
 sides; phi reflects evenly about the faces, which is exactly the transport of box to box.
+
+phi is in the unit of potentials of the `Frame`, densities are relative to their means: nothing here
+depends on the unit of length.
 """
 
 from __future__ import annotations
@@ -50,11 +53,11 @@ class MongeAmpere:
     Attributes
     ----------
     source : ndarray
-        Cell averages of mu, positive.
+        Cell averages of mu over their mean, positive.
     log_source : ndarray, shape (N,)
-        log mu at the cell centres.
+        log mu at the cell centres, of mu over its mean.
     target : LogSpline
-        log nu between its cell centres.
+        log nu between its cell centres, of nu over its mean.
     frame : Frame
         The affine stretch of box to box, and the spacings.
     lattice : Lattice
@@ -90,7 +93,7 @@ class MongeAmpere:
         domain: ConvexDomain | None = None,
         workers: Workers = SERIAL,
     ) -> MongeAmpere:
-        """The equation of source and target given by positive cell averages.
+        """The equation of source and target given by positive cell averages over their means.
 
         ``domain``: what grad u is to fill instead of the target's box.
         """
@@ -98,18 +101,20 @@ class MongeAmpere:
         log_source = log_centre_values(source, workers).ravel()
         log_target = log_centre_values(target, workers)
         spline = LogSpline(log_target, target_grid, workers)
+        frame = Frame(source_grid, target_grid)
         viscous = rule is TargetRule.LAX_FRIEDRICHS
+        steepest = frame.target_length * spline.steepest() if viscous else None
         footprint = Footprint(target, log_target, workers) if rule is TargetRule.MEAN else None
         return cls(
             source=source,
             log_source=log_source,
             target=spline,
-            frame=Frame(source_grid, target_grid),
+            frame=frame,
             lattice=lattice_between(
                 source_grid, target_grid, domain, workers=workers, bent=not viscous
             ),
             footprint=None if footprint is None or footprint.idle else footprint,
-            viscosity=0.5 * spline.steepest() / np.array(source_grid.spacing) if viscous else None,
+            viscosity=None if steepest is None else 0.5 * steepest / frame.spacing,
         )
 
     @cached_property

@@ -9,6 +9,7 @@ import numpy as np
 from pma_grid.grid.axes import outer_sum
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import cell_means, histospline
+from pma_grid.problem.frame import Frame
 from pma_grid.runtime import Array, Integers
 
 # Halvings of a cell until the point with a given mass to its left is known to rounding.
@@ -22,16 +23,16 @@ EMPTY_SHARE = 1e-30
 def rearranged(source: Array, source_grid: Grid, target: Array, target_grid: Grid) -> Array:
     """phi of the map (T_1(x_1), ..., T_d(x_d)) that rearranges one marginal to the other each.
 
-    ``source`` and ``target`` are cell averages, zeros included.  On one axis this solves the
-    equation of means over images, with the mass constant 0; so it nearly does for densities that
-    are products.
+    ``source`` and ``target`` are cell averages, zeros included, in any unit; phi is in the unit of
+    potentials of the `Frame`.  On one axis this solves the equation of means over images, with the
+    mass constant 0; so it nearly does for densities that are products.
     """
-    parts = []
+    parts, sides = [], Frame(source_grid, target_grid).sides
     for axis in range(source_grid.dim):
         others = tuple(i for i in range(source_grid.dim) if i != axis)
         part = _one_axis(
-            source.mean(others), source_grid.lengths[axis],
-            target.mean(others), target_grid.lengths[axis],
+            source.mean(others), float(sides[0, axis]),
+            target.mean(others), float(sides[1, axis]),
         )  # fmt: skip
         parts.append(part)
     return outer_sum(parts)
@@ -50,11 +51,12 @@ def squared_distance_on_line(
     nodes, weights = np.polynomial.legendre.leggauss(GAUSS_POINTS)
     widths = np.diff(ends)
     masses = ends[:-1, None] + widths[:, None] * (0.5 + 0.5 * nodes)
-    x, y = (
-        grid.lower[0] + grid.spacing[0] * law.position(masses.ravel())
+    z, w = (
+        grid.spacing[0] * law.position(masses.ravel())  # from the lower face
         for law, grid in zip(laws, (source_grid, target_grid), strict=True)
     )
-    square = np.square(x - y).reshape(masses.shape)
+    shift = target_grid.lower[0] - source_grid.lower[0]
+    square = np.square(z - w - shift).reshape(masses.shape)
     return float((widths[:, None] * (0.5 * weights) * square).sum())
 
 

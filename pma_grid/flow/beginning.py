@@ -104,10 +104,10 @@ def _alike(a: Density, b: Density) -> bool:
     slack = SAME_DENSITY_L1 if a.grid == b.grid else RESAMPLED_DENSITY_L1
     coarse = Grid(tuple(map(min, a.shape, b.shape)), a.grid.lower, a.grid.upper)
     try:
-        gap = np.abs(a.resampled(coarse).values - b.resampled(coarse).values)
+        gap = np.abs(a.resampled(coarse).masses - b.resampled(coarse).masses)
     except InvalidInputError:  # another box
         return False
-    return bool(gap.sum() * coarse.cell_volume <= slack)
+    return bool(gap.sum() <= slack)
 
 
 def _fits(flow: Flow, problem: Problem) -> bool:

@@ -82,7 +82,7 @@ class EntropicOperator(MirrorOperator):
         self._logs = self.reduced.log_masses
         grids = problem.source.grid, problem.target.grid
         self.frame, self._target_frame = Frame(*grids), Frame(grids[1], grids[0])
-        # stretch of the source's box + stretch of the target's - <x, y> = |x' - y'|^2/2 + corner
+        # stretch of the source's box + stretch of the target's - <x, y> = |x' - y'|^2/2 - corner
         self._corner = float(np.dot(grids[0].lower, grids[1].lower))
         self._sweeps: list[Sweep] = []
 
@@ -151,7 +151,7 @@ class EntropicOperator(MirrorOperator):
         """psi and offset of the soft conjugate v on the target's grid."""
         psi = -self.eps * self._sweep(phi).dual
         mean = float(psi.mean())
-        return psi - mean, mean - self._corner - offset
+        return psi - mean, mean + self._corner - offset
 
     def conjugate_integral(self, phi: Array, offset: float) -> float:
         """sum nu v, length^2."""

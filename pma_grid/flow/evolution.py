@@ -215,7 +215,6 @@ def evolve(
 def stationary_phi(state: State) -> Array:
     """phi of the discrete stationary solution, where h is constant to 1e-12, or the error of it."""
     operator = parabolic(state)
-    grid = operator.problem.source.grid
     failure: ConvergenceError | None = None
     try:
         # the flow takes point values of the target
@@ -225,7 +224,7 @@ def stationary_phi(state: State) -> Array:
         failure, phi = error, error.result.phi
     scheme = ImplicitEuler(rtol=0.0, atol=REFERENCE_RESIDUAL)
     first = start(operator, np.array(phi), 0.0, state.time)
-    polished = scheme.step(first, REFERENCE_STEP * max(grid.lengths) ** 2)
+    polished = scheme.step(first, REFERENCE_STEP * operator.frame.unit)
     if polished is None and failure is not None:
         raise failure
     return first.phi if polished is None else polished.phi

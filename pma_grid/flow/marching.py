@@ -13,6 +13,7 @@ from pma_grid.flow.recording import Recorder
 from pma_grid.flow.schedules import Schedule, StateSchedule
 from pma_grid.flow.state import State
 from pma_grid.flow.stepping import Scheme
+from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import (
     ConvergenceError,
@@ -37,8 +38,9 @@ END_SLACK_STEPS = 1e-9
 # A flow that is to end at a residual gives up after so many steps in a row that do not lower it by
 # this share: what is left then is rounding.
 PATIENCE_STEPS, LEAST_FALL = 100, 1e-9
-# Longest step, in squares of the longest side: all that happens has happened long before.
-LONGEST_STEP_SIDES_SQUARED = 1e15
+# Longest step, in units of potentials, the product of the longest sides of both boxes: all that
+# happens has happened long before.
+LONGEST_STEP_UNITS = 1e15
 
 
 @dataclass(frozen=True)
@@ -181,7 +183,7 @@ def _advance(
 
 def longest_step(problem: Problem) -> float:
     """The longest step of a flow, length^2."""
-    return LONGEST_STEP_SIDES_SQUARED * max(problem.source.grid.lengths) ** 2
+    return LONGEST_STEP_UNITS * Frame(problem.source.grid, problem.target.grid).unit
 
 
 def proposed(schedule: Schedule | StateSchedule, state: Any, longest: float = math.inf) -> float:

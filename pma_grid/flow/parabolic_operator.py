@@ -57,7 +57,7 @@ class ParabolicOperator(MirrorOperator):
         """h at phi (mean zero, never modified), NaN where u is not convex; fills the stencil."""
         at = self._at
         if at is None or at[0] is not phi or at[1] != time:
-            residual = self.equation.evaluate_log(phi)
+            residual = self.equation.evaluate_log(phi / self.frame.unit)
             if self.forcing is not None:
                 residual += self._force(time)
             self._at, self._residual = (phi, time), residual
@@ -82,6 +82,7 @@ class ParabolicOperator(MirrorOperator):
     def linearise(self, residual: Array, reaction: float) -> Stencil:
         """The stencil of the last evaluation with a reaction, rows weighted by rho = mu e^h.
 
+        Of potentials in the unit of the frame, as the reaction is, over that unit, dimensionless.
         Residuals are measured over the root of the diagonal.  Where det D2u nearly vanishes rows
         are large: unweighted, Krylov's method sees nothing else; over the diagonal itself, it
         leaves an h there from which the next step cannot be solved.
@@ -105,27 +106,28 @@ class ParabolicOperator(MirrorOperator):
 
     def dissipation(self, phi: Array, time: float, log_ratio: Array, rho: Array) -> float:
         """I = int <grad h, A grad h> drho = sum over edges of rho w_e (difference of hbar)^2."""
-        return self.linearised(phi, time).energy(log_ratio.ravel(), rho.ravel())
+        energy = self.linearised(phi, time).energy(log_ratio.ravel(), rho.ravel())
+        return energy / self.frame.unit
 
     def inverse_hessian(self, phi: Array, time: float) -> Array:
         """A = (D2u)^{-1} at every cell, (N, d, d): the diffusion tensors of the stencil."""
-        return self.linearised(phi, time).tensor(self.problem.source.grid.spacing)
+        return self.linearised(phi, time).tensor(self.frame.spacing) / self.frame.hessian_unit
 
     def conjugate(self, phi: Array, offset: float) -> tuple[Array, float]:
         """phi and offset of u* on the target's grid, by inverting the interpolated gradient."""
         source, target = self.problem.source.grid, self.problem.target.grid
         potential = Potential(phi, source, target)
-        y = target.points
-        x, values = potential.inverse(y)
-        conjugate = (x * y).sum(axis=1) - potential.frame.potential(x) - values - offset
-        psi = conjugate.reshape(target.shape) - Frame(target, source).quadratic()
+        w = target.at_origin.points
+        z, values = potential.inverse_from(w)
+        # <x, y> - u(x) - (stretch of the target's box), but for the product of the lower corners
+        psi = (z * w).sum(axis=1) - potential.frame.bend(z) - values
+        psi = psi.reshape(target.shape) - Frame(target, source).bends
         mean = float(psi.mean())
-        return psi - mean, mean
+        return psi - mean, mean + float(np.dot(source.lower, target.lower)) - offset
 
     def conjugate_integral(self, phi: Array, offset: float) -> float:
         """int u* dnu of the interpolated potential, length^2: order 2 in the spacing."""
         psi, mean = self.conjugate(phi, offset)
         target = self.problem.target
         quadratic = Frame(target.grid, self.problem.source.grid).quadratic()
-        masses = target.values * target.grid.cell_volume
-        return cell_integral(psi + quadratic, masses) + mean
+        return cell_integral(psi + quadratic, target.masses) + mean

@@ -73,7 +73,7 @@ class Recorder:
         # sums over the states where the steps evaluate h, weighted by the steps
         self._masses: Array | float = 0.0
         self._potential: Array | float = 0.0
-        self._first, self._work_before = 0, dict[str, int]()
+        self._first, self._work_before, self._unit = 0, dict[str, int](), 1.0
         self.state: State | None = None
         self.clock, self._began = CompileClock(), time.perf_counter()
 
@@ -92,8 +92,9 @@ class Recorder:
             self._rejected += state.step.attempts - 1
             for weight, counted in zip(self.scheme.weights, (before, state), strict=True):
                 if weight:
-                    self._masses += weight * state.step.size * counted.masses
-                    self._potential += weight * state.step.size * counted.potential
+                    share = weight * state.step.size / self._unit
+                    self._masses += share * counted.masses
+                    self._potential += share * counted.potential
         self._album.look_at(state, self._first)
         if before is None:
             self._measure_limits(state)
@@ -105,6 +106,7 @@ class Recorder:
         if "bregman" in self._observables and self._observables["bregman"] is None:
             self._observables["bregman"] = bregman(self._stationary(state))
         self._work_before = dict(state.operator.work)
+        self._unit = state.operator.frame.unit  # of steps: their products with u stay in range
 
     def _measure_limits(self, state: State) -> None:
         """The two limits of explicit steps at a state."""
@@ -119,9 +121,9 @@ class Recorder:
         assert state is not None
         density = potential = None
         if self._step_sizes:
-            total = sum(self._step_sizes)
+            total = sum(self._step_sizes) / self._unit
             volume = state.operator.problem.source.grid.cell_volume
-            density = self._masses / (total * volume)
+            density = self._masses / total / volume
             potential = self._potential / total
             self._measure_limits(state)
         return Flow(

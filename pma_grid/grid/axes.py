@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from pma_grid.runtime import Array
 
@@ -25,6 +27,16 @@ def outer_sum(lines: Sequence[Array]) -> Array:
     for axis, line in enumerate(lines):
         total += along(line, axis, len(lines))
     return total
+
+
+def power_of_two_near(lengths: ArrayLike) -> float:
+    """A power of two within the range of positive lengths or a factor two of it: a unit for them.
+
+    Where all lengths are multiplied by a power of two, so is the unit, and lengths in it keep every
+    bit.
+    """
+    exponents = np.frexp(np.asarray(lengths, float))[1] - 1
+    return math.ldexp(1.0, int(exponents.sum()) // exponents.size)
 
 
 def half_square(axes: Sequence[Array]) -> Array:

@@ -36,6 +36,12 @@ def cut(grid: Grid, crop: Crop) -> Grid:
     return Grid([c.stop - c.start for c in crop], lower, upper)
 
 
+def measured(grid: Grid, crop: Crop) -> Grid:
+    """The cells of a crop as a grid measured from the box's lower corner, without what a far box
+    adds to its coordinates; the grid itself where nothing is left away."""
+    return grid if crop == whole(grid) else cut(grid.at_origin, crop)
+
+
 def spread(field: Array, grid: Grid, crop: Crop) -> Array:
     """A field (..., *shape of the crop) on the whole grid, beyond the crop as in the nearest cell.
 
@@ -78,6 +84,7 @@ def continued(phi: Array, source: Grid, target: Grid, crops: tuple[Crop, Crop]) 
         Differences of neighbours are those of u itself: nothing changes inside, and the centred
         gradient of the outermost cells inside is the one with ghosts mirrored at the cut.
     """
+    source, target = source.at_origin, target.at_origin
     image, inner = reached(source, target, crops), cut(target, crops[1])
     lines = []
     for axis, (faces, crop) in enumerate(zip(source.faces, crops[0], strict=True)):
@@ -90,3 +97,21 @@ def continued(phi: Array, source: Grid, target: Grid, crops: tuple[Crop, Crop]) 
         steps = source.spacing[axis] * beyond[1:-1]
         lines.append(np.concatenate([[0.0], np.cumsum(steps)]))
     return np.asarray(spread(phi, source, crops[0]) + outer_sum(lines))
+
+
+def restricted(phi: Array, source: Grid, target: Grid, crops: tuple[Crop, Crop]) -> Array:
+    """phi of the cut boxes, shape of the source's crop, from that of the whole ones, length^2.
+
+    u without the quadratic part that maps cut box to cut box, up to a constant.
+    """
+    source, target = source.at_origin, target.at_origin
+    parts = cut(source, crops[0]), cut(target, crops[1])
+    lines = []
+    for axis, (x, crop) in enumerate(zip(source.axes, crops[0], strict=True)):
+        z = x[crop]
+        away = z - parts[0].lower[axis]
+        stretches = [t.lengths[axis] / s.lengths[axis] for s, t in ((source, target), parts)]
+        lines.append(
+            0.5 * (stretches[0] * z * z - stretches[1] * away * away) - parts[1].lower[axis] * away
+        )
+    return np.asarray(phi[crops[0]] + outer_sum(lines))

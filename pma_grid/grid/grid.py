@@ -21,6 +21,9 @@ BOX_SLACK_LENGTHS = 1e-12
 # A cell must be this much wider than the rounding error of a coordinate; below that neighbouring
 # cell centres coincide.
 MIN_CELL_ULPS = 8
+# Sides between these, a few units of 1e-100 or 1e100: their cubes, volumes, stay in the range of
+# doubles, and their squares, the unit of potentials, far from its ends.
+SHORTEST_SIDE, LONGEST_SIDE = 1e-101, 1e101
 
 
 @dataclass(frozen=True, init=False)
@@ -47,8 +50,8 @@ class Grid:
     ------
     InvalidInputError
         The shape has no axis or more than three, or a number of cells that is not an integer >= 1;
-        or a corner is not finite, ``upper`` is not above ``lower``, or the cells are so thin that
-        rounding cannot tell them apart.
+        or a corner is not finite, ``upper`` is not above ``lower``, a side is shorter than 1e-101
+        or longer than 1e101, or the cells are so thin that rounding cannot tell them apart.
 
     Notes
     -----
@@ -113,6 +116,11 @@ class Grid:
     def volume(self) -> float:
         """Volume of the box, length^d."""
         return math.prod(self.lengths)
+
+    @cached_property
+    def at_origin(self) -> Grid:
+        """The grid moved so that its lower corner is 0: coordinates without what a far box adds."""
+        return Grid(self.shape, 0.0, self.lengths)
 
     @cached_property
     def axes(self) -> tuple[Array, ...]:
@@ -354,6 +362,12 @@ def _check_box(shape: tuple[int, ...], lower: tuple[float, ...], upper: tuple[fl
             raise InvalidInputError(
                 f"upper is {high!r} and lower {low!r} along axis {axis}; upper must be larger: "
                 "swap them or give the axis a length"
+            )
+        if not SHORTEST_SIDE <= high - low <= LONGEST_SIDE:
+            raise InvalidInputError(
+                f"lower {low!r} and upper {high!r} along axis {axis} are {high - low:g} apart; "
+                f"sides must be from {SHORTEST_SIDE:g} to {LONGEST_SIDE:g} long, or their powers "
+                "leave the range of floating point: choose another unit of length"
             )
         cell = (high - low) / n
         if not cell > MIN_CELL_ULPS * np.spacing(max(abs(low), abs(high))):

@@ -30,7 +30,7 @@ MARGIN_CELLS = 1.5
 # this share of its sides is kept.
 MOST_SCANS, KEPT_SIDE_SHARE = 60, 0.9
 # Sides grow by this factor where the density has not fallen off at a face, and never beyond so
-# many times 1 + the size of the modes.
+# many times the size of the modes and the longest side of the box given, or 1 where none is.
 GROWTH_FACTOR, LARGEST_SIDE = 2.0, 1e12
 # A law that fills less than this share of its box is not resolved by a grid on it.
 SMALLEST_FILLED_SHARE = 2e-2
@@ -97,6 +97,7 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
     """
     lower, upper = _first_box(f, start) if limits is None else limits.copy()
     bounds = _everywhere(lower) if limits is None else (limits[0], limits[1])
+    unit = 1.0 if limits is None else float((upper - lower).max())
     modes = np.empty((0, lower.size)) if start is None else start[None]
     for _ in range(MOST_SCANS):
         scan = _Scan(f, lower, upper, modes, climb=len(modes) == 0 or start is not None)
@@ -104,7 +105,7 @@ def find_box(f: LogFunction, limits: Array | None, start: Array | None) -> Found
         low, high = scan.bounding(bounds)
         wide = (high - low) >= KEPT_SIDE_SHARE * (upper - lower)
         grown = (low < lower) | (high > upper)
-        if (upper - lower).max() > LARGEST_SIDE * (1 + np.abs(modes).max(initial=0.0)):
+        if (upper - lower).max() > LARGEST_SIDE * (unit + np.abs(modes).max(initial=0.0)):
             break
         if wide.all() and not grown.any():
             if scan.share < SMALLEST_FILLED_SHARE:

@@ -207,9 +207,10 @@ def _flow(
 
 def _raised(law: CellMasses, nu: Density) -> tuple[Problem, Array]:
     """The problem from a law to the base law, thin cells of both raised, and its log masses."""
-    flat = nu.values.min() > nu.values.max() * math.exp(-FLAT_BASE_DEPTH_NATS)
+    values = nu.relative
+    flat = values.min() > values.max() * math.exp(-FLAT_BASE_DEPTH_NATS)
     depth = FLAT_BASE_DEPTH_NATS if flat else FLOOR_DEPTH_NATS[law.grid.dim]
     raised = np.logaddexp(law.logs, law.logs.max() - depth)
-    lowest = nu.values.max() * math.exp(-depth)
+    lowest = values.max() * math.exp(-depth)
     source = Density(np.exp(raised - raised.max()), law.grid)
-    return Problem(source, Density(nu.values + lowest, nu.grid)), np.asarray(raised)
+    return Problem(source, Density(values + lowest, nu.grid)), np.asarray(raised)

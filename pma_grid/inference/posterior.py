@@ -142,7 +142,7 @@ class Posterior:
 
     @cached_property
     def _log_density(self) -> LogDensity:
-        return LogDensity.with_empty_cells(self.density.values, self.grid)
+        return LogDensity.with_empty_cells(self.density)
 
     def log_density(self, points: ArrayLike) -> Array:
         """log of the normalised posterior at points (m, d), by cubic interpolation on the grid."""
@@ -167,7 +167,7 @@ class Posterior:
 
     def _expected(self, function: Array) -> float:
         """The integral of a function of the cell centres against the posterior."""
-        return cell_integral(function, self.density.values * self.grid.cell_volume)
+        return cell_integral(function, self.density.masses)
 
     @property
     def std(self) -> Array:
@@ -190,10 +190,10 @@ class Posterior:
             )
         kept = sorted(axes)
         others = tuple(k for k in range(dim) if k not in axes)
-        values = self.density.values.sum(axis=others).transpose([kept.index(a) for a in axes])
+        masses = self.density.masses.sum(axis=others).transpose([kept.index(a) for a in axes])
         sides = (self.grid.shape, self.grid.lower, self.grid.upper)
         shape, lower, upper = (tuple(side[a] for a in axes) for side in sides)
-        return Density(values, Grid(tuple(map(int, shape)), lower, upper))
+        return Density(masses, Grid(tuple(map(int, shape)), lower, upper))
 
     def quantile(self, p: ArrayLike, axis: int) -> Array:
         """Quantiles of one coordinate, by a monotone cubic distribution function of its marginal.
@@ -214,7 +214,7 @@ class Posterior:
         if not ((levels >= 0) & (levels <= 1)).all():
             raise InvalidInputError(f"p is {p!r}; probabilities lie in [0, 1]: for example 0.5")
         law = self.marginal(axis)
-        return quantiles(law.values * law.grid.cell_volume, law.grid.faces[0], levels)
+        return quantiles(law.masses, law.grid.faces[0], levels)
 
     def interval(self, axis: int, level: float = 0.95) -> tuple[float, float]:
         """The central credible interval of one coordinate."""
@@ -297,7 +297,7 @@ class Posterior:
             "density": storable_density(self.density),
             "stats": self.stats.to_dict(),
         }  # fmt: skip
-        storage.save(path, arrays | {"density": self.density.values}, meta)
+        storage.save(path, arrays | {"density": self.density.masses}, meta)
 
     @classmethod
     def from_stored(cls, arrays: dict[str, NDArray[Any]], meta: dict[str, Any]) -> Posterior:

@@ -132,7 +132,7 @@ class LearnedRun:
         """The affine map, compared with the truth or with what is learned first."""
         logs = learned
         if self.truth is not None:
-            logs = limited(np.log(np.maximum(self.truth.values, TINY_MASS)))
+            logs = limited(np.log(np.maximum(self.truth.relative, TINY_MASS)))
         mu = Density(np.exp(logs), self.samples.grid)
         return begin(Problem(mu, self.nu), None, "source", None)
 

@@ -89,7 +89,7 @@ class Stencil:
         if self.reaction:
             add_multiple(-self.reaction, x[c], out[c])
 
-    def tensor(self, spacing: tuple[float, ...] | float = 1.0) -> Array:
+    def tensor(self, spacing: Array | float = 1.0) -> Array:
         """Diffusion tensors sum_k w_k e_k e_k^T, (N, d, d), of the vectors times the spacing."""
         vectors = self.vectors * np.asarray(spacing, float)
         return np.asarray(np.einsum("nk,nki,nkj->nij", self.weights, vectors, vectors))

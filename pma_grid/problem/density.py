@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,6 @@ from pma_grid.problem.raising import FloorReport, raised
 from pma_grid.problem.readers import MAX_PIXELS, read_image
 from pma_grid.problem.validation import checked_floor, checked_total, checked_values
 from pma_grid.runtime import Array, InvalidDensityError, InvalidInputError, check_count, check_seed
-
-# Rounding of the mass of normalised values: what a file holds within it is taken as it is.
-NORMALISED_TO = 1e-9
 
 
 @dataclass(frozen=True, init=False, eq=False, repr=False)
@@ -42,6 +41,8 @@ class Density:
     values : ndarray, shape ``grid.shape``
         The normalised density, in 1/length^d: ``values.sum() * grid.cell_volume`` is 1.  Float64,
         contiguous, read-only.  The floor is not applied here: the data are yours.
+    masses : ndarray, shape ``grid.shape``
+        Masses of the cells, which sum to 1, in any unit of length the same; read-only.
     grid : Grid
     mass : float
         Total mass of the input, before it was normalised.
@@ -64,7 +65,7 @@ class Density:
     2.0
     """
 
-    values: Array
+    masses: Array
     grid: Grid
     mass: float
     floor: float | None
@@ -75,9 +76,10 @@ class Density:
         self._store(checked_values(values, "values"), grid, floor, "values")
 
     def _store(
-        self, raw: Array, grid: Grid | None, floor: float | None, name: str, mass: float = 1.0
-    ) -> None:
-        """Normalise checked values, which this object owns from now on; ``mass`` is a factor."""
+        self, raw: Array, grid: Grid | None, floor: float | None, name: str,
+        mass: float | None = None,
+    ) -> None:  # fmt: skip
+        """Normalise checked values, which this object owns from now on; ``mass``, if known."""
         grid = Grid(raw.shape) if grid is None else grid
         if not isinstance(grid, Grid):
             raise InvalidInputError(
@@ -90,20 +92,20 @@ class Density:
             )
         total = checked_total(raw, name)
         raw /= total
-        raw /= grid.cell_volume
         raw.setflags(write=False)
         for key, value in (
-            ("values", raw),
+            ("masses", raw),
             ("grid", grid),
-            ("mass", total * grid.cell_volume * mass),
+            ("mass", total * grid.cell_volume if mass is None else mass),
             ("floor", checked_floor(floor)),
         ):
             object.__setattr__(self, key, value)
 
     @classmethod
     def _named(
-        cls, values: ArrayLike, grid: Grid | None, floor: float | None, name: str, mass: float = 1.0
-    ) -> Density:
+        cls, values: ArrayLike, grid: Grid | None, floor: float | None, name: str,
+        mass: float | None = None,
+    ) -> Density:  # fmt: skip
         """Density whose error messages call the values ``name``."""
         density = cls.__new__(cls)
         density._store(checked_values(values, name), grid, floor, name, mass)
@@ -225,6 +227,22 @@ class Density:
             pixels = white - pixels.astype(np.float64)
         return cls._named(pixels, grid, floor, os.fspath(path))
 
+    @cached_property
+    def values(self) -> Array:
+        """The cell averages, 1/length^d."""
+        values: Array = self.masses / self.grid.cell_volume
+        values.setflags(write=False)
+        return values
+
+    @property
+    def relative(self) -> Array:
+        """The cell averages over their mean, dimensionless; a new array.
+
+        What is computed from these is the same in any unit of length, to the bit.
+        """
+        shares = (1.0 / n for n in self.shape)
+        return np.asarray(self.masses / math.prod(shares))
+
     @property
     def dim(self) -> int:
         """Number of axes, 1 to 3."""
@@ -247,7 +265,7 @@ class Density:
         Returns
         -------
         values : ndarray, shape ``grid.shape``
-            Strictly positive, writable, of mass one.
+            Cell averages over their mean, dimensionless: strictly positive, writable, of mean one.
         report : FloorReport
 
         Examples
@@ -259,8 +277,8 @@ class Density:
         floor = self.floor
         if floor is None:
             # Positive tails, however thin, are data; only a zero has no logarithm.
-            floor = 0.0 if self.values.min() > 0 else checked_floor(default_floor) or 0.0
-        return raised(self.values, floor, self.grid)
+            floor = 0.0 if self.masses.min() > 0 else checked_floor(default_floor) or 0.0
+        return raised(self.relative, floor)
 
     def resampled(self, grid: Grid) -> Density:
         """The same piecewise-constant density averaged over the cells of another grid.
@@ -286,7 +304,7 @@ class Density:
         [0.6666666666666666, 1.3333333333333333]
         """
         self.grid.check_same_box(grid)
-        values = self.values
+        values = self.relative
         for axis, n in enumerate(grid.shape):
             values = averaged(values, axis, n)
         return self._named(values, grid, self.floor, "values", self.mass)
@@ -345,7 +363,7 @@ class Density:
         ((100, 1), True)
         """
         n, generator = check_count(n), check_seed(seed)
-        below = np.cumsum(self.values.ravel())
+        below = np.cumsum(self.masses.ravel())
         # side="right" never picks an empty cell, also for a draw of exactly 0.
         cells = np.searchsorted(below, generator.random(n) * below[-1], side="right")
         index = np.stack(np.unravel_index(np.minimum(cells, below.size - 1), self.shape), axis=1)
@@ -355,7 +373,7 @@ class Density:
     def _marginal(self, axis: int) -> Array:
         """Masses of the slabs along one axis, sum 1."""
         others = tuple(k for k in range(self.dim) if k != axis)
-        slabs: Array = self.values.sum(axis=others) * self.grid.cell_volume
+        slabs: Array = self.masses.sum(axis=others)
         return slabs
 
     def describe(self) -> str:
@@ -376,14 +394,3 @@ class Density:
 def as_density(values: Density | ArrayLike, name: str) -> Density:
     """``values`` if it is a Density, else that of the array, called ``name``, on the unit box."""
     return values if isinstance(values, Density) else Density._named(values, None, None, name)
-
-
-def normalised_before(values: Array, grid: Grid, floor: float | None, mass: float) -> Density:
-    """The density of values that are normalised: once more, they might differ in the last digit."""
-    density = Density(values, grid, floor=floor)
-    if abs(density.mass - 1.0) <= NORMALISED_TO:
-        exact = np.array(values, np.float64)
-        exact.setflags(write=False)
-        object.__setattr__(density, "values", exact)
-        object.__setattr__(density, "mass", mass)
-    return density

@@ -49,7 +49,7 @@ class Raised:
 
     @cached_property
     def pair(self) -> tuple[Array, Array]:
-        """Cell averages of source and target, positive, 1/length^d."""
+        """Cell averages of source and target over their means, positive."""
         return self._made[:2]
 
     @property
@@ -67,7 +67,10 @@ class Raised:
 
 
 def positive(problem: Problem) -> tuple[Array, Array, Floors]:
-    """Working copies of source and target, zeros raised to the working floors, and what changed."""
+    """Working copies of source and target, zeros raised to the working floors, and what changed.
+
+    Cell averages over their mean, dimensionless: see `Density.working`.
+    """
     floors = WORKING_FLOORS
     source, source_report = problem.source.working(floors["source"])
     if problem.target_domain is None:
@@ -78,14 +81,13 @@ def positive(problem: Problem) -> tuple[Array, Array, Floors]:
 
 
 def floored(problem: Problem) -> tuple[Array, Array, Floors]:
-    """Source and target with the floors that were asked for alone: zeros stay, but in a domain."""
-    source, source_report = raised(
-        problem.source.values, problem.source.floor or 0.0, problem.source.grid
-    )
+    """Source and target with the floors that were asked for alone: zeros stay, but in a domain.
+
+    Cell averages over their mean, dimensionless.
+    """
+    source, source_report = raised(problem.source.relative, problem.source.floor or 0.0)
     if problem.target_domain is None:
-        target, target_report = raised(
-            problem.target.values, problem.target.floor or 0.0, problem.target.grid
-        )
+        target, target_report = raised(problem.target.relative, problem.target.floor or 0.0)
     else:
         target, target_report = continued(
             problem.target, problem.target_domain, WORKING_FLOORS["target"]
@@ -96,27 +98,27 @@ def floored(problem: Problem) -> tuple[Array, Array, Floors]:
 def continued(
     target: Density, domain: ConvexDomain, default_floor: float
 ) -> tuple[Array, FloorReport]:
-    """Values of a density on its domain, continued beyond from the cells that lie inside.
+    """Relative values of a density on its domain, continued beyond from the cells that lie inside.
 
     Their logarithm goes on linearly for some layers of cells, then by the nearest value: they are
-    positive on the whole grid, and their integral over the domain is about one.  Zeros inside are
-    raised to a floor relative to the mean over the domain, as the report says.
+    positive on the whole grid, and their mass in the domain is about that of the density.  Zeros
+    inside are raised to a floor relative to the mean over the domain, as the report says.
     """
     parts = domain.fractions(target.grid)
     known: Mask = parts >= WHOLE_SHARE
-    values = target.values
+    values = target.relative
     if not known.any():
         # a domain of the size of a cell: averages over parts are all there is
         known = parts >= min(LEAST_KNOWN_SHARE, float(parts.max()))
-        values = np.where(known, target.values / np.where(known, parts, 1.0), 0.0)
+        values = np.where(known, values / np.where(known, parts, 1.0), 0.0)
     floor = target.floor
     if floor is None:
         floor = 0.0 if values[known].min() > 0 else default_floor
-    threshold = floor / (float(parts.sum()) * target.grid.cell_volume)
+    threshold = floor * values.size / float(parts.sum())
     low = known & (values < threshold)
     report = FloorReport(0.0, 0, 0.0)
     if low.any():
-        added = float((threshold - values[low]).sum()) * target.grid.cell_volume
+        added = float((threshold - values[low]).sum()) / values.size
         report = FloorReport(floor, int(low.sum()), added / (1.0 + added))
         values = np.where(low, threshold, values)
     logarithms = np.log(np.where(known, values, 1.0))

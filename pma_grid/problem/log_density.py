@@ -55,12 +55,12 @@ class LogDensity:
         >>> bool(np.allclose(log_density([[1.3], [5.0]]), [-np.log(4.0), -np.inf]))
         True
         """
-        return cls(log_centre_values(density.values), density.grid)
+        return cls(log_centre_values(density.relative), density.grid)
 
     @classmethod
-    def with_empty_cells(cls, values: Array, grid: Grid) -> LogDensity:
-        """Of cell averages whose zeros are raised to `EMPTY_CELL_SHARE` of the mean density."""
-        return cls.of(Density(np.maximum(values, EMPTY_CELL_SHARE / grid.volume), grid))
+    def with_empty_cells(cls, density: Density) -> LogDensity:
+        """Of a density whose zeros are raised to `EMPTY_CELL_SHARE` of its mean."""
+        return cls.of(Density(np.maximum(density.relative, EMPTY_CELL_SHARE), density.grid))
 
     @classmethod
     def of_logs(cls, logarithms: Array, grid: Grid) -> LogDensity:

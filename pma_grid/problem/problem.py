@@ -131,7 +131,7 @@ def _check_domain(domain: ConvexDomain, target: Density) -> None:
             f"target's box {list(target.grid.lower)} to {list(target.grid.upper)}; it must lie in "
             "it: give the target a grid on a box around the domain"
         )
-    outside = target.values[domain.fractions(target.grid) == 0].sum() * target.grid.cell_volume
+    outside = target.masses[domain.fractions(target.grid) == 0].sum()
     if outside > LARGEST_MASS_OUTSIDE:
         raise InvalidInputError(
             f"target has {100 * outside:.3g} % of its mass in cells outside target_domain; all of "

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pma_grid.grid.grid import Grid
 from pma_grid.runtime import Array
 
 
@@ -29,13 +28,12 @@ class FloorReport:
     mass_added: float
 
 
-def raised(values: Array, floor: float, grid: Grid) -> tuple[Array, FloorReport]:
-    """A copy of mass one with no value below ``floor`` times the mean density."""
-    threshold = floor / grid.volume
-    cells = int(np.count_nonzero(values < threshold))
+def raised(values: Array, floor: float) -> tuple[Array, FloorReport]:
+    """A copy of mean one with no value below ``floor``, of cell averages over their mean."""
+    cells = int(np.count_nonzero(values < floor))
     if cells == 0:
         return values.copy(), FloorReport(0.0, 0, 0.0)
-    copy = np.maximum(values, threshold)
-    copy /= copy.sum() * grid.cell_volume
-    moved = 0.5 * float(np.abs(copy - values).sum()) * grid.cell_volume
+    copy = np.maximum(values, floor)
+    copy /= copy.sum() / copy.size
+    moved = 0.5 * float(np.abs(copy - values).sum()) / copy.size
     return copy, FloorReport(floor, cells, moved)

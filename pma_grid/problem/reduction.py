@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from pma_grid.grid.axes import half_square, outer_sum
+from pma_grid.grid.axes import outer_sum, power_of_two_near
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame
 from pma_grid.problem.problem import Problem
@@ -58,13 +58,13 @@ class Reduced:
         """The reduced problem of a pair of densities."""
         grids = problem.source.grid, problem.target.grid
         lengths = np.sqrt(np.array(grids[0].lengths) * np.array(grids[1].lengths))
-        a, b = (d.values / d.values.sum() for d in (problem.source, problem.target))
+        a, b = (d.masses / d.masses.sum() for d in (problem.source, problem.target))
         return cls.over(a, b, lengths)
 
     @classmethod
     def over(cls, a: Array, b: Array, lengths: Array) -> Reduced:
         """Masses on two grids of one box."""
-        return cls(a, b, _centred(a.shape, lengths), _centred(b.shape, lengths), lengths)
+        return cls(a, b, centred(a.shape, lengths), centred(b.shape, lengths), lengths)
 
     @property
     def dim(self) -> int:
@@ -120,7 +120,9 @@ def squared_cell(
     shapes: tuple[tuple[int, ...], tuple[int, ...]], spacings: tuple[Array, Array]
 ) -> float:
     """h^2 of two grids: the geometric mean of the spacings of the axes that count, squared."""
-    return float(np.exp(2 * np.log(np.array(spacings)[:, _coupling(shapes)]).mean()))
+    counted = np.array(spacings)[:, _coupling(shapes)]
+    unit = power_of_two_near(counted)
+    return float(unit**2 * np.exp(2 * np.log(counted / unit).mean()))
 
 
 def _coupling(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
@@ -132,7 +134,7 @@ def _coupling(shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> Array:
     return np.ones(cells.shape[1], bool)
 
 
-def _centred(shape: tuple[int, ...], lengths: Array) -> Axes:
+def centred(shape: tuple[int, ...], lengths: Array) -> Axes:
     """Cell centres of a box centred at 0."""
     return tuple(
         (np.arange(n) + 0.5 - 0.5 * n) * (length / n)
@@ -141,39 +143,36 @@ def _centred(shape: tuple[int, ...], lengths: Array) -> Axes:
 
 
 class Reduction:
-    """The change of variables between a problem and its reduced one; ``stretch`` is s per axis."""
+    """The change of variables between a problem and its reduced one; ``stretch`` is s per axis.
+
+    The reduced f of a potential u is -phi, what u has less than the affine map's.
+    """
 
     def __init__(self, problem: Problem) -> None:
         grids = problem.source.grid, problem.target.grid
         self.problem = problem
-        self.stretch = Frame(*grids).stretch
+        self.frames = Frame(*grids), Frame(*grids[::-1])
+        self.stretch = self.frames[0].stretch
         self.centres = tuple(0.5 * (np.array(g.lower) + np.array(g.upper)) for g in grids)
-        self._axes = tuple(g.axes for g in grids)
+        self._axes = tuple(centred(g.shape, np.array(g.lengths)) for g in grids)
 
-    def _affine(self, side: Side) -> Array:
-        """The potential of the affine map of box to box, <x, y> at its centres split evenly."""
-        k = SIDES.index(side)
-        stretch = 1 / self.stretch if k else self.stretch
-        here, there = self.centres[k], self.centres[1 - k]
-        return outer_sum(
-            [
-                0.5 * s * (x - c) * (x - c) + d * (x - c) + 0.5 * c * d
-                for x, s, c, d in zip(self._axes[k], stretch, here, there, strict=True)
-            ]
-        )
+    def _beyond(self, side: Side) -> Array:
+        """|x|^2/2 less the affine map's potential, (1 - s) z^2/2 - (b - a) z, half the rest.
 
-    def potential(self, reduced: Array, side: Side = "source") -> Array:
-        """u (or v = u* on the target's side) from the reduced f (or g): u + v >= <x, y>."""
-        return np.asarray(self._affine(side) - reduced)
-
-    def reduce(self, potential: Array) -> Array:
-        """The reduced f of a potential u: the inverse of `potential`."""
-        return np.asarray(self._affine("source") - potential)
+        z is measured from the lower corner a of the source's box, b is that of the target's; with
+        (b - a)^2/4 on either side both sum to |x - y|^2/2 - |x' - y'|^2/2.
+        """
+        frame = self.frames[SIDES.index(side)]
+        axes = zip(frame.source.at_origin.axes, frame.stretch, frame.shift, strict=True)
+        return outer_sum([0.5 * (1 - s) * z * z - d * z + 0.25 * d * d for z, s, d in axes])
 
     def kantorovich(self, reduced: Array, side: Side = "source") -> Array:
-        """f of the cost |x - y|^2 / 2 from the reduced f: |x|^2/2 - u, length^2."""
-        square = half_square(self._axes[SIDES.index(side)])
-        return np.asarray(square - self.potential(reduced, side))
+        """f (or g) of the cost |x - y|^2 / 2 from the reduced one, length^2."""
+        return np.asarray(self._beyond(side) + reduced)
+
+    def reduced(self, potential: Array) -> Array:
+        """The reduced f from that of the cost |x - y|^2 / 2: the inverse of `kantorovich`."""
+        return np.asarray(potential - self._beyond("source"))
 
     def image(self, reduced: Array) -> Array:
         """Points y of the target's side from reduced ones, (d, ...)."""
@@ -194,15 +193,17 @@ class Reduction:
         ``columns`` is the coupling's target marginal where that is not (yet) the target.
         """
         total = 2.0 * reduced_value
-        masses = [d.values / d.values.sum() for d in (self.problem.source, self.problem.target)]
+        masses = [d.masses / d.masses.sum() for d in (self.problem.source, self.problem.target)]
         if columns is not None:
             masses[1] = columns
         for i, s in enumerate(self.stretch):
-            shift = self.centres[0][i] - self.centres[1][i]
+            # without what boxes far from the origin would add to the centres
+            sides = [frame.source.lengths[i] for frame in self.frames]
+            shift = 0.5 * (sides[0] - sides[1]) - self.frames[0].shift[i]
             moments = []
             for k in (0, 1):
                 line = masses[k].sum(axis=tuple(j for j in range(masses[k].ndim) if j != i))
-                x = self._axes[k][i] - self.centres[k][i]
+                x = self._axes[k][i]
                 moments.append((float(line @ x), float(line @ x**2)))
             (ex, exx), (ey, eyy) = moments
             total += (1 - s) * exx + (1 - 1 / s) * eyy + 2 * shift * (ex - ey) + shift**2

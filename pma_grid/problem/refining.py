@@ -95,8 +95,8 @@ def divided(density: Density, factors: Factors) -> Density:
     grid = density.grid
     shape = tuple(n * f for n, f in zip(grid.shape, factors, strict=True))
     # a constant on cells is its own spline along axes that stay, and along those without a shape
-    floor = EMPTY_CELL_SHARE * float(density.values.mean())
-    values = np.maximum(density.values, floor)
+    given = density.relative
+    values = np.maximum(given, EMPTY_CELL_SHARE)
     for axis, f in enumerate(factors):
         if f > 1:
             values = _along(values, axis, f)
@@ -104,7 +104,7 @@ def divided(density: Density, factors: Factors) -> Density:
     means = values
     for axis, n in enumerate(grid.shape):
         means = averaged(means, axis, n)
-    scale = density.values / means
+    scale = given / means
     for axis, f in enumerate(factors):
         scale = scale.repeat(f, axis)
     fine = Grid(shape, grid.lower, grid.upper)

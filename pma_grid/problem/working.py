@@ -29,7 +29,8 @@ from typing import Any
 
 import numpy as np
 
-from pma_grid.grid.crops import Crop, cut, whole
+from pma_grid.grid.axes import coordinates
+from pma_grid.grid.crops import Crop, measured, whole
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import Floors, floored
@@ -75,7 +76,8 @@ class Side:
     Attributes
     ----------
     mean, covariance : ndarray, shapes (d,) and (d, d)
-        Of the law on the finest grid, in the box's own lengths.
+        Of the law on the finest grid, from the lower corner of the part of the box with mass, and
+        in the sides of that part.
     floored : bool
         Whether the user has set a floor: then no other is added.
     """
@@ -85,21 +87,26 @@ class Side:
     floored: bool
 
     @classmethod
-    def of(cls, values: Array, grid: Grid, floored: bool) -> Side:
+    def of(cls, values: Array, floored: bool) -> Side:
         """Moments of cell averages, the variance within cells included."""
-        points = grid.coordinates().reshape(grid.dim, -1)
+        points = _centres(values.shape).reshape(values.ndim, -1)
         weights = values.ravel() / values.sum()
         mean = points @ weights
         away = points - mean[:, None]
-        covariance = (away * weights) @ away.T + np.diag(np.square(grid.spacing)) / 12
+        covariance = (away * weights) @ away.T + np.diag(1 / np.square(values.shape)) / 12
         return cls(mean, covariance, floored)
 
-    def background(self, grid: Grid) -> Array:
-        """b over c times the box's volume at the cell centres."""
-        away = grid.coordinates() - self.mean.reshape((-1,) + (1,) * grid.dim)
+    def background(self, shape: tuple[int, ...]) -> Array:
+        """b over c times the volume at the centres of so many cells."""
+        away = _centres(shape) - self.mean.reshape((-1,) + (1,) * len(shape))
         q = np.einsum("i...,ij,j...->...", away, np.linalg.inv(self.covariance), away)
-        scale = grid.volume / math.sqrt(np.linalg.det(self.covariance))
+        scale = 1 / math.sqrt(np.linalg.det(self.covariance))
         return np.asarray(scale * (1 + q / BACKGROUND_DEGREES) ** -BACKGROUND_POWER)
+
+
+def _centres(shape: tuple[int, ...]) -> Array:
+    """Cell centres of the unit box, (d, *shape)."""
+    return coordinates([(np.arange(n) + 0.5) / n for n in shape])
 
 
 def thin(*densities: Array) -> bool:
@@ -150,9 +157,10 @@ class Data:
         Of source and target: where the data are thin, the parts of the boxes with mass.  Boxes are
         whole with a target domain, and on one axis, where the map is known.
     grids : tuple of Grid
-        Of the crops.
+        Of the crops, measured from the lower corners of the boxes; whole boxes as they are.
     pair : tuple of ndarray
-        Cell averages on the crops, raised to the floors that the user has set.
+        Cell averages on the crops, over their mean in the box, raised to the floors that the user
+        has set.
     sides : tuple of Side, or None
         What working densities are made of where the data are thin; elsewhere they are the data.
     floors : dict
@@ -176,14 +184,14 @@ class Data:
             least = floor_mass(source.shape, target.shape)
             crop = heavy_part(source, least), heavy_part(target, least)
         pair = np.ascontiguousarray(source[crop[0]]), np.ascontiguousarray(target[crop[1]])
-        grids = cut(problem.source.grid, crop[0]), cut(problem.target.grid, crop[1])
+        grids = measured(problem.source.grid, crop[0]), measured(problem.target.grid, crop[1])
         sides = None
         if soft:
             # targets continued beyond a domain have a floor in it
             bounded = problem.target_domain is not None
             sides = (
-                Side.of(pair[0], grids[0], problem.source.floor is not None),
-                Side.of(pair[1], grids[1], problem.target.floor is not None or bounded),
+                Side.of(pair[0], problem.source.floor is not None),
+                Side.of(pair[1], problem.target.floor is not None or bounded),
             )
         return cls(problem, crop, grids, pair, sides, floors)
 
@@ -193,20 +201,20 @@ class Data:
         return self.sides is not None
 
     def softened(
-        self, pair: tuple[Array, Array], grids: tuple[Grid, Grid], softening: Softening = STANDARD
+        self, pair: tuple[Array, Array], softening: Softening = STANDARD
     ) -> tuple[tuple[Array, Array], Floors]:
-        """Working densities of cell averages on grids of the crops, and what they changed."""
+        """Working densities of cell averages on the crops, over their means, and what changed."""
         if self.sides is None:
             return pair, self.floors
-        backgrounds = [side.background(grid) for side, grid in zip(self.sides, grids, strict=True)]
+        backgrounds = [side.background(v.shape) for side, v in zip(self.sides, pair, strict=True)]
         unit = 0.5 * sum(float(b.mean()) for b in backgrounds)
         mass = softening.floor * floor_mass(*(v.shape for v in pair))
         working, floors = [], self.floors.copy()
-        for name, values, grid, side, background in zip(
-            SIDES, pair, grids, self.sides, backgrounds, strict=True
+        for name, values, side, background in zip(
+            SIDES, pair, self.sides, backgrounds, strict=True
         ):
             own = 0.0 if side.floored else mass
-            made, report = _soft(values, grid, own, background / unit, softening.slope)
+            made, report = _soft(values, own, background / unit, softening.slope)
             working.append(made)
             if own:
                 floors[name] = asdict(report)
@@ -232,7 +240,7 @@ class Softened:
 
     @property
     def pair(self) -> tuple[Array, Array]:
-        """Cell averages of source and target on their crops, positive, 1/length^d."""
+        """Cell averages of source and target on their crops over their means, positive."""
         return self._made[0]
 
     @property
@@ -242,17 +250,15 @@ class Softened:
 
     @cached_property
     def _made(self) -> tuple[tuple[Array, Array], Floors]:
-        return self.data.softened(self.data.pair, self.data.grids, self.softening)
+        return self.data.softened(self.data.pair, self.softening)
 
     def to_dict(self) -> dict[str, Any]:
         """What these densities are made of again, beside the problem: numbers, for JSON."""
         return {"kind": "softened", **asdict(self.softening)}
 
 
-def _soft(
-    values: Array, grid: Grid, mass: float, background: Array, slope: float
-) -> tuple[Array, FloorReport]:
-    """One side: slopes limited, the floor added; of mass one."""
+def _soft(values: Array, mass: float, background: Array, slope: float) -> tuple[Array, FloorReport]:
+    """One side: slopes limited, the floor added; of mean one."""
     relative = values / values.mean()
     with np.errstate(divide="ignore"):
         logarithms = np.maximum(np.log(relative), LOG_ZERO)
@@ -262,10 +268,10 @@ def _soft(
     working /= working.mean()
     moved = 0.5 * float(np.abs(working - relative).mean())
     raised = int(np.count_nonzero(working > 2 * relative))
-    return working / grid.volume, FloorReport(mass, raised, moved)
+    return working, FloorReport(mass, raised, moved)
 
 
 def entropy(density: Density) -> float:
     """Relative to the uniform law of the box, nats, at most 0: it counts cells, not lengths."""
-    relative = density.values / density.values.mean()
+    relative = density.relative
     return -float((relative * np.log(np.maximum(relative, np.finfo(float).tiny))).mean())

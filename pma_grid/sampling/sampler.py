@@ -104,11 +104,11 @@ class Sampler:
 
     @cached_property
     def _log_density(self) -> LogDensity:
-        values, grid = self.density.values, self.density.grid
+        density = self.density
         if isinstance(self.transport, EntropicTransport):
             # zeros at the solver's floor: splines ring beside deeper jumps
-            values = self.transport.working_source
-        return LogDensity.with_empty_cells(values, grid)
+            density = Density(self.transport.working_source, density.grid)
+        return LogDensity.with_empty_cells(density)
 
     def log_density(self, points: ArrayLike) -> Array:
         """log rho at points (m, d), nats, normalised; -inf outside the box.

@@ -30,7 +30,7 @@ from pma_grid.problem.working import STANDARD, entropy, thin
 from pma_grid.runtime import InvalidInputError, Status
 from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Reached
 from pma_grid.stationary.outcome import Attempt, Way
-from pma_grid.transport.atomic_dual import atomic_dual
+from pma_grid.transport.atomic_dual import dual_of_atoms
 from pma_grid.transport.transport import Transport
 
 # Newton steps after which a start is given up while there are others to try.
@@ -172,7 +172,7 @@ class Search:
         if not self.given or not found.solved:
             found = self.newton(way)
             yield found
-        if self.turnable and not found.solved and thin(source.values, target.values):
+        if self.turnable and not found.solved and thin(source.masses, target.masses):
             way = Way(turned=not way.turned)
             found = self.newton(way)
             yield found
@@ -185,7 +185,7 @@ class Search:
     def _best(self, candidates: list[Candidate]) -> Candidate:
         """A sound result of Newton's method, else the plan; of equals that of the larger bound."""
         for candidate in candidates:
-            candidate.dual = atomic_dual(self.problem, candidate.transport.potential)
+            candidate.dual = dual_of_atoms(self.problem, candidate.transport.phi)
         costs = [c.plan.stats.transport_cost for c in candidates if c.plan]
         lower = max(c.dual for c in candidates)
         upper = min((cost for cost in costs if cost is not None), default=np.inf)
@@ -216,7 +216,7 @@ class Search:
 def _wider_source(problem: Problem) -> bool:
     """Whether the data are thin and the target's entropy is clearly the smaller one."""
     source, target = problem.source, problem.target
-    if problem.dim == 1 or not thin(source.values, target.values):
+    if problem.dim == 1 or not thin(source.masses, target.masses):
         return False
     return entropy(target) < entropy(source) - ENTROPY_MARGIN
 
@@ -231,8 +231,8 @@ def _gapped(problem: Problem) -> bool:
         return False
     if problem.target_domain is not None:
         inside = problem.target_domain.fractions(problem.target.grid) > 0
-        return bool(np.mean(problem.target.values[inside] == 0) >= GAP_SHARE)
-    return any(gap_share(d.values) >= GAP_SHARE for d in (problem.source, problem.target))
+        return bool(np.mean(problem.target.masses[inside] == 0) >= GAP_SHARE)
+    return any(gap_share(d.masses) >= GAP_SHARE for d in (problem.source, problem.target))
 
 
 def _torn(candidate: Candidate) -> bool:

@@ -14,7 +14,7 @@ import numpy as np
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.rearrangement import rearranged
 from pma_grid.grid.transfer import Transfer
-from pma_grid.problem.frame import Frame
+from pma_grid.problem.frame import Frame, mean_free
 from pma_grid.problem.working import STANDARD, Softening
 from pma_grid.runtime import Array, Status
 from pma_grid.stationary import stages
@@ -30,6 +30,8 @@ COARSE_SHARE = 0.05
 COARSE_TOLERANCE = 1e-3
 # No residual is asked to be smaller: rounding.
 SMALLEST_COARSE_TOLERANCE, SMALLEST_TOLERANCE = 1e-10, 1e-12
+# Nor is a larger one a solution, whatever rounding allows: in boxes as narrow as 1 : 1e5.
+LARGEST_TOLERANCE = 1e-2
 # Units in the last place that second differences of phi lose to rounding.
 ROUNDING_ULPS = 50
 # Truncation error assumed where there is no coarser grid to tell: the final tolerance is small.
@@ -67,7 +69,7 @@ class Tolerances:
         # second differences of phi round to about eps |phi|, in units of the metric
         rounding = ROUNDING_ULPS * np.finfo(float).eps * np.abs(phi).max() / frame.metric.min()
         hoped = min(DEFAULT_TOLERANCE, TRUNCATION_SHARE * coarse_truncation / 4)
-        return max(hoped, float(rounding), SMALLEST_TOLERANCE)
+        return min(max(hoped, float(rounding), SMALLEST_TOLERANCE), LARGEST_TOLERANCE)
 
 
 @dataclass
@@ -130,7 +132,7 @@ class Cascade:
         return reached
 
     def refine(self, index: int, phi: Array) -> Reached:
-        """From a potential given on one grid on."""
+        """From a potential given on one grid on, in the unit of its `Frame`."""
         if index < self.levels.last or self.levels.data.thin:
             return self.climb(index, Start.at(phi))
         evaluation = Evaluation(self.levels.equation(index))
@@ -230,11 +232,10 @@ class Cascade:
         return (other, True) if after < share * before else (state, False)
 
     def phi(self, reached: Reached) -> Array:
-        """phi on the finest grid; interpolated where that was not reached."""
+        """phi on the finest grid, length^2, mean zero; interpolated where that was not reached."""
         phi = reached.state.phi
-        return Transfer(self.levels.shape(self.levels.last), phi.shape).interpolate(
-            phi, ROUGH_NODES
-        )
+        phi = Transfer(self.levels.shape(self.levels.last), phi.shape).interpolate(phi, ROUGH_NODES)
+        return mean_free(reached.evaluation.frame.unit * phi)
 
     def _solve(self, index: int, evaluation: Evaluation, state: Iterate, tol: float) -> Reached:
         """Newton's method on one level, with a record of what it took."""

@@ -24,7 +24,7 @@ class Levels:
     workers : Workers
         Threads that share the work on every grid.
     densities : list of tuple of ndarray
-        Cell averages of source and target on every level.
+        Cell averages of source and target over their mean, on every level.
     """
 
     data: Data
@@ -68,8 +68,8 @@ class Levels:
         return source, target
 
     def working(self, index: int, softening: Softening = STANDARD) -> tuple[Array, Array]:
-        """Working densities of one level, positive."""
-        return self.data.softened(self.densities[index], self.grids(index), softening)[0]
+        """Working densities of one level over their means, positive."""
+        return self.data.softened(self.densities[index], softening)[0]
 
     def equation(self, index: int, softening: Softening = STANDARD) -> MongeAmpere:
         """The discretised equation of one level."""

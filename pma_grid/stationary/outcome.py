@@ -6,8 +6,9 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
+from pma_grid.grid.crops import restricted
 from pma_grid.problem.floors import Floors
-from pma_grid.problem.frame import Frame
+from pma_grid.problem.frame import Frame, mean_free, split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import halved
 from pma_grid.problem.working import Softened
@@ -76,9 +77,10 @@ class Attempt:
             return self.cascade.nested()
         data = self.cascade.levels.data
         given = initial.potential if isinstance(initial, Transport) else initial
-        u = checked_potential(self.problem, given, "initial")[data.crop[0]]
-        phi = u - Frame(*data.grids).quadratic()
-        return self.cascade.refine(self.cascade.levels.last, phi - phi.mean())
+        phi = split(self.problem, checked_potential(self.problem, given, "initial"))[0]
+        phi = restricted(phi, self.problem.source.grid, self.problem.target.grid, data.crop)
+        unit = Frame(*data.grids).unit
+        return self.cascade.refine(self.cascade.levels.last, mean_free(phi) / unit)
 
     def solution(self, reached: Reached) -> Solution:
         """The potential that the cascade came to, and its equation."""

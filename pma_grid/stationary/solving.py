@@ -18,7 +18,6 @@ from threadpoolctl import threadpool_limits
 
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.equation.monge_ampere import TargetRule
-from pma_grid.grid.grid import Grid
 from pma_grid.kernels.compilation import CompileClock
 from pma_grid.linsolve import Auto, LinearSolver
 from pma_grid.problem.problem import Problem, check_problem
@@ -42,9 +41,6 @@ from pma_grid.stationary.newton import Newton, Record
 from pma_grid.stationary.outcome import Attempt, Way
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport
-
-# Distance of a box from the origin over its side beyond which nothing is solved.
-FARTHEST_BOX_SIDES = 1e4
 
 
 def solve(
@@ -251,20 +247,6 @@ def _check(problem: Any, tol: Any, max_iterations: Any, linear_solver: Any, call
         raise InvalidInputError(
             f"callback is {callback!r}; it must be a function of a Record, or None"
         )
-    for name, grid in (("source", problem.source.grid), ("target", problem.target.grid)):
-        _check_distance(name, grid)
-
-
-def _check_distance(name: str, grid: Grid) -> None:
-    """Refuse boxes so far from the origin that potentials lose the digits of the map."""
-    for lower, upper, side in zip(grid.lower, grid.upper, grid.lengths, strict=True):
-        away = 0.0 if lower <= 0 <= upper else min(abs(lower), abs(upper))
-        if away > FARTHEST_BOX_SIDES * side:
-            raise InvalidInputError(
-                f"the {name}'s box begins {away:g} from the origin, {away / side:.1e} times its "
-                f"side; beyond {FARTHEST_BOX_SIDES:g} potentials lose their digits: shift both "
-                "boxes by the same vector, which changes neither W2 nor displacements"
-            )
 
 
 def _report(best: Candidate, candidates: list[Candidate], history: list[Record]) -> TransportReport:

@@ -9,7 +9,7 @@ import numpy as np
 
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import InvalidInputError
-from pma_grid.transport.atomic_dual import atomic_dual
+from pma_grid.transport.atomic_dual import dual_of_atoms
 from pma_grid.transport.pushforward import push_forward_error
 from pma_grid.transport.transport import Transport
 
@@ -63,7 +63,7 @@ def assess(transport: Transport) -> dict[str, Any]:
         )
     dual = transport.stats.get("hard_dual")
     if dual is None:
-        dual = atomic_dual(transport.problem, transport.potential)
+        dual = dual_of_atoms(transport.problem, transport.phi)
     cost = transport.stats.get("transport_cost")
     if cost is None:
         cost = _cost(transport)
@@ -87,8 +87,7 @@ def _cost(transport: Transport) -> float:
     if source.grid != transport.problem.source.grid:
         points = source.grid.points
         moved = (transport.map(points) - points).T.reshape(source.dim, *source.shape)
-    masses = source.values * source.grid.cell_volume
-    return float((masses * (moved**2).sum(axis=0)).sum())
+    return float((source.masses * (moved**2).sum(axis=0)).sum())
 
 
 def _reach(problem: Problem) -> float:

@@ -58,14 +58,13 @@ def from_source(reduced: Reduced, f: Array) -> HardPair:
     return HardPair(f, g, (there, back), value)
 
 
-def atomic_dual(problem: Problem, potential: Array) -> float:
+def dual_of_atoms(problem: Problem, phi: Array) -> float:
     """A lower bound of W2^2 between the atoms at the cell centres, length^2, from any potential.
 
-    ``potential``: finite values of u at the source's cell centres, convex or not.
+    ``phi``: what a potential, convex or not, has beyond the affine map's at the cell centres.
     """
-    back = Reduction(problem)
-    pair = from_source(Reduced.of(problem), back.reduce(potential))
-    return max(0.0, back.squared_distance(pair.value))
+    pair = from_source(Reduced.of(problem), -phi)
+    return max(0.0, Reduction(problem).squared_distance(pair.value))
 
 
 def hard_pairs(reduced: Reduced, f: Array, g: Array) -> tuple[HardPair, HardPair]:

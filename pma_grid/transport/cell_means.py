@@ -50,8 +50,7 @@ def arrival_barycentres(solution: Solution) -> Array:
     """
     (source, target), whole = solution.grids, solution.problem.target.grid
     inside, dim = solution.working.crop[1], whole.dim
-    pair = zip(solution.working.pair, solution.grids, strict=True)
-    given, wanted = (values * grid.cell_volume for values, grid in pair)
+    given, wanted = (values / values.size for values in solution.working.pair)  # masses
     lattice = Lattice(target.shape, SPLINE_HALO)
     densities = lattice.zeros()
     lattice.fill(histospline(solution.working.pair[1]), densities)
@@ -70,7 +69,7 @@ def arrival_barycentres(solution: Solution) -> Array:
         means[axis][inside] = source.lower[axis] + (places[axis] + 0.5) * source.spacing[axis]
     others = whole.points[~told.ravel()]
     if len(others):
-        means[:, ~told] = solution.function.inverse(others)[0].T
+        means[:, ~told] = solution.function.inverse(others).T
     return means
 
 

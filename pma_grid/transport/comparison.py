@@ -199,11 +199,11 @@ def _check_density(what: str, first: Density, other: Density) -> None:
             f"{what} is {other.describe()}, that of the first {first.describe()}; they must be the "
             "same grid: solve the same problem, or resample the densities first"
         )
-    difference = float(np.abs(first.values - other.values).max())
-    if difference > SAME_DENSITY_DIFFERENCE * float(first.values.max()):
+    difference = float(np.abs(first.relative - other.relative).max())
+    if difference > SAME_DENSITY_DIFFERENCE * float(first.relative.max()):
         raise InvalidInputError(
-            f"{what} differs from that of the first by up to {difference:.3g} in density; they "
-            "must be the same: solve the same problem, or wrap the potential with "
+            f"{what} differs from that of the first by up to {difference:.3g} of the mean "
+            "density; they must be the same: solve the same problem, or wrap the potential with "
             "Transport.from_potential(first.problem, other.potential)"
         )
 
@@ -248,8 +248,7 @@ def _kind(transport: Transport) -> str:
 
 
 def _row(name: str, transport: Transport, reference: Transport, bins: Bins) -> Row:
-    source = reference.problem.source
-    masses = source.values * source.grid.cell_volume
+    masses = reference.problem.source.masses
     squares = ((transport.gradient - reference.gradient) ** 2).sum(axis=0)
     w2, base = transport.w2, reference.w2
     iterations = transport.stats.get("iterations")

@@ -38,41 +38,43 @@ def cell_integral(function: Array, masses: Array, whole: Array | None = None) ->
 
 def dual_value(potential: Potential, source: Density, target: Density) -> float:
     """Kantorovich's dual value of a potential, 2 (int min_x (|x-y|^2/2 + D) dnu - int D dmu)."""
-    # D = u - |x|^2/2, written with displacements, so that nearly equal densities lose no digits
-    there, whole, met = target.grid.coordinates(), None, np.full(target.shape, True)
+    # D = u - |x|^2/2, written with displacements, so that nearly equal densities lose no digits,
+    # and everything measured from the lower corners of the boxes, so that distant ones do not
+    there, whole, met = target.grid.at_origin.coordinates(), None, np.full(target.shape, True)
     if potential.domain is not None:
         parts, centroids = potential.domain.parts(target.grid)
-        there, whole = np.moveaxis(centroids, -1, 0), parts == 1.0
-        met = target.values > 0  # elsewhere there is nothing to be found, and no mass
-    y = there[:, met].T
-    centres = source.grid.points
-    shift = potential.phi + _shift(potential, centres).reshape(source.shape)
-    x, phi = potential.inverse(y)
-    lowest = 0.5 * ((x - y) ** 2).sum(axis=1) + phi + _shift(potential, x)
+        there = np.moveaxis(centroids - np.array(target.grid.lower), -1, 0)
+        whole = parts == 1.0
+        met = target.masses > 0  # elsewhere there is nothing to be found, and no mass
+    # the gradient may fill a part of the target's box alone, from whose corner it is measured
+    offset = np.array(target.grid.lower) - np.array(potential.target.lower)
+    there = there + offset.reshape((-1,) + (1,) * target.dim)
+    centres, shift = source.grid.at_origin.points, potential.frame.shift
+    beyond = potential.phi + _quadratic_beyond(potential, centres).reshape(source.shape)
+    w = there[:, met].T
+    z, phi = potential.inverse_from(w)
+    lowest = 0.5 * ((z - (w + shift)) ** 2).sum(axis=1) + phi + _quadratic_beyond(potential, z)
     # where Newton's method finds no minimum, as at a kink of u, the best cell centre is one
-    starts = potential.start_cells(np.clip(y, potential.target.lower, potential.target.upper))
-    nearest = np.ravel_multi_index(tuple(starts.T), source.shape)
-    at_centres = 0.5 * ((centres[nearest] - y) ** 2).sum(axis=1) + shift.ravel()[nearest]
+    nearest = np.ravel_multi_index(tuple(potential.start_cells(w).T), source.shape)
+    at_centres = 0.5 * ((centres[nearest] - (w + shift)) ** 2).sum(axis=1)
     values = np.zeros(target.shape)
-    values[met] = np.minimum(lowest, at_centres)
-    masses = [d.values * d.grid.cell_volume for d in (source, target)]
-    value = cell_integral(values, masses[1], whole)
-    value -= cell_integral(shift, masses[0])
+    values[met] = np.minimum(lowest, at_centres + beyond.ravel()[nearest])
+    value = cell_integral(values, target.masses, whole) - cell_integral(beyond, source.masses)
     # no coupling does better than to move the means, whatever the potential; the means are those of
     # the same quadrature, or a shift of the box would not shift the value
+    points = source.grid.at_origin.coordinates()
     shifts = [
-        cell_integral(image, masses[1], whole) - cell_integral(point, masses[0])
-        for image, point in zip(there, source.grid.coordinates(), strict=True)
+        step + cell_integral(image, target.masses, whole) - cell_integral(point, source.masses)
+        for step, image, point in zip(shift, there, points, strict=True)
     ]
     return max(float(np.square(shifts).sum()), 2 * value)
 
 
-def _shift(potential: Potential, x: Array) -> Array:
-    """The quadratic part of u minus |x|^2 / 2, without cancellation where the boxes agree."""
-    a, b = np.array(potential.source.lower), np.array(potential.target.lower)
-    s = potential.frame.stretch
-    # s (x-a)^2/2 + b x - x^2/2 = (s-1) (x-a)^2/2 + (b-a) (x-a) + (a b - a^2/2)
-    shifted = x - a
-    parts = 0.5 * (s - 1) * shifted**2 + (b - a) * shifted + a * (b - 0.5 * a)
-    total: Array = parts.sum(axis=-1)
-    return total
+def _quadratic_beyond(potential: Potential, z: Array) -> Array:
+    """The quadratic part of u minus |x|^2 / 2, without cancellation where the boxes agree.
+
+    At points measured from the lower corner a of the source's box, and without a constant:
+    (s - 1) z^2 / 2 + (b - a) z.
+    """
+    frame = potential.frame
+    return np.asarray((0.5 * (frame.stretch - 1) * z**2 + frame.shift * z).sum(axis=-1))

@@ -28,9 +28,10 @@ IMAGE_MISS_CELLS = 0.05
 class Potential:
     """u = affine stretch of box to box + phi, as a function of points; phi reflects evenly.
 
-    ``phi`` is given at the centres of ``source``; the gradient maps the two boxes onto each other,
-    and the centres of ``target`` start the inverse.  A ``domain`` is what the gradient fills
-    instead of the target box; phi is extended accordingly.
+    ``phi``, length^2, is given at the centres of ``source``; the gradient maps the two boxes onto
+    each other, and the centres of ``target`` start the inverse.  A ``domain`` is what the gradient
+    fills instead of the target box; phi is extended accordingly.  Inside, phi is in the unit of
+    potentials of the frame, and points are measured from the lower corners of their boxes.
     """
 
     def __init__(
@@ -39,9 +40,12 @@ class Potential:
         self.source, self.target, self.phi, self.domain = source, target, phi, domain
         self.frame = Frame(source, target)
         self.spacing = np.array(source.spacing)
+        # in units as in the frame, but with all the digits of the sides
+        self._spacing = self.spacing / self.frame.source_length
+        self._metric = (self.frame.stretch / self.frame.hessian_unit) * self._spacing**2
         lattice = lattice_between(source, target, domain, halo=POINT_HALO)
         padded = lattice.zeros()
-        lattice.extend(np.ascontiguousarray(phi), padded)
+        lattice.extend(np.ascontiguousarray(phi) / self.frame.unit, padded)
         self.padded = padded.reshape(lattice.padded_shape)
         self._shape = lattice.shape_array
         self._starts: Integers | None = None
@@ -50,37 +54,48 @@ class Potential:
         """Points in source cells, 0 at the first centre."""
         return np.ascontiguousarray((x - np.array(self.source.lower)) / self.spacing - 0.5)
 
-    def value(self, x: Array) -> Array:
-        """u at points (m, d) of the source box, (m,), length^2, up to a constant."""
-        return np.asarray(self.frame.potential(x) + self._interpolated(x)[0])
+    def bend(self, z: Array) -> Array:
+        """u without its linear part <target.lower, z>, length^2, up to a constant.
+
+        At points (m, d) measured from the lower corner of the source's box.
+        """
+        phi = self._interpolated(z / self.spacing - 0.5)[0]
+        return np.asarray(self.frame.bend(z) + self.frame.unit * phi)
 
     def gradient(self, x: Array) -> Array:
         """grad u at points (m, d) of the source box, clipped to the target box or domain."""
-        image: Array = self.frame.image(x) + self._interpolated(x)[1] / self.spacing
+        z = x - np.array(self.source.lower)
+        bend = self._interpolated(self.positions(x))[1] / self._spacing
+        return self._clipped(self.frame.stretch * z + self.frame.target_length * bend)
+
+    def _clipped(self, w: Array) -> Array:
+        """Points of the target box or domain from what is measured from its lower corner."""
+        image: Array = np.array(self.target.lower) + w
         if self.domain is not None:
             return self.domain.nearest(image)
         return np.asarray(np.clip(image, self.target.lower, self.target.upper))
 
-    def _interpolated(self, x: Array) -> tuple[Array, Array]:
-        """phi, (m,), and its gradient per cell, (m, d), at points of the source box."""
-        values, slopes = np.empty(len(x)), np.empty(x.shape)
-        gradient_at(self.padded.ravel(), self._shape, POINT_HALO, self.positions(x), values, slopes)
+    def _interpolated(self, positions: Array) -> tuple[Array, Array]:
+        """phi, (m,), and its gradient per cell, (m, d), at positions in cells."""
+        values, slopes = np.empty(len(positions)), np.empty(positions.shape)
+        gradient_at(self.padded.ravel(), self._shape, POINT_HALO, positions, values, slopes)
         return values, slopes
 
     def centred_gradient(self) -> Array:
         """grad u at the source centres by centred differences, (d, *shape)."""
-        out = np.empty((self.source.dim, *self.source.shape))
+        dim, length = self.source.dim, self.frame.target_length
+        out = np.empty((dim, *self.source.shape))
         inner = slice(POINT_HALO, -POINT_HALO)
-        for axis, h in enumerate(self.spacing):
-            window = [inner] * self.source.dim
+        for axis, h in enumerate(self._spacing):
+            window = [inner] * dim
             window[axis] = slice(POINT_HALO - 1, 1 - POINT_HALO)
             values = self.padded[tuple(window)]
             n = self.source.shape[axis]
             difference = np.take(values, range(2, n + 2), axis) - np.take(values, range(n), axis)
-            affine = along(self.frame.image_along(axis), axis, self.source.dim)
-            out[axis] = affine + difference / (2 * h)
+            affine = along(self.frame.image_along(axis), axis, dim)
+            out[axis] = affine + length * (difference / (2 * h))
         if self.domain is not None:
-            image = self.domain.nearest(out.reshape(self.source.dim, -1).T)
+            image = self.domain.nearest(out.reshape(dim, -1).T)
             out = np.ascontiguousarray(image.T).reshape(out.shape)
         return out
 
@@ -88,49 +103,66 @@ class Potential:
         """(1 - t) |x|^2 / 2 + t u, whose gradient maps into ``box``, between the two boxes."""
         moving = Potential(t * self.phi, self.source, box)
         # not by reflection: its own ghosts, where u fills a domain
-        moving.padded = t * self.padded
+        moving.padded = t * (self.frame.unit / moving.frame.unit) * self.padded
         return moving
 
     def starts(self) -> Integers:
         """Indices of the source cell that maximises <x, y> - u(x) at each target centre."""
         if self._starts is None:
-            u = self.phi + self.frame.quadratic()
-            self._starts = legendre(u, self.source.axes, self.target.axes)[1]
+            u = self.phi + self.frame.bends
+            axes = self.source.at_origin.axes, self.target.at_origin.axes
+            self._starts = legendre(u, *axes)[1]
         return self._starts
 
-    def start_cells(self, y: Array) -> Integers:
-        """Indices (m, d) of the source cell that `starts` has for each point's cell."""
-        return np.ascontiguousarray(self.starts()[(slice(None), *self.target.cell_index(y).T)].T)
+    def start_cells(self, w: Array) -> Integers:
+        """Indices (m, d) of the source cells that `starts` has for the cells of points.
 
-    def inverse(self, y: Array) -> tuple[Array, Array]:
-        """Points x that maximise <x, y> - u(x), and phi there, for points y (m, d).
+        Points are measured from the target's lower corner; beyond the box the nearest cell counts.
+        """
+        cells = np.floor(w / np.array(self.target.spacing)).astype(int)
+        cells = np.clip(cells, 0, np.array(self.target.shape) - 1)
+        return np.ascontiguousarray(self.starts()[(slice(None), *cells.T)].T)
+
+    def inverse(self, y: Array) -> Array:
+        """Points x that maximise <x, y> - u(x), for points y (m, d).
 
         They are those with grad u(x) = y; of points beyond the target box, with the nearest point
         of the box in place of y.
         """
-        y = np.clip(y, self.target.lower, self.target.upper)
-        positions = self.start_cells(y).astype(float)
-        begun, values = positions.copy(), np.empty(len(y))
-        slopes = np.ascontiguousarray((y - np.array(self.target.lower)) * self.spacing)
-        metric = self.frame.stretch * self.spacing**2
+        return self._points(self.inverse_from(y - np.array(self.target.lower))[0])
+
+    def inverse_from(self, w: Array) -> tuple[Array, Array]:
+        """`inverse` of points measured from the target's lower corner.
+
+        Returns points of the source box, measured likewise, and phi there, length^2.
+        """
+        frame = self.frame
+        w = np.clip(w, 0.0, self.target.lengths)
+        positions = self.start_cells(w).astype(float)
+        begun, values = positions.copy(), np.empty(len(w))
+        slopes = np.ascontiguousarray(w / frame.target_length * self._spacing)
         failed = invert(
-            self.padded.ravel(), self._shape, POINT_HALO, metric, slopes, INVERSE_TOLERANCE_CELLS,
-            positions, values,
+            self.padded.ravel(), self._shape, POINT_HALO, self._metric, slopes,
+            INVERSE_TOLERANCE_CELLS, positions, values,
         )  # fmt: skip
-        x = self._points(positions)
         if failed:
             # put back points that Newton's method took further from grad u(x) = y, with phi there;
             # a start maximises <x, y> - u over the cell centres: it is right to about a cell
-            start = self._points(begun)
-            ends, starts = (np.abs(self.gradient(p) - y).max(axis=1) for p in (x, start))
+            ends, starts = (self._miss(p, w) for p in (positions, begun))
             worse = ends > starts
-            x[worse] = start[worse]
-            values[worse] = self._interpolated(x[worse])[0]
-        return x, values
+            positions[worse] = begun[worse]
+            values[worse] = self._interpolated(positions[worse])[0]
+        z = np.clip((positions + 0.5) * self.spacing, 0.0, self.source.lengths)
+        return z, frame.unit * values
 
-    def _points(self, positions: Array) -> Array:
-        """Points of the source box from positions in cells."""
-        x = np.array(self.source.lower) + (positions + 0.5) * self.spacing
+    def _miss(self, positions: Array, w: Array) -> Array:
+        """Largest distance along an axis of the images of positions from where they should be."""
+        z = self._points((positions + 0.5) * self.spacing)
+        return np.asarray(np.abs(self.gradient(z) - (np.array(self.target.lower) + w)).max(axis=1))
+
+    def _points(self, z: Array) -> Array:
+        """Points of the source box from what is measured from its lower corner."""
+        x = np.array(self.source.lower) + z
         return np.asarray(np.clip(x, self.source.lower, self.source.upper))
 
 
@@ -189,7 +221,7 @@ def mccann(
     moving = potential.between(t, box)
     z = grid.points
     inside = moving.target.contains(z)
-    x, _ = moving.inverse(z)
+    x = moving.inverse(z)
     inside &= log_source.grid.contains(x)  # of the source's box, or of the part that was solved
     if potential.domain is not None:
         # no point of the source is moved to z where the nearest one is not moved near it

@@ -55,7 +55,7 @@ class Raster:
         grid = source.grid
         pieces = next((k for k in PIECES_AN_AXIS if grid.size * k**grid.dim <= MOST_PIECES), 1)
         if masses is None:
-            masses = source.values * grid.cell_volume
+            masses = source.masses
         pushed = np.zeros(math.prod(self.shape))
         layer = math.prod(n * pieces + 1 for n in grid.shape[1:]) * (pieces + 1)
         step = max(1, CORNERS_AT_ONCE // layer)
@@ -124,7 +124,7 @@ class Bins(Raster):
     def __init__(self, problem: Problem) -> None:
         target = problem.target
         most = MOST_BINS[target.dim]
-        edges, masses = [], target.values / target.values.sum()
+        edges, masses = [], target.masses / target.masses.sum()
         for axis, (n, faces) in enumerate(zip(target.shape, target.grid.faces, strict=True)):
             cuts = np.linspace(0, n, min(n, most) + 1).round().astype(int)
             edges.append(faces[cuts])
@@ -135,7 +135,7 @@ class Bins(Raster):
     def error(self, transport: Transport) -> float:
         """sum |T#mu - nu|; see `push_forward_error`."""
         source = transport.solution.source
-        pushed = self.push(transport, masses=source.values / source.values.sum())
+        pushed = self.push(transport, masses=source.masses / source.masses.sum())
         return float(np.abs(pushed - self.masses).sum())
 
 

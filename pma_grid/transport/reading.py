@@ -19,6 +19,7 @@ from pma_grid.equation.rearrangement import Quantiles
 from pma_grid.grid.averaging import averaged
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
+from pma_grid.problem.frame import Frame, mean_free
 from pma_grid.problem.problem import Problem
 from pma_grid.runtime import Array
 from pma_grid.transport.cell_means import arrival_barycentres, image_barycentres
@@ -34,8 +35,8 @@ class Reading(Protocol):
     """The answer to a problem; fields are given at the centres of its source's cells."""
 
     @property
-    def potential(self) -> Array:
-        """u, length^2, up to a constant."""
+    def phi(self) -> Array:
+        """u without the quadratic part that maps box to box, length^2, mean zero."""
 
     @property
     def centred_gradient(self) -> Array:
@@ -51,7 +52,7 @@ class Reading(Protocol):
 
     @property
     def source_density(self) -> Array:
-        """mu of the equation that was solved, cell averages, 1/length^d."""
+        """mu of the equation that was solved, cell averages over their mean."""
 
     @property
     def mass_constant(self) -> float:
@@ -89,11 +90,14 @@ class Direct:
         self._own = problem.source.grid == solution.problem.source.grid
 
     @cached_property
-    def potential(self) -> Array:
-        if self._own:
-            return np.asarray(self.function.phi + self.function.frame.quadratic())
-        grid = self.problem.source.grid
-        return self.function.value(grid.points).reshape(grid.shape)
+    def phi(self) -> Array:
+        grid, function = self.problem.source.grid, self.function
+        frame, z = Frame(grid, self.problem.target.grid), grid.at_origin.points
+        if self._own and function.target == self.problem.target.grid:
+            return mean_free(function.phi)
+        # the gradient may fill a part of the target's box alone
+        shift = np.array(function.target.lower) - np.array(self.problem.target.grid.lower)
+        return mean_free((function.bend(z) - frame.bend(z) + z @ shift).reshape(grid.shape))
 
     @cached_property
     def centred_gradient(self) -> Array:
@@ -128,7 +132,7 @@ class Direct:
         return self.function.gradient(x)
 
     def inverse(self, y: Array) -> Array:
-        return self.function.inverse(y)[0]
+        return self.function.inverse(y)
 
     def interpolate(self, t: float, grid: Grid | None) -> Density:
         between = _between(self.problem, t)
@@ -141,7 +145,7 @@ class Rearranged(Direct):
     @cached_property
     def _laws(self) -> tuple[Quantiles, Quantiles]:
         solved = self.solution.problem
-        return Quantiles.of(solved.source.values), Quantiles.of(solved.target.values)
+        return Quantiles.of(solved.source.masses), Quantiles.of(solved.target.masses)
 
     @cached_property
     def centred_gradient(self) -> Array:
@@ -180,10 +184,14 @@ class Turned:
         return self.gradient(self.problem.source.grid.points)
 
     @cached_property
-    def potential(self) -> Array:
-        grid, y = self.problem.source.grid, self._images
-        values = (grid.points * y).sum(axis=1) - self.function.value(y)
-        return np.asarray(values.reshape(grid.shape))
+    def phi(self) -> Array:
+        grid, function = self.problem.source.grid, self.function
+        # from the corners of the boxes, of which grad v may fill a part alone
+        z, shift = grid.at_origin.points, np.array(grid.lower) - np.array(function.target.lower)
+        w = function.inverse_from(z + shift)[0]
+        frame = Frame(grid, self.problem.target.grid)
+        values = (w * (z + shift)).sum(axis=1) - function.bend(w) - frame.bend(z)
+        return mean_free(values.reshape(grid.shape))
 
     @cached_property
     def centred_gradient(self) -> Array:
@@ -211,7 +219,7 @@ class Turned:
         return _means(arrival_barycentres(self.solution), self.solution.density(1), self.problem)
 
     def gradient(self, x: Array) -> Array:
-        return self.function.inverse(x)[0]
+        return self.function.inverse(x)
 
     def inverse(self, y: Array) -> Array:
         return self.function.gradient(y)

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.equation.rearrangement import squared_distance_on_line
-from pma_grid.grid.crops import Crop, continued, cut, reached, spread
+from pma_grid.grid.crops import Crop, continued, cut, measured, reached, spread
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
 from pma_grid.problem.floors import Raised
-from pma_grid.problem.frame import split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.problem.working import Softened
@@ -38,7 +37,7 @@ class Working(Protocol):
 
     @property
     def pair(self) -> tuple[Array, Array]:
-        """Cell averages of source and target on their crops, positive, 1/length^d."""
+        """Cell averages of source and target on their crops over their means, positive."""
 
     @property
     def crop(self) -> tuple[Crop, Crop]:
@@ -64,7 +63,8 @@ class Solution:
     problem : Problem
         The densities, as given, on the grids of the equation, its sides exchanged if ``turned``.
     phi : ndarray, shape of the source's crop
-        u without the quadratic part that maps the cut source box to the cut target box, length^2.
+        u without the quadratic part that maps the cut source box to the cut target box, length^2,
+        of mean zero; the equation takes it in the unit of its `Frame`.
     working : Working
         The densities of the equation.
     turned : bool
@@ -87,10 +87,9 @@ class Solution:
 
     @classmethod
     def of(
-        cls, problem: Problem, potential: Array, mass_constant: float = 0.0, averaged: bool = False
+        cls, problem: Problem, phi: Array, mass_constant: float = 0.0, averaged: bool = False
     ) -> Solution:
         """Any potential, as one of the equation of the problem with its zeros raised to floors."""
-        phi = split(problem, potential)[0]
         return cls(problem, phi, Raised(problem), False, mass_constant, averaged)
 
     def check(self, problem: Problem) -> None:
@@ -131,20 +130,28 @@ class Solution:
     def equation(self) -> MongeAmpere:
         """The discrete equation that was solved."""
         rule = TargetRule.MEAN if self.averaged else TargetRule.POINT
-        domain = self.problem.target_domain
-        return MongeAmpere.between(self.working.pair, self.grids, rule, domain=domain)
+        sides, domain = (self.problem.source, self.problem.target), self.problem.target_domain
+        source, target = (
+            measured(side.grid, crop) for side, crop in zip(sides, self.working.crop, strict=True)
+        )
+        return MongeAmpere.between(self.working.pair, (source, target), rule, domain=domain)
+
+    @property
+    def _scaled(self) -> Array:
+        """phi in the unit of the equation."""
+        return np.asarray(self.phi / self.equation.frame.unit)
 
     @cached_property
     def residual(self) -> Array:
         """log(rho_u / mu) on the source's grid; beyond the crop that of the nearest cell in it."""
-        return self._spread(Evaluation(self.equation).evaluate_log(self.phi))
+        return self._spread(Evaluation(self.equation).evaluate_log(self._scaled))
 
     @cached_property
     def hessian(self) -> Array:
         """D2u on the source's grid, (d, d, *shape); beyond the crop that of the nearest cell."""
-        evaluation = Evaluation(self.equation)
+        evaluation, phi = Evaluation(self.equation), self._scaled
         for _ in range(1 if evaluation.images is None else 2):  # images by the superbases of u
-            evaluation.evaluate(self.phi, self.mass_constant)
+            evaluation.evaluate(phi, self.mass_constant)
         return self._spread(evaluation.hessian())
 
     @cached_property
@@ -156,7 +163,7 @@ class Solution:
         """
         if self.rearranged:
             sides = self.problem.source, self.problem.target
-            (a, b), (x, y) = [d.values for d in sides], [d.grid for d in sides]
+            (a, b), (x, y) = [d.masses for d in sides], [d.grid for d in sides]
             return squared_distance_on_line(a, x, b, y)
         return dual_value(self.function, self.problem.source, self.problem.target)
 
@@ -169,10 +176,12 @@ class Solution:
         return mccann(self.function, self.hessian, source, target, t, grid)
 
     def density(self, side: int) -> Array:
-        """Of source, 0, or target, 1: the working values, beyond the crop those given."""
-        given = (self.problem.source, self.problem.target)[side]
-        values = given.values.copy()
-        values[self.working.crop[side]] = self.working.pair[side]
+        """Of source, 0, or target, 1: the working values, beyond the crop those given.
+
+        Cell averages over the mean of the whole box.
+        """
+        values, pair = (self.problem.source, self.problem.target)[side].relative, self.working.pair
+        values[self.working.crop[side]] = pair[side] * (values.size / pair[side].size)
         return values
 
     def to_dict(self) -> dict[str, Any]:

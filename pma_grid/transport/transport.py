@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
-from pma_grid.problem.frame import split
+from pma_grid.problem.frame import Frame, split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.runtime import Array, Status, storage
@@ -56,18 +56,23 @@ class Transport:
     def __init__(
         self,
         problem: Problem,
-        potential: Array,
+        potential: Array | None = None,
         *,
+        phi: Array | None = None,
         status: Status = Status.NOT_SOLVED,
         stats: Mapping[str, Any] | None = None,
         mass_constant: float = 0.0,
         averaged: bool = False,
     ) -> None:
-        given = np.array(potential, float)
-        given.flags.writeable = False
-        solution = Solution.of(problem, given, float(mass_constant), averaged)
+        # u or phi (of mean zero), whichever is given: phi keeps digits that the affine part of u
+        # takes; the other is computed when it is asked for
+        name, given = ("potential", potential) if phi is None else ("phi", phi)
+        given = _read_only(given)
+        beyond = split(problem, given)[0] if phi is None else given
+        solution = Solution.of(problem, beyond, float(mass_constant), averaged)
         self._keep(problem, solution, status, stats)
-        self._given: Array | None = given
+        self._given: str | None = name
+        self.__dict__[name] = given
 
     def _keep(
         self,
@@ -151,11 +156,8 @@ class Transport:
     @cached_property
     def potential(self) -> Array:
         """u at the cell centres, length^2, shape ``source.shape``; read-only."""
-        if self._given is not None:
-            return self._given
-        potential = self._reading.potential
-        potential.flags.writeable = False
-        return potential
+        frame = Frame(self.problem.source.grid, self.problem.target.grid)
+        return _read_only(frame.quadratic() + self.phi)
 
     @property
     def mass_constant(self) -> float:
@@ -170,7 +172,7 @@ class Transport:
     @cached_property
     def phi(self) -> Array:
         """The potential without its quadratic part (which maps box to box), mean zero."""
-        return split(self.problem, self.potential)[0]
+        return self._reading.phi
 
     @cached_property
     def gradient(self) -> Array:
@@ -267,7 +269,7 @@ class Transport:
 
     @property
     def working_source(self) -> Array:
-        """mu of the equation that was solved, cell averages on the source's grid, 1/length^d.
+        """mu of the equation that was solved, cell averages on the source's grid over their mean.
 
         Where the equation was not solved, for want of mass, the source as given.
         """
@@ -341,6 +343,10 @@ class Transport:
         x = self.problem.source.sample(n, seed)
         return x, self.map(x)
 
+    def _as_given(self) -> dict[str, Array]:
+        """u or phi, whichever this was made of, by its name; nothing of a solution."""
+        return {} if self._given is None else {self._given: getattr(self, self._given)}
+
     def storable(self) -> storage.Stored:
         """Arrays and metadata that `from_stored` makes the transport of."""
         arrays, meta = storable_pair(self.problem)
@@ -348,7 +354,7 @@ class Transport:
         if self._given is None:
             kept, meta["solution"] = self.solution.storable(self.problem)
             return arrays | kept, meta
-        arrays["potential"] = self._given
+        arrays |= self._as_given()
         meta |= {"mass_constant": self.mass_constant, "averaged": self.averaged}
         return arrays, meta
 
@@ -366,12 +372,20 @@ class Transport:
         solved = meta["stats"] | meta  # until 0.1.0 these two were found in the report alone
         return cls(
             problem,
-            arrays["potential"],
+            arrays.get("potential"),
+            phi=arrays.get("phi"),
             status=told[0],
             stats=told[1],
             mass_constant=solved.get("mass_constant", 0.0),
             averaged=solved.get("averaged", False),
         )
+
+
+def _read_only(values: ArrayLike | None) -> Array:
+    """A locked copy."""
+    array = np.array(values, float)
+    array.setflags(write=False)
+    return array
 
 
 @runtime_checkable

@@ -40,7 +40,8 @@ import unit
 
 import pma_grid as pma
 from pma_grid import cases
-from pma_grid.transport.atomic_dual import atomic_dual
+from pma_grid.problem.reduction import Reduction
+from pma_grid.transport.atomic_dual import dual_of_atoms
 
 Row = dict[str, object]
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
@@ -107,13 +108,13 @@ def dual(transport: pma.Transport) -> float | None:
     """The largest lower bound of W2^2 between the atoms that the potential alone gives."""
     if not np.isfinite(transport.potential).all():
         return None
-    return atomic_dual(transport.problem, transport.potential)
+    return dual_of_atoms(transport.problem, transport.phi)
 
 
 def plain_dual(entropic: pma.EntropicTransport) -> float:
     """The same of Sinkhorn's potentials as they are."""
-    square = (entropic.problem.source.grid.coordinates() ** 2).sum(axis=0) / 2
-    return atomic_dual(entropic.problem, square - entropic.source_potential)
+    reduced = Reduction(entropic.problem).reduced(entropic.source_potential)
+    return dual_of_atoms(entropic.problem, -reduced)
 
 
 def distance(transport: pma.Transport) -> float | None:

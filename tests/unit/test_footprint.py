@@ -39,14 +39,13 @@ def _equation(source: pma.Grid, target: pma.Grid) -> Evaluation:
 
 
 def _convex(equation: Evaluation, bend: float, noise: float, seed: int = 3) -> np.ndarray:
-    """phi of a convex u whose Hessian has sizeable mixed entries, with some noise."""
+    """phi of a convex u whose Hessian has sizeable mixed entries, with some noise; in its unit."""
     frame, rng = equation.frame, np.random.default_rng(seed)
     x = [(np.arange(n) + 0.5) / n for n in equation.lattice.shape]
     waves = np.ones(())
     for c in x:
         waves = np.multiply.outer(waves, np.cos(np.pi * c))
-    lengths = np.array(frame.source.lengths)
-    phi = bend / np.pi**2 * (frame.stretch * lengths**2).min() * waves
+    phi = bend / np.pi**2 * np.prod(frame.sides, axis=0).min() * waves
     return np.asarray(phi + noise * frame.metric.min() * rng.normal(size=phi.shape))
 
 
@@ -253,7 +252,7 @@ def test_rearrangement_of_products_is_the_map() -> None:
     phi = rearranged(np.ones((n, n)), grid, nu, target)
     h = np.array(grid.spacing)
     frame = MongeAmpere.between((np.ones((n, n)), nu), (grid, target)).frame
-    u = frame.quadratic() + phi
+    u = frame.quadratic() + frame.unit * phi
     faces = np.arange(1, n) / n
     found0 = np.diff(u, axis=0)[:, 0] / h[0]
     found1 = np.diff(u, axis=1)[0] / h[1]

@@ -242,7 +242,7 @@ def test_floors_of_the_user_replace_others() -> None:
     values = _peak((20, 20), 0.3, 0.05)
     problem = pma.Problem(pma.Density(values, floor=0.02), pma.Density(values.T))
     data = Data.of(problem)
-    working, floors = data.softened(data.pair, data.grids)
+    working, floors = data.softened(data.pair)
     assert floors["source"]["relative"] == 0.02
     assert working[0].min() == pytest.approx(0.02, rel=0.05)
     assert floors["target"]["relative"] == pytest.approx(10 / working[0].size ** 2)
@@ -264,7 +264,7 @@ def test_the_largest_dual_decides_among_equals(duals: tuple[float, ...], monkeyp
     every = [_candidate(name, problem, pma.Status.CONVERGED) for name in "abc"]
     failed = _candidate("failed", problem, pma.Status.MAX_ITERATIONS)
     values = iter((*(1e-4 * d for d in duals), 9e-4))
-    monkeypatch.setattr(globalisation, "atomic_dual", lambda *_: next(values))
+    monkeypatch.setattr(globalisation, "dual_of_atoms", lambda *_: next(values))
     search = globalisation.Search(problem, lambda _: failed, False, True, False, True, 1)
     best = search._best([*every, failed])
     assert best.dual == 1e-4 * max(duals) and best.name == "abc"[int(np.argmax(duals))]
@@ -273,7 +273,7 @@ def test_the_largest_dual_decides_among_equals(duals: tuple[float, ...], monkeyp
 def test_what_a_bound_contradicts_is_no_success(monkeypatch: Any) -> None:
     """A W2^2 of 0 beside a lower bound of .1, which no reading of the data explains."""
     problem = pma.Problem(np.ones(8), np.ones(8))
-    monkeypatch.setattr(globalisation, "atomic_dual", lambda *_: 0.1)
+    monkeypatch.setattr(globalisation, "dual_of_atoms", lambda *_: 0.1)
     search = globalisation.Search(problem, lambda _: None, False, True, False, True, 1)  # type: ignore[arg-type, return-value]
     best = search._best([_candidate("newton", problem, pma.Status.CONVERGED)])
     assert best.status is pma.Status.UNRESOLVED

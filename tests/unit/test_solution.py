@@ -199,7 +199,7 @@ class Part:
             pma.Density(d.values[c], g)
             for d, c, g in zip(sides, self.crop, grids, strict=True)
         ]  # fmt: skip
-        return parts[0].values, parts[1].values
+        return parts[0].relative, parts[1].relative
 
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "part", "crop": [[[c.start, c.stop] for c in side] for side in self.crop]}

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pma_grid.grid.axes import power_of_two_near
 from pma_grid.kernels.entropic import softmax
 from pma_grid.kernels.records import Tilt
 from pma_grid.problem.reduction import Reduced
@@ -190,9 +191,11 @@ class SeparableKernel:
     ) -> None:
         self.reduced, self.eps, self.reflect = reduced, float(eps), reflect
         self.threads = threads
+        # axes are measured in this unit: logarithms of their abscissae do not depend on the user's
+        self._unit = unit = power_of_two_near(reduced.lengths)
         self._axes = [
             tuple(
-                _axis(x, y, float(length), self.eps, reflect)
+                _axis(x / unit, y / unit, float(length / unit), self.eps / unit**2, reflect)
                 for x, y, length in zip(*sides, reduced.lengths, strict=True)
             )
             for sides in ((reduced.x, reduced.y), (reduced.y, reduced.x))
@@ -212,7 +215,7 @@ class SeparableKernel:
         """Whether windows beat full lines."""
         work = sum(axis.x.size for axis in axes)
         width = [
-            2 * REACH_DEVIATIONS * math.sqrt(self.eps) * axis.x.size / axis.length for axis in axes
+            2 * REACH_DEVIATIONS * math.sqrt(axis.eps) * axis.x.size / axis.length for axis in axes
         ]
         window = sum(min(w, axis.x.size) for w, axis in zip(width, axes, strict=True))
         return TILTED_CELL_NS * len(axes) + TILTED_TERM_NS * window < PRODUCT_TERM_NS * work
@@ -244,10 +247,10 @@ class SeparableKernel:
                 powers = tuple(int(axis == i) + int(axis == k) for axis in range(d))
                 moment = np.exp(self._sum(1, logs, powers) - total)
                 out[i, k] = out[k, i] = moment - means[i] * means[k]
-        return out
+        return self._unit**2 * out
 
     def _relative_means(self, side: int, logs: Array, total: Array) -> Array:
-        """Means measured from the axes' origins."""
+        """Means measured from the axes' origins, in the unit of the axes."""
         d = logs.ndim
         unit = [tuple(int(axis == i) for axis in range(d)) for i in range(d)]
         return np.stack([np.exp(self._sum(side, logs, powers) - total) for powers in unit])
@@ -256,7 +259,7 @@ class SeparableKernel:
         """Means of the coordinates of the side summed over, given the other."""
         relative = self._relative_means(side, logs, self._sum(side, logs, (0,) * logs.ndim))
         origins = np.array([axis.origin for axis in self._axes[side]])
-        return np.asarray(relative + origins.reshape((-1,) + (1,) * logs.ndim))
+        return np.asarray(self._unit * (relative + origins.reshape((-1,) + (1,) * logs.ndim)))
 
     def product(
         self, side: int, values: Array, powers: tuple[int, ...] | None = None

@@ -8,7 +8,8 @@ from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.dense.relaxation import Potentials
 from pma_grid.entropic.dense.stages import Settings, self_potential
 from pma_grid.entropic.transport import EntropicSolution, EntropicTransport
-from pma_grid.grid.axes import along, coordinates, half_square
+from pma_grid.grid.axes import along, coordinates
+from pma_grid.problem.frame import mean_free
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime import Array, Status
@@ -89,8 +90,8 @@ class DenseOutcome:
         means = []
         for i, (y, length) in enumerate(zip(self.reduced.y, self.reduced.lengths, strict=True)):
             # from the lower face: weights are positive
-            weighted = logs + along(np.log(y + 0.5 * length), i, self.reduced.dim)
-            means.append(np.exp(kernel.to_source(weighted) - total) - 0.5 * length)
+            weighted = logs + along(np.log(y / length + 0.5), i, self.reduced.dim)
+            means.append(length * (np.exp(kernel.to_source(weighted) - total) - 0.5))
         return np.stack(means)
 
     def _transport_cost(self, means: Array) -> float:
@@ -115,5 +116,5 @@ class DenseOutcome:
             self.eps, report["dual"], self.f, self.g, self.forward, self.backward,
             "reflect" if self.settings.reflect else "plain",
         )  # fmt: skip
-        u = half_square(self.problem.source.grid.axes) - self.f + self.shift
-        return EntropicTransport(self.problem, u, solution, status=status, stats=report)
+        phi = mean_free(self.shift - self.eps * self.at.F)
+        return EntropicTransport(self.problem, None, solution, phi=phi, status=status, stats=report)

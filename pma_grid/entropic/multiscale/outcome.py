@@ -11,6 +11,7 @@ from pma_grid.entropic.multiscale.refinement import LevelPlan
 from pma_grid.entropic.transport import EntropicSolution, EntropicTransport, SparsePlan
 from pma_grid.kernels.entropic import plans, sparse
 from pma_grid.kernels.records import Entries
+from pma_grid.problem.frame import mean_free
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Axes, Reduced, Reduction
 from pma_grid.runtime import Array, Integers, Mask, Status
@@ -49,13 +50,12 @@ def outcome(problem: Problem, reduced: Reduced, plan: LevelPlan, tol: float) -> 
         back.image(forward),
         back.preimage(backward),
     )
-    u = back.potential(better.f)
-    affine = back.potential(np.zeros_like(u))  # of the affine map of box to box
     return EntropicTransport(
         problem,
-        u - float((u - affine).mean()),
+        None,
         solution,
         SparsePlan(matrix, _tears(plan, images), report.hard_dual),
+        phi=mean_free(-better.f),
         status=Status.ENTROPIC if plan.error < tol else Status.MAX_ITERATIONS,
         stats=report,
     )
@@ -111,7 +111,10 @@ def _report(
 ) -> TransportReport:
     """Values of the entropic problem, and how well the marginals are met."""
     source, target = plan.level.source, plan.level.target
-    points = [np.ascontiguousarray(d.grid.points) for d in (problem.source, problem.target)]
+    # from the lower corner of the source's box: distant boxes lose no digits
+    grids = [d.grid.at_origin for d in (problem.source, problem.target)]
+    points = [np.ascontiguousarray(grid.points) for grid in grids]
+    points[1] += back.frames[0].shift
     masses = Entries(matrix.indptr, matrix.indices, matrix.data)
     cost = sparse.squared_cost(masses, *points)
     kept = Entries(plan.pairs.pointers, plan.pairs.indices, plan.values())

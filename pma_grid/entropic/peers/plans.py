@@ -13,6 +13,7 @@ import numpy as np
 from pma_grid.entropic.dense.kernel import SeparableKernel
 from pma_grid.entropic.transport import EntropicSolution, EntropicTransport
 from pma_grid.grid.axes import coordinates
+from pma_grid.problem.frame import mean_free
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced, Reduction
 from pma_grid.runtime import (
@@ -134,7 +135,7 @@ def transport(
     status = Status.NARROW_KERNEL if request.eps < reduced.cell else Status.ENTROPIC
     if error > request.tol:
         status = Status.MAX_ITERATIONS
-    return EntropicTransport(problem, back.potential(f), solution, status=status, stats=stats)
+    return EntropicTransport(problem, None, solution, phi=mean_free(-f), status=status, stats=stats)
 
 
 class _PeerPlan:

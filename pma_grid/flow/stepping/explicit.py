@@ -135,7 +135,7 @@ def convexity_limit(state: State, direction: Array | None = None) -> float:
             bend[:, i, j] = bend[:, j, i] = 0.25 * mixed
     factor = np.linalg.cholesky(stencil.tensor())
     lowest = np.linalg.eigvalsh(np.swapaxes(factor, 1, 2) @ bend @ factor)[:, 0].min()
-    return 1.0 / -float(lowest) if lowest < 0 else math.inf
+    return state.operator.frame.unit / -float(lowest) if lowest < 0 else math.inf
 
 
 def stability_limit(state: State, smoothing: float = 0.0) -> float:
@@ -163,11 +163,11 @@ def stability_limit(state: State, smoothing: float = 0.0) -> float:
         values = linalg.eigs(operator, 1, which="LM", v0=start, tol=EIGENVALUE_TOLERANCE,
                              maxiter=100 * n, return_eigenvectors=False)  # fmt: skip
         largest = float(np.abs(values[0]))
-    return 2.0 / largest if largest > 0 else math.inf
+    return 2.0 * state.operator.frame.unit / largest if largest > 0 else math.inf
 
 
 def _gershgorin_limit(state: State) -> float:
     """A lower bound of the stability limit at the cost of one pass."""
     stencil = linearised(state)
     rows = 4.0 * stencil.total_weights() + np.abs(stencil.drift).sum(axis=1)
-    return 2.0 / float(rows.max())
+    return 2.0 * state.operator.frame.unit / float(rows.max())

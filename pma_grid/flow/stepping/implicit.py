@@ -65,6 +65,11 @@ class ImplicitStage:
     beta: float
     time: float
 
+    @property
+    def reaction(self) -> float:
+        """1 / beta in the unit of potentials of the frame, as the operator's stencil is."""
+        return self.operator.frame.unit / self.beta
+
     def at(self, phi: Array) -> _Point:
         """h at phi, and h - (v - base) / beta without the constant that the gauge takes up."""
         residual = self.operator.evaluate(phi, self.time)
@@ -92,9 +97,10 @@ class ImplicitStage:
 
     def rounding(self, at: _Point) -> float:
         """rms of the rounding error of the defect: differences of phi carry that of its range."""
-        diagonal = 2.0 * self.operator.equation.stencil.total_weights() + 1.0 / self.beta
+        diagonal = 2.0 * self.operator.equation.stencil.total_weights() + self.reaction
         steepness = math.sqrt(float(np.mean(np.square(diagonal))))
-        size = float(np.ptp(at.phi)) * steepness + float(np.abs(at.residual).max())
+        range_of_phi = float(np.ptp(at.phi)) / self.operator.frame.unit
+        size = range_of_phi * steepness + float(np.abs(at.residual).max())
         return DIFFERENCE_ROUNDING * size
 
 
@@ -168,7 +174,7 @@ class ImplicitScheme:
             if done or newton == self.max_iterations:
                 break
             rtol = min(LOOSEST_REDUCTION, max(SHARPEST_REDUCTION, 0.3 * tol / at.norm))
-            stencil = operator.linearise(at.residual, 1.0 / stage.beta)
+            stencil = operator.linearise(at.residual, stage.reaction)
             before = handle.setups if handle is not None else 0
             handle, result = attempt(self.linear_solver, stencil, handle, -at.defect.ravel(), rtol)
             operator.work["setups"] += handle.setups - before if handle is not None else 1
@@ -177,7 +183,8 @@ class ImplicitScheme:
             newton, linear = newton + 1, linear + result.iterations
             operator.work["newton"] += 1
             operator.work["linear"] += result.iterations
-            better = stage.after(at, result.x.reshape(phi.shape))
+            step = operator.frame.unit * result.x
+            better = stage.after(at, step.reshape(phi.shape))
             if better is None:
                 break
             at, worst = better, math.inf
@@ -302,13 +309,15 @@ def _predicted(state: State, ahead: float) -> Array:
     last = state.step
     if last.size == 0.0 or ahead > LONGEST_EXTRAPOLATION_STEPS * last.size:
         return state.slope
-    change = (state.slope - last.slope) / last.size
+    unit = state.operator.frame.unit  # of times: squares of steps may leave the range of floats
+    ahead, size = ahead / unit, last.size / unit
+    change = (state.slope - last.slope) / size
     value = state.slope + ahead * change
     older = state.older
     if older is not None and last.size <= LONGEST_EXTRAPOLATION_STEPS * older.size:
-        before = (last.slope - older.slope) / older.size
-        bend = (change - before) / (last.size + older.size)
-        value = value + ahead * (ahead + last.size) * bend
+        before = (last.slope - older.slope) / (older.size / unit)
+        bend = (change - before) / (size + older.size / unit)
+        value = value + ahead * (ahead + size) * bend
     return np.asarray(value)
 
 

@@ -56,7 +56,7 @@ def spectrum(transport: Transport, count: int = 1) -> Array:
             "solve first"
         )
     matrix = -operator.linearise(residual, 0.0).matrix()
-    return _smallest(matrix, count)
+    return _smallest(matrix, count) / operator.frame.unit
 
 
 def langevin_gap(density: Density) -> float:

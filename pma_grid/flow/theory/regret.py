@@ -267,10 +267,10 @@ def mixture_divergences(flow: Flow) -> tuple[float, float]:
     """KL(average|mu) and KL(mu|average): by convexity at most the averages of KL along the flow."""
     problem = flow.oriented
     # as along the flow: zeros of the source raised to the working floor, kept by Sinkhorn's sweeps
-    values = positive(problem)[0] if flow.eps is None else problem.source.values
+    values = positive(problem)[0] if flow.eps is None else problem.source.relative
     full = values > 0
-    log_ratio = np.log(mixture(flow).values[full] / values[full])
-    masses = values[full] * problem.source.grid.cell_volume
+    log_ratio = np.log(mixture(flow).relative[full] / values[full])
+    masses = values[full] / values.size
     ratio = np.exp(log_ratio)
     return (
         float((masses * (ratio * log_ratio - np.expm1(log_ratio))).sum()),

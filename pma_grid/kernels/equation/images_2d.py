@@ -19,8 +19,10 @@ refreshes, or the residual would jump along a line search.
 
 import math
 
+import numpy as np
 from numba import njit
 
+from pma_grid.kernels.equation.clamping import balance
 from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES,
     cell,
@@ -139,9 +141,13 @@ def _hessian_2d(padded, p, stride, metric, base):
 @njit(error_model="numpy", cache=True, nogil=True)
 def add_change_2d(change, superbase, eta, smallest, weights, clamped):
     """Add eta C to the stencil D = sum_k w_k e_k e_k^T; ``clamped``: to at least ``smallest`` w."""
+    least = np.empty(3)
     for c in range(change.shape[0]):
         more = weights_of(load(superbase, c), change[c, 0], change[c, 1], change[c, 2])
         for k in range(3):
-            w = weights[c, k]
-            weights[c, k] = w + eta[c] * more[k]
-            clamped[c, k] = max(weights[c, k], smallest * w)
+            least[k] = smallest * weights[c, k]
+            weights[c, k] += eta[c] * more[k]
+            clamped[c, k] = weights[c, k]
+        balance(clamped[c], least, 0, 1, 2)
+        for k in range(3):
+            clamped[c, k] = max(clamped[c, k], least[k])

@@ -9,6 +9,7 @@ import math
 import numpy as np
 from numba import njit
 
+from pma_grid.kernels.equation.clamping import balance
 from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES_3D,
     cell,
@@ -26,6 +27,9 @@ from pma_grid.kernels.equation.superbase_3d import (
     load,
     product,
 )
+
+# Weights of vectors in one plane: of the pairs among three of v0..v3, all across the fourth.
+PLANES = np.array([[0, 1, 3], [0, 2, 4], [1, 2, 5], [3, 4, 5]])
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -219,12 +223,16 @@ def average_3d(padded, layout, scales, spline, blend, images, refresh, value, dr
 @njit(error_model="numpy", cache=True, nogil=True)
 def add_change_3d(change, superbase, eta, smallest, weights, clamped):
     """Add eta C to the stencil: -v_i . C v_j to its weight w_ij; see `images_2d.add_change_2d`."""
-    v = np.empty((4, 3), np.int64)
+    v, least = np.empty((4, 3), np.int64), np.empty(6)
     for c in range(change.shape[0]):
         load(superbase[c], v)
         t = change[c]
         for m in range(6):
             more = product(v[FIRST[m]], t, v[SECOND[m]])
-            w = weights[c, m]
-            weights[c, m] = w - eta[c] * more
-            clamped[c, m] = max(weights[c, m], smallest * w)
+            least[m] = smallest * weights[c, m]
+            weights[c, m] -= eta[c] * more
+            clamped[c, m] = weights[c, m]
+        for k in range(4):
+            balance(clamped[c], least, PLANES[k, 0], PLANES[k, 1], PLANES[k, 2])
+        for m in range(6):
+            clamped[c, m] = max(clamped[c, m], least[m])

@@ -1,6 +1,7 @@
 """Linear solvers on matrices of extreme rows: stalls, refusals, units, sizes of dense inverses."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 import numpy as np
@@ -182,7 +183,7 @@ def test_tensors_that_single_precision_cannot_hold_end_in_few_cells_too() -> Non
 
 
 def test_no_inverse_is_large_in_a_solve_of_high_contrast(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is left of a hierarchy, geometric or algebraic, while Newton's method fails."""
+    """What is left of a hierarchy, geometric or algebraic, also while Newton's method fails."""
     sizes = []
     inverse, build = multigrid._pseudo_inverse, amg.AMG._build
 
@@ -205,7 +206,7 @@ def test_no_inverse_is_large_in_a_solve_of_high_contrast(monkeypatch: pytest.Mon
     wild = np.exp(20 * rng.normal(size=grid.shape))
     for pair in ((block, rng.random(grid.shape) + 1e-3), (wild, np.ones(grid.shape))):
         problem = pma.Problem(*(pma.Density(values, grid) for values in pair))
-        with pytest.raises(pma.ConvergenceError):
+        with suppress(pma.ConvergenceError):
             pma.solve(problem, fallback=False)
     assert len(sizes) > 10
     assert max(sizes) <= amg.MOST_CELLS_LEFT

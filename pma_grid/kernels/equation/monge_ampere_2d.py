@@ -180,7 +180,7 @@ def log_det(padded, layout, metric, bases, weights, out):
         for j in range(n_last):
             p = row_start[row] + j
             c = row * n_last + j
-            ex, ey, fx, fy = begin(padded, p, stride)
+            ex, ey, fx, fy = load(superbase, c)
             gx, gy = -ex - fx, -ey - fy
             ae = second(padded, p, ex, ey, stride, m0, m1)
             af = second(padded, p, fx, fy, stride, m0, m1)

@@ -23,8 +23,8 @@ from pma_grid.runtime import Array, Integers
 class Evaluation:
     """An equation at one potential after another, with the buffers that this takes.
 
-    Superbases are state: each evaluation walks on from where the last one stood.  So is what the
-    images keep between evaluations; see `Renewal`.
+    Superbases are state: each evaluation walks on from where the last one stood, but for `evaluate`
+    in 2-D.  So is what the images keep between evaluations; see `Renewal`.
 
     Attributes
     ----------

@@ -25,8 +25,8 @@ class Evaluation:
 
     Potentials and the stencil's derivatives are in the unit of potentials of the `Frame`.
 
-    Superbases are state: each evaluation walks on from where the last one stood.  So is what the
-    images keep between evaluations; see `Renewal`.
+    Superbases are state: each evaluation walks on from where the last one stood, but for `evaluate`
+    in 2-D.  So is what the images keep between evaluations; see `Renewal`.
 
     Attributes
     ----------

@@ -74,7 +74,11 @@ class Tolerances:
 
 @dataclass
 class Reached:
-    """The finest grid that was reached: its level, its equation, and the iterate there."""
+    """The finest grid that was reached: its level, its equation, and the iterate there.
+
+    ``softening`` is that of its working densities, ``laddered`` whether gentler ones led to them;
+    ``rearranged``: the map is known, without an iteration.
+    """
 
     index: int
     evaluation: Evaluation
@@ -82,6 +86,7 @@ class Reached:
     tol: float
     softening: Softening = STANDARD
     rearranged: bool = False
+    laddered: bool = False
 
 
 @dataclass
@@ -173,7 +178,7 @@ class Cascade:
 
     def _climb_staged(self, first: int, start: Start) -> Reached:
         """The same for thin data: what starts leave over sits in the tails, whatever they are."""
-        superbase, separable = None, True
+        superbase, separable, gentle = None, True, False
         for index in range(first, self.levels.last + 1):
             evaluation = Evaluation(self.levels.equation(index), superbase)
             state = Iterate(start.plain(), start.alpha)
@@ -181,7 +186,8 @@ class Cascade:
                 state, separable = self._or_rearranged(
                     index, evaluation, state, share=MUCH_BETTER_SHARE
                 )
-            solved = self._staged(index, evaluation, state.phi)
+            solved = self._staged(index, evaluation, state.phi, gentle)
+            gentle = solved.laddered
             finest = index == self.levels.last
             usable = self.persist or solved.state.residual < STARTING_RESIDUAL
             if finest or not (usable or solved.state.status.succeeded):
@@ -194,28 +200,37 @@ class Cascade:
             del solved, evaluation, state
         raise AssertionError("the last grid returns")
 
-    def _staged(self, index: int, evaluation: Evaluation, phi: Array) -> Reached:
-        """Stages on one level; where they fail, up the ladder as far as it leads."""
+    def _staged(self, index: int, evaluation: Evaluation, phi: Array, gentle: bool) -> Reached:
+        """Stages on one level; where they fail, up the ladder as far as it leads.
+
+        ``gentle``: at once, since the coarser grid took it.
+        """
         tol = self.tolerances.staged(finest=index == self.levels.last)
         superbase = evaluation.superbase.copy()
-        reached, solved = self._on_rung(index, evaluation, phi, tol, STANDARD)
-        if solved:
-            return reached
+        reached: Reached | None = None
+        if not gentle:
+            reached, solved = self._on_rung(index, evaluation, phi, tol, STANDARD, laddered=False)
+            if solved:
+                return reached
         for softening in LADDER:
             evaluation = Evaluation(self.levels.equation(index, softening), superbase)
-            tried, solved = self._on_rung(index, evaluation, phi, tol, softening)
+            tried, solved = self._on_rung(index, evaluation, phi, tol, softening, laddered=True)
+            if solved or reached is None:
+                reached, phi = tried, tried.state.phi
             if not solved:
                 break
-            reached, phi = tried, tried.state.phi
+        assert reached is not None
         return reached
 
     def _on_rung(
-        self, index: int, evaluation: Evaluation, phi: Array, tol: float, softening: Softening
-    ) -> tuple[Reached, bool]:
+        self, index: int, evaluation: Evaluation, phi: Array, tol: float, softening: Softening,
+        *, laddered: bool,
+    ) -> tuple[Reached, bool]:  # fmt: skip
         """Stages for working densities of one kind, and whether they led to the end."""
         begun = time.perf_counter()
-        staged = stages.run(self.newton, evaluation, phi, tol)
-        reached = Reached(index, evaluation, staged.state, tol, softening)
+        most = stages.MOST_GENTLE_STAGES if laddered else stages.MOST_STAGES
+        staged = stages.run(self.newton, evaluation, phi, tol, most)
+        reached = Reached(index, evaluation, staged.state, tol, softening, laddered=laddered)
         self._record(reached, begun, staged.record() | {"softening": asdict(softening)})
         return reached, staged.solved
 

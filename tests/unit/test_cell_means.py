@@ -13,7 +13,13 @@ from pma_grid.grid.splines import SPLINE_HALO
 from pma_grid.kernels.equation import BARYCENTRE
 from pma_grid.kernels.equation.arrivals import arrivals, place_of
 from pma_grid.kernels.records import Spline
+from pma_grid.linsolve import Auto
 from pma_grid.problem.floors import Raised
+from pma_grid.problem.working import Data
+from pma_grid.stationary.cascade import Cascade, Tolerances
+from pma_grid.stationary.levels import Levels
+from pma_grid.stationary.newton import Newton
+from pma_grid.stationary.outcome import Attempt, Way
 from pma_grid.transport.solution import Solution
 
 DIMS = pytest.mark.parametrize("dim", [1, 2, 3])
@@ -60,12 +66,11 @@ def _product(a: Line, b: Line, n: int, dim: int) -> tuple[pma.Problem, np.ndarra
 
 
 def _solved(problem: pma.Problem, turned: bool) -> pma.Transport:
-    if not turned:
-        return pma.solve(problem)
-    back = pma.solve(problem.swapped()).solution
-    figures = back.mass_constant, back.averaged
-    solution = Solution(back.problem, back.phi, back.working, True, *figures)
-    return pma.Transport.of_solution(problem, solution)
+    """Newton's method from the side asked for."""
+    way, newton = Way(turned=turned), Newton(Auto(), 50, lambda _: None, 0.0)
+    cascade = Cascade(Levels(Data.of(way.lead(problem))), newton, Tolerances(None))
+    attempt = Attempt(problem, way, cascade)
+    return pma.Transport.of_solution(problem, attempt.solution(attempt.run(None)))
 
 
 def _errors(ot: pma.Transport, truth: np.ndarray) -> tuple[float, float]:
@@ -185,7 +190,8 @@ def _quadratic_spline(coefficients: np.ndarray, y: np.ndarray) -> np.ndarray:
 def test_means_hold_where_images_are_long(a: Line, b: Line, dim: int, n: int, bound: float) -> None:
     problem, truth = _product(a, b, n, dim)
     centre, mean = _errors(_solved(problem, False), truth)
-    assert centre > 0.05, "or there is nothing to be mended"
+    # rearrangements on one axis are exact at the centres too
+    assert centre > 0.05 or dim == 1, "or there is nothing to be mended"
     assert mean < bound
 
 
@@ -197,7 +203,9 @@ def test_means_hold_where_images_are_long(a: Line, b: Line, dim: int, n: int, bo
 def test_means_of_turned_solutions(a: Line, b: Line, dim: int, n: int, bound: float) -> None:
     problem, truth = _product(a, b, n, dim)
     centre, mean = _errors(_solved(problem, True), truth)
-    assert mean < bound and mean < 0.2 * centre
+    assert mean < bound
+    if dim > 1:
+        assert mean < 0.2 * centre
 
 
 @pytest.mark.parametrize("turned", [False, True])

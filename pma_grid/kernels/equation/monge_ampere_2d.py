@@ -27,12 +27,14 @@ from pma_grid.kernels.equation.limits import (
     log_right_side,
 )
 from pma_grid.kernels.equation.superbase_2d import (
+    begin,
     face,
     inverse_metric,
     load,
     root,
     second,
     store,
+    update,
 )
 from pma_grid.kernels.grid.interpolation import spline_2d
 
@@ -66,7 +68,10 @@ def target_at_gradient(padded, layout, scales, spline, value, derivative):
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def shift_form(padded, layout, scales, balance, bases, linear, residual):
-    """Residual r and linearisation of the shift form; superbases walk on from where they stand.
+    """Residual r and linearisation of the shift form, superbases found by walks of their own.
+
+    A walk begins near the axes (`begin`) whatever was evaluated before, so that the residual is a
+    function of u alone.
 
     The drift of ``linear`` enters as d log nu per target cell and leaves as eta * drift * per_cell;
     its weights (N, 3), eta (N,) and ``residual`` (N,) receive the results, ``bases`` are updated in
@@ -89,7 +94,7 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
                 log_b = log_right_side(log_source[c + j], log_target[c + j], shift)
                 f[lanes.RADIUS + j] = inverse[2] * math.exp(0.5 * log_b)
                 p = start + j
-                ex, ey, fx, fy = load(superbase, c + j)
+                ex, ey, fx, fy = begin(padded, p, stride)
                 f[lanes.ALONG_E + j] = second(padded, p, ex, ey, stride, m0, m1)
                 f[lanes.ALONG_F + j] = second(padded, p, fx, fy, stride, m0, m1)
                 f[lanes.ALONG_G + j] = second(padded, p, -ex - fx, -ey - fy, stride, m0, m1)
@@ -100,10 +105,12 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
                 u, v, w = f[lanes.WEIGHT_E + j], f[lanes.WEIGHT_F + j], f[lanes.WEIGHT_G + j]
                 if not min(u, min(v, w)) >= -ZERO_WEIGHT_SHARE * (u + v + w):
                     base, on_face = _shift_of_cell(
-                        padded, start + j, stride, (m0, m1), reach, load(superbase, c + j), f, j
+                        padded, start + j, stride, (m0, m1), reach, f, j
                     )
-                    store(base, c + j, stride, superbase, vectors, offsets)
                     faces += on_face
+                else:
+                    base = 1, 0, 0, int(f[lanes.F_Y + j])
+                update(base, c + j, stride, superbase, vectors, offsets)
                 residual[c + j], eta[c + j] = f[lanes.RESIDUAL + j], f[lanes.ETA + j]
                 for k in range(3):
                     w = f[lanes.WEIGHT_E + k * LANES + j]
@@ -114,12 +121,12 @@ def shift_form(padded, layout, scales, balance, bases, linear, residual):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _shift_of_cell(padded, p, stride, metric, reach, base, f, j):
+def _shift_of_cell(padded, p, stride, metric, reach, f, j):
     """The shift form of a cell into lane j of ``f``; where its walk ended, and if on a face."""
     m0, m1 = metric
     inverse = inverse_metric(m0, m1)
     ae, af, ag = f[lanes.ALONG_E + j], f[lanes.ALONG_F + j], f[lanes.ALONG_G + j]
-    ex, ey, fx, fy = base
+    ex, ey, fx, fy = begin(padded, p, stride)
     gx, gy = -ex - fx, -ey - fy
     inv_b = 1 / f[lanes.RADIUS + j]
     b2 = f[lanes.RADIUS + j] ** 2
@@ -178,14 +185,11 @@ def log_det(padded, layout, metric, bases, weights, out):
             ae = second(padded, p, ex, ey, stride, m0, m1)
             af = second(padded, p, fx, fy, stride, m0, m1)
             ag = second(padded, p, gx, gy, stride, m0, m1)
-            moved = False
             for _ in range(MOST_FLIPS):
                 if ae > ag:
                     ex, gx, ey, gy, ae, ag = gx, ex, gy, ey, ag, ae
-                    moved = True
                 if af > ag:
                     fx, gx, fy, gy, af, ag = gx, fx, gy, fy, ag, af
-                    moved = True
                 nx, ny = fx - ex, fy - ey
                 if ag <= ae + af or abs(nx) > reach or abs(ny) > reach:
                     break
@@ -193,9 +197,7 @@ def log_det(padded, layout, metric, bases, weights, out):
                 if an >= ae + af:
                     break
                 fx, fy, gx, gy, ag = -fx, -fy, nx, ny, an
-                moved = True
-            if moved:
-                store((ex, ey, fx, fy), c, stride, superbase, vectors, offsets)
+            update((ex, ey, fx, fy), c, stride, superbase, vectors, offsets)
             if ag > ae + af:
                 value = ae * af
                 pe, pf, pg = 2 * af, 2 * ae, 0.0

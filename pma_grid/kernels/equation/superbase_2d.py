@@ -19,6 +19,13 @@ def load(superbase, c):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def update(base, c, stride, superbase, vectors, offsets):
+    """`store` where it is not what stands there."""
+    if load(superbase, c) != base:
+        store(base, c, stride, superbase, vectors, offsets)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def store(base, c, stride, superbase, vectors, offsets):
     """Store the superbase e, f, -e-f of cell c, its vectors and their offsets."""
     ex, ey, fx, fy = base
@@ -31,6 +38,17 @@ def store(base, c, stride, superbase, vectors, offsets):
     offsets[c, 0] = ex * stride + ey
     offsets[c, 1] = fx * stride + fy
     offsets[c, 2] = gx * stride + gy
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def begin(q, p, stride):
+    """Superbase of the axes and of that diagonal along which u bends less: where walks begin.
+
+    The other one is not obtuse near a solution.  Mirror images of u give mirror images of it.
+    """
+    along = q[p + stride + 1] + q[p - stride - 1]
+    across = q[p + stride - 1] + q[p - stride + 1]
+    return 1, 0, 0, (1 if along <= across else -1)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

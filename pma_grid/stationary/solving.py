@@ -110,8 +110,8 @@ def solve(
         With ``status`` CONVERGED; REGULARISED where only gentler densities than the standard
         working ones were solved, or above a floor of yours, which ``stats.floors`` describes;
         UNRESOLVED, no success, where the equation holds but the grid does not resolve the
-        densities and there is no better answer.  An `EntropicTransport` with ``status`` ENTROPIC and its sparse
-        plan where that is the better answer: torn maps, disconnected supports.
+        densities and there is no better answer.  An `EntropicTransport` with ``status`` ENTROPIC
+        and its sparse plan where that is the better answer: torn maps, disconnected supports.
 
     Raises
     ------

@@ -10,9 +10,10 @@ from pma_grid.kernels.grid.vectors import BLOCK
 from pma_grid.runtime import SERIAL, Array, Workers
 
 # Doubles between a vector that kernels write to and its neighbours in memory.  Compiled loops test
-# for overlaps to within 64 bytes, and where they suspect one go another way, whose sums round
-# otherwise: the last digits of a result would depend on where the heap has put its vectors.
-MARGIN = 16
+# for overlaps to within a pass of the unrolled loop (64 bytes, 256 where registers hold 8 numbers),
+# and where they suspect one go another way, whose sums round otherwise: the last digits of a result
+# would depend on where the heap has put its vectors.
+MARGIN = 32
 
 
 def apart(size: int) -> Array:

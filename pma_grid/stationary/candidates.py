@@ -111,6 +111,11 @@ class Candidate:
         return abs(self.transport.mass_constant) <= RESOLVED_MASS_CONSTANT
 
     @property
+    def nearly_resolved(self) -> bool:
+        """Whether the equation was solved with a mass constant that another way may make small."""
+        return self.solved and abs(self.transport.mass_constant) <= HALVED_MASS_CONSTANT
+
+    @property
     def settled(self) -> bool:
         """Whether Newton's result needs no comparison."""
         return self.solved and self.resolved
@@ -172,14 +177,13 @@ class Search:
         if not self.given or not found.solved:
             found = self.newton(way)
             yield found
-        if self.turnable and not found.solved and thin(source.masses, target.masses):
+        other = self.turnable and thin(source.masses, target.masses)
+        if other and not found.settled and (found.nearly_resolved or not found.solved):
             way = Way(turned=not way.turned)
             found = self.newton(way)
             yield found
         cells = 2**self.problem.dim * max(source.grid.size, target.grid.size)
-        divisible = self.divisible and cells <= MOST_FINER_CELLS
-        near = abs(found.transport.mass_constant) <= HALVED_MASS_CONSTANT
-        if found.solved and near and not found.resolved and divisible:
+        if self.divisible and cells <= MOST_FINER_CELLS and found.nearly_resolved:
             yield self.newton(replace(way, finer=True))
 
     def _best(self, candidates: list[Candidate]) -> Candidate:

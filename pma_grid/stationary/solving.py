@@ -26,6 +26,7 @@ from pma_grid.problem.working import Data
 from pma_grid.runtime import (
     ConvergenceError,
     InvalidInputError,
+    Status,
     Workers,
     check_offers,
     check_positive,
@@ -102,9 +103,11 @@ def solve(
     Returns
     -------
     Transport
-        With ``status`` CONVERGED, or REGULARISED where thin densities were raised to a floor, which
-        ``stats.floors`` describes.  An `EntropicTransport` with ``status`` ENTROPIC and its sparse
-        plan where that is the better answer: torn maps, disconnected supports.
+        With ``status`` CONVERGED; REGULARISED where only gentler densities than the standard
+        working ones were solved, or above a floor of yours, which ``stats.floors`` describes;
+        UNRESOLVED, no success, where the equation holds but the grid does not resolve the
+        densities and there is no better answer.  An `EntropicTransport` with ``status`` ENTROPIC
+        and its sparse plan where that is the better answer: torn maps, disconnected supports.
 
     Raises
     ------
@@ -284,7 +287,7 @@ def _conclude(best: Candidate, report: TransportReport) -> Transport:
     """The Transport, or the error that carries it."""
     result = best.transport
     result.stats, result.status = report, best.status
-    if not best.status.succeeded:
+    if not (best.status.succeeded or best.status is Status.UNRESOLVED):
         raise ConvergenceError(f"{best.status.value} ({_shortfall(report)})", result=result)
     return result
 

@@ -104,7 +104,7 @@ def run(
         goal = theta - step if theta - step > LAST_THETA else 0.0
         superbase = evaluation.superbase.copy()
         evaluation.aim(log_source + goal * defect.values if goal else log_source)
-        tried = Iterate(out.state.phi, out.state.alpha, handle=out.state.handle)
+        tried = Iterate(out.state.phi, out.state.alpha, handle=out.state.handle, walked=True)
         tried = (short if goal else newton).run(evaluation, tried, STAGE_TOLERANCE if goal else tol)
         out.stages += 1
         out.steps += tried.steps

@@ -163,12 +163,11 @@ def test_failures_carry_a_finite_result(name: str) -> None:
     _assert_finite(ot)
 
 
-def test_what_newton_does_not_solve_raises_without_the_fallback() -> None:
+def test_what_the_grid_does_not_resolve_is_no_success() -> None:
     problem = pma.Problem(_sparse((23, 17), 1), _sparse((23, 17), 2))
-    with pytest.raises(pma.ConvergenceError) as caught:
-        pma.solve(problem, fallback=False)
-    assert caught.value.result.status is pma.Status.UNRESOLVED
-    assert abs(caught.value.result.mass_constant) > 1e-2
+    ot = pma.solve(problem, fallback=False)
+    assert ot.status is pma.Status.UNRESOLVED and not ot.converged
+    assert abs(ot.mass_constant) > 1e-2
     assert pma.solve(problem).status is pma.Status.ENTROPIC
 
 
@@ -288,8 +287,8 @@ def test_plans_that_do_not_fit_are_done_without(monkeypatch: Any) -> None:
     values[8:12] = 0
     ot = pma.solve(pma.Problem(values, np.ones((20, 20))))
     assert _tried(ot) == {"newton": "converged"}
-    with pytest.raises(pma.ConvergenceError):
-        pma.solve(pma.Problem(_sparse((23, 17), 1), _sparse((23, 17), 2)))
+    ot = pma.solve(pma.Problem(_sparse((23, 17), 1), _sparse((23, 17), 2)))
+    assert ot.status is pma.Status.UNRESOLVED
 
 
 # ---- equal densities -----------------------------------------------------------------------------
@@ -401,8 +400,7 @@ def test_nothing_is_printed(name: str, capfd: pytest.CaptureFixture[str]) -> Non
     """Nor by compiled code that writes to the file descriptors."""
     pma.solve(pma.Problem(*PAIRS[name]))
     problem = pma.Problem(*PAIRS["sparse on unequal boxes"])
-    with pytest.raises(pma.ConvergenceError):
-        pma.solve(problem, fallback=False)
+    assert not pma.solve(problem, fallback=False).converged
     done = capfd.readouterr()
     assert (done.out, done.err) == ("", "")
 

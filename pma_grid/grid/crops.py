@@ -37,8 +37,10 @@ def cut(grid: Grid, crop: Crop) -> Grid:
 
 
 def measured(grid: Grid, crop: Crop) -> Grid:
-    """The cells of a crop as a grid measured from the box's lower corner, without what a far box
-    adds to its coordinates; the grid itself where nothing is left away."""
+    """The cells of a crop as a grid measured from the box's lower corner; all of a grid as it is.
+
+    What a far box adds to coordinates is left away.
+    """
     return grid if crop == whole(grid) else cut(grid.at_origin, crop)
 
 

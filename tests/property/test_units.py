@@ -245,6 +245,50 @@ def test_boxes_far_from_each_other(away: float) -> None:
     assert other.w2 == pytest.approx(float(np.linalg.norm(between + away)), abs=1e-3)
 
 
+# Axes, cells, and widths of two bells: solved on whole boxes, on parts of them, from the target to
+# the source, and on one axis.
+BELLS = [(2, 32, 0.1, 0.12), (2, 40, 0.05, 0.06), (2, 32, 0.3, 0.05), (1, 64, 0.1, 0.12)]
+
+
+def bells(
+    dim: int, n: int, widths: tuple[float, float], unit: float = 1.0, away: float = 0.0
+) -> pma.Problem:
+    """Two Gaussian densities with light tails, in boxes with sides of a unit."""
+    x = np.meshgrid(*((np.arange(n) + 0.5) / n,) * dim, indexing="ij")
+    squares = [sum((axis - centre) ** 2 for axis in x) for centre in (0.45, 0.55)]
+    grid = pma.Grid((n,) * dim, away, away + unit)
+    return pma.Problem(*(
+        pma.Density(np.exp(-0.5 * square / width**2), grid)
+        for square, width in zip(squares, widths, strict=True)
+    ))  # fmt: skip
+
+
+@pytest.mark.parametrize(("dim", "n", "first", "second"), BELLS)
+@pytest.mark.parametrize("unit", [2.0**300, 1e-100, 1e100])
+def test_light_tails_take_any_unit(
+    dim: int, n: int, first: float, second: float, unit: float
+) -> None:
+    one, other = (pma.solve(bells(dim, n, (first, second), u)) for u in (1.0, unit))
+    assert other.status is one.status
+    assert other.solution.to_dict() == one.solution.to_dict()
+    assert steps(other) == steps(one)
+    assert other.w2 / unit == pytest.approx(one.w2, rel=1e-12)
+    for name, power in (("phi", 2), ("displacement", 1), ("cell_means", 1)):
+        found = getattr(other, name) / unit**power
+        np.testing.assert_allclose(found, getattr(one, name), atol=1e-10, err_msg=name)
+
+
+@pytest.mark.parametrize(("dim", "n", "first", "second"), BELLS)
+def test_light_tails_of_far_boxes_lose_no_digits(
+    dim: int, n: int, first: float, second: float
+) -> None:
+    near, far = (pma.solve(bells(dim, n, (first, second), away=x)) for x in (0.0, 2.0**30))
+    assert far.solution.to_dict() == near.solution.to_dict()
+    assert far.w2 == pytest.approx(near.w2, rel=1e-12)
+    np.testing.assert_allclose(far.phi, near.phi, atol=1e-12)
+    np.testing.assert_allclose(far.displacement, near.displacement, atol=1e-6)
+
+
 def narrow(sides: tuple[float, ...]) -> pma.Problem:
     """A smooth density and a bump, in boxes of given sides."""
     shape = {2: (64, 64), 3: (16, 16, 16)}[len(sides)]

@@ -177,13 +177,16 @@ class Search:
         if not self.given or not found.solved:
             found = self.newton(way)
             yield found
+        first = way, found
         other = self.turnable and thin(source.masses, target.masses)
         if other and not found.settled and (found.nearly_resolved or not found.solved):
             way = Way(turned=not way.turned)
             found = self.newton(way)
             yield found
         cells = 2**self.problem.dim * max(source.grid.size, target.grid.size)
-        if self.divisible and cells <= MOST_FINER_CELLS and found.nearly_resolved:
+        near = [pair for pair in (first, (way, found)) if pair[1].nearly_resolved]
+        if near and self.divisible and cells <= MOST_FINER_CELLS:
+            way, _ = min(near, key=lambda pair: abs(pair[1].transport.mass_constant))
             yield self.newton(replace(way, finer=True))
 
     def _best(self, candidates: list[Candidate]) -> Candidate:

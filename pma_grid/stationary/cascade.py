@@ -228,8 +228,7 @@ class Cascade:
     ) -> tuple[Reached, bool]:  # fmt: skip
         """Stages for working densities of one kind, and whether they led to the end."""
         begun = time.perf_counter()
-        most = stages.MOST_GENTLE_STAGES if laddered else stages.MOST_STAGES
-        staged = stages.run(self.newton, evaluation, phi, tol, most)
+        staged = stages.run(self.newton, evaluation, phi, tol, gentle=laddered)
         reached = Reached(index, evaluation, staged.state, tol, softening, laddered=laddered)
         self._record(reached, begun, staged.record() | {"softening": asdict(softening)})
         return reached, staged.solved

@@ -65,10 +65,7 @@ class Record:
 
 @dataclass
 class Iterate:
-    """What evolves on one grid: potential, mass constant, linear-solver handle, how it ended.
-
-    ``walked``: whether the superbases of the evaluation are those of ``phi`` already.
-    """
+    """What evolves on one grid: potential, mass constant, linear-solver handle, how it ended."""
 
     phi: Array
     alpha: float
@@ -79,7 +76,6 @@ class Iterate:
     linear_iterations: int = 0
     status: Status = Status.CONVERGED
     handle: Handle | None = None
-    walked: bool = False
     solvers: tuple[str, ...] = ()
 
     @property
@@ -100,7 +96,7 @@ class Newton:
     def run(self, evaluation: Evaluation, state: Iterate, tol: float) -> Iterate:
         """Iterate until the rms residual is below ``tol`` or a reason to stop is found."""
         state.residual = _rms(evaluation, state)
-        if evaluation.averaging and not state.walked:
+        if evaluation.averaging:
             # images by the superbases of this potential, not of the one before
             state.residual = _rms(evaluation, state)
         self._record(evaluation, state, 0, 1.0)

@@ -24,9 +24,9 @@ FIRST_STAGE_NATS = 4.0
 # rms residual, and Newton steps, of stages before the last; a stage that is solved makes the next
 # one longer by this factor, one that is not is halved.
 STAGE_TOLERANCE, STAGE_STEPS, STAGE_GROWTH = 0.15, 6, 1.5
-# Tried from the standard working densities: of hundreds of grids none that was solved took more.
-# Where that has failed, gentler ones are worth more of them.
-MOST_STAGES, MOST_GENTLE_STAGES = 5, 8
+# Tried from the standard working densities in all, and one after the other that fail: of hundreds
+# of grids none that was solved took more.  Where that has failed gentler ones are worth this many.
+MOST_STAGES, MOST_FAILURES, MOST_GENTLE_STAGES = 5, 3, 8
 # Part of F that is none.
 LAST_THETA = 1e-9
 # rms residual up to which a stalled iterate counts where that weighted by mass meets the tolerance.
@@ -92,19 +92,24 @@ class Staged:
 
 
 def run(
-    newton: Newton, evaluation: Evaluation, phi: Array, tol: float, most: int = MOST_STAGES
+    newton: Newton, evaluation: Evaluation, phi: Array, tol: float, *, gentle: bool = False
 ) -> Staged:
-    """Newton's method from ``phi``, in stages where one step would change log mu by too much."""
+    """Newton's method from ``phi``, in stages where one step would change log mu by too much.
+
+    ``gentle``: for gentler data than the standard working ones, or from their solution.
+    """
+    most, bearable = (MOST_GENTLE_STAGES,) * 2 if gentle else (MOST_STAGES, MOST_FAILURES)
     defect = Defect.of(evaluation, phi)
     out = Staged(Iterate(phi, defect.mean), defect)
     log_source = evaluation.equation.log_source
     short = replace(newton, max_iterations=min(STAGE_STEPS, newton.max_iterations))
     theta, step = 1.0, min(1.0, FIRST_STAGE_NATS / max(defect.size, FIRST_STAGE_NATS))
-    while out.stages < most and theta > 0:
+    failures = 0
+    while out.stages < most and theta > 0 and failures < bearable:
         goal = theta - step if theta - step > LAST_THETA else 0.0
         superbase = evaluation.superbase.copy()
         evaluation.aim(log_source + goal * defect.values if goal else log_source)
-        tried = Iterate(out.state.phi, out.state.alpha, handle=out.state.handle, walked=True)
+        tried = Iterate(out.state.phi, out.state.alpha, handle=out.state.handle)
         tried = (short if goal else newton).run(evaluation, tried, STAGE_TOLERANCE if goal else tol)
         out.stages += 1
         out.steps += tried.steps
@@ -116,10 +121,10 @@ def run(
             if usable:
                 tried.status, tried.residual = Status.CONVERGED, min(out.uniform, out.weighted)
             out.state, theta, out.solved = tried, goal, last
-            step = min(STAGE_GROWTH * step, theta)
+            step, failures = min(STAGE_GROWTH * step, theta), 0
         else:
             out.state.status, out.state.residual = tried.status, tried.residual
             evaluation.restart(superbase)
-            step *= 0.5
+            step, failures = 0.5 * step, failures + 1
     evaluation.aim(log_source)
     return out

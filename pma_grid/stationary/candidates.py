@@ -4,8 +4,8 @@
    sparse entropic solver is tried first, and is the answer where its map is torn.
 2. Newton's method, for thin data from the side of the smaller entropy: of source to target and
    target to source one is easy, and the map is the other's inverse.
-3. Where that does not succeed, or on gentler data alone: from the other side.
-4. Where the mass constant says that the grid does not resolve the data: on one twice as fine.
+3. Where the mass constant says that the grid does not resolve the data: on one twice as fine.
+4. Where that does not succeed, or on gentler data alone: from the other side.
 5. Where none of these will do: the sparse entropic solver.
 
 Newton's result is *sound* if its mass constant is small and its W2^2, where there is something to
@@ -16,8 +16,8 @@ returned, or else the plan; a result that is not sound is never called a success
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -168,26 +168,31 @@ class Search:
         return self._best(candidates), candidates
 
     def _by_newton(self) -> Iterator[Candidate]:
-        """Newton's results, each made when those before will not do."""
+        """Newton's results, each made when those before will not do.
+
+        Finer cells come before the other side: from there a grid may resolve the data and the map
+        be the worse one, where it spreads what lies between parts.
+        """
         source, target = self.problem.source, self.problem.target
-        way = Way(turned=self.turnable and _wider_source(self.problem))
+        turned = self.turnable and _wider_source(self.problem)
         if self.given:
             found = self.newton(Way(given=True))
             yield found
         if not self.given or not found.solved:
-            found = self.newton(way)
-            yield found
-        first = way, found
-        other = self.turnable and thin(source.masses, target.masses)
-        if other and not found.settled and (found.nearly_resolved or not found.solved):
-            way = Way(turned=not way.turned)
-            found = self.newton(way)
-            yield found
+            found = yield from self._from_side(turned)
+        another_may_do = found.nearly_resolved or not found.solved
+        if self.turnable and another_may_do and thin(source.masses, target.masses):
+            yield from self._from_side(not turned)
+
+    def _from_side(self, turned: bool) -> Generator[Candidate, None, Candidate]:
+        """Newton's result from one side, and on halved cells where these may resolve the data."""
+        found = self.newton(Way(turned=turned))
+        yield found
+        source, target = self.problem.source, self.problem.target
         cells = 2**self.problem.dim * max(source.grid.size, target.grid.size)
-        near = [pair for pair in (first, (way, found)) if pair[1].nearly_resolved]
-        if near and self.divisible and cells <= MOST_FINER_CELLS:
-            way, _ = min(near, key=lambda pair: abs(pair[1].transport.mass_constant))
-            yield self.newton(replace(way, finer=True))
+        if found.nearly_resolved and self.divisible and cells <= MOST_FINER_CELLS:
+            yield self.newton(Way(turned=turned, finer=True))
+        return found
 
     def _best(self, candidates: list[Candidate]) -> Candidate:
         """A sound result of Newton's method, else the plan; of equals that of the larger bound."""

@@ -33,7 +33,7 @@ from pma_grid.grid.axes import coordinates
 from pma_grid.grid.crops import Crop, measured, whole
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
-from pma_grid.problem.floors import Floors, floored
+from pma_grid.problem.floors import Floors, floored, positive
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.raising import FloorReport
 from pma_grid.runtime import Array
@@ -165,6 +165,8 @@ class Data:
         What working densities are made of where the data are thin; elsewhere they are the data.
     floors : dict
         What those floors changed.
+    plain : bool
+        Whether the equation is that of the data as they are, however thin.
     """
 
     problem: Problem
@@ -173,13 +175,14 @@ class Data:
     pair: tuple[Array, Array]
     sides: tuple[Side, Side] | None
     floors: Floors
+    plain: bool = False
 
     @classmethod
-    def of(cls, problem: Problem) -> Data:
-        """The data of a problem."""
-        source, target, floors = floored(problem)
+    def of(cls, problem: Problem, *, plain: bool = False) -> Data:
+        """The data of a problem; ``plain``: as they are, zeros alone raised to floors."""
+        source, target, floors = positive(problem) if plain else floored(problem)
         crop = whole(problem.source.grid), whole(problem.target.grid)
-        soft = thin(source, target)
+        soft = thin(source, target) and not plain
         if soft and problem.dim > 1 and problem.target_domain is None:
             least = floor_mass(source.shape, target.shape)
             crop = heavy_part(source, least), heavy_part(target, least)
@@ -193,7 +196,7 @@ class Data:
                 Side.of(pair[0], problem.source.floor is not None),
                 Side.of(pair[1], problem.target.floor is not None or bounded),
             )
-        return cls(problem, crop, grids, pair, sides, floors)
+        return cls(problem, crop, grids, pair, sides, floors, plain)
 
     @property
     def thin(self) -> bool:
@@ -254,6 +257,8 @@ class Softened:
 
     def to_dict(self) -> dict[str, Any]:
         """What these densities are made of again, beside the problem: numbers, for JSON."""
+        if self.data.plain:
+            return {"kind": "raised"}
         return {"kind": "softened", **asdict(self.softening)}
 
 

@@ -211,7 +211,9 @@ def _solve(
             report(record)
 
         def by_newton(way: Way) -> Candidate:
-            levels = Levels(Data.of(way.lead(problem)), settings.rule, team)
+            # means over images go with working densities; point values are those of the data
+            plain = settings.rule is not TargetRule.MEAN
+            levels = Levels(Data.of(way.lead(problem), plain=plain), settings.rule, team)
             newton = settings.newton(keep, started)
             cascade = Cascade(
                 levels, newton, Tolerances(settings.tol), persist=not settings.fallback

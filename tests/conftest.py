@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import io
 import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from pma_grid.cli import main
 
 ROOT = str(Path(__file__).resolve().parents[1])
+BENCH = str(Path(__file__).resolve().parent / "bench")
 SECONDS = 300.0  # a first run compiles
 
 
@@ -125,3 +127,13 @@ def cli() -> CommandLine:
 def folder(cli: CommandLine, tmp_path: Path) -> Path:
     """A folder with two small densities a.npy and b.npy."""
     return cli.fill(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Any]:
+    """Imports scripts that lie beside the benchmarks."""
+    sys.path.insert(0, BENCH)
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(BENCH)

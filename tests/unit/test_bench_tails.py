@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,22 +10,11 @@ import pytest
 
 import pma_grid as pma
 
-BENCH = Path(__file__).parents[1] / "bench"
 SIZES = {1: 64, 2: 24, 3: 10}
 # Each kind of truth once in each dimension where it exists; the others differ in numbers alone.
 NAMES = ("g_mild", "t4_8", "laplace", "logi2gauss", "spots_h", "one2spots", "g_rot", "man_mix")
 OMITTED = ((1, "g_rot"), (3, "man_mix"))  # not there; many Gauss points
 CASES = [(dim, name) for dim in (1, 2, 3) for name in NAMES if (dim, name) not in OMITTED]
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Any]:
-    """Imports scripts that lie beside the benchmarks."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        yield importlib.import_module
-    finally:
-        sys.path.remove(str(BENCH))
 
 
 def _given(bench: Any, dim: int, name: str, n: int | None = None) -> Any:

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import math
-import sys
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,18 +10,7 @@ import pytest
 
 import pma_grid as pma
 
-BENCH = Path(__file__).parents[1] / "bench"
 FIRST = 40  # problems that are looked at
-
-
-@pytest.fixture(scope="module")
-def bench() -> Iterator[Any]:
-    """Imports scripts that lie beside the benchmarks."""
-    sys.path.insert(0, str(BENCH))
-    try:
-        yield importlib.import_module
-    finally:
-        sys.path.remove(str(BENCH))
 
 
 def test_problems_can_be_made_again(bench: Any) -> None:

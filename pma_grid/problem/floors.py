@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -71,13 +72,7 @@ def positive(problem: Problem) -> tuple[Array, Array, Floors]:
 
     Cell averages over their mean, dimensionless: see `Density.working`.
     """
-    floors = WORKING_FLOORS
-    source, source_report = problem.source.working(floors["source"])
-    if problem.target_domain is None:
-        target, target_report = problem.target.working(floors["target"])
-    else:
-        target, target_report = continued(problem.target, problem.target_domain, floors["target"])
-    return source, target, {"source": asdict(source_report), "target": asdict(target_report)}
+    return _raised(problem, lambda density, side: density.working(WORKING_FLOORS[side]))
 
 
 def floored(problem: Problem) -> tuple[Array, Array, Floors]:
@@ -85,9 +80,16 @@ def floored(problem: Problem) -> tuple[Array, Array, Floors]:
 
     Cell averages over their mean, dimensionless.
     """
-    source, source_report = raised(problem.source.relative, problem.source.floor or 0.0)
+    return _raised(problem, lambda density, _: raised(density.relative, density.floor or 0.0))
+
+
+def _raised(
+    problem: Problem, raise_: Callable[[Density, str], tuple[Array, FloorReport]]
+) -> tuple[Array, Array, Floors]:
+    """Source and target made by a function of either; targets in a domain are continued."""
+    source, source_report = raise_(problem.source, "source")
     if problem.target_domain is None:
-        target, target_report = raised(problem.target.relative, problem.target.floor or 0.0)
+        target, target_report = raise_(problem.target, "target")
     else:
         target, target_report = continued(
             problem.target, problem.target_domain, WORKING_FLOORS["target"]

@@ -36,6 +36,7 @@ from pma_grid.problem.density import Density
 from pma_grid.problem.floors import Floors, floored, positive
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.raising import FloorReport
+from pma_grid.problem.reduction import SIDES
 from pma_grid.runtime import Array
 
 # Mass of the floor times n^4.  From 1 to 100 maps differ by a tenth; with .1 Newton's method fails
@@ -52,7 +53,6 @@ BACKGROUND_DEGREES, BACKGROUND_POWER = 4.0, 2.0
 THIN_DENSITY = 1e-2
 # log of a density over its mean that stands for zero.
 LOG_ZERO = -700.0
-SIDES = ("source", "target")
 # Changes of a logarithm below this are rounding.
 LOG_ROUNDING = 1e-9
 

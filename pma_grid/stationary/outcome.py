@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from numpy.typing import ArrayLike
 
 from pma_grid.grid.crops import restricted
-from pma_grid.problem.floors import Floors
 from pma_grid.problem.frame import Frame, mean_free, split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import halved
@@ -94,10 +93,3 @@ class Attempt:
             reached.evaluation.averaging,
             reached.rearranged,
         )
-
-    def floors(self, reached: Reached) -> Floors:
-        """What working densities changed, by the sides of the problem as given."""
-        floors = Softened(self.cascade.levels.data, reached.softening).floors
-        if self.way.turned:
-            return {"source": floors["target"], "target": floors["source"]}
-        return floors

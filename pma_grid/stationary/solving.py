@@ -276,7 +276,7 @@ def _report(best: Candidate, candidates: list[Candidate], history: list[Record])
             tol=best.reached.tol,
             mass_constant=best.transport.mass_constant,
             averaged=best.transport.averaged,
-            floors=best.attempt.floors(best.reached),
+            floors=best.transport.solution.floors,
             linear_solver=best.attempt.cascade.records[-1]["linear_solver"],
             hard_dual=best.dual if np.isfinite(best.dual) else None,
         )

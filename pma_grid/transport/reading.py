@@ -55,10 +55,6 @@ class Reading(Protocol):
         """mu of the equation that was solved, cell averages over their mean."""
 
     @property
-    def mass_constant(self) -> float:
-        """The constant that ``residual`` comes close to."""
-
-    @property
     def cell_means(self) -> Array:
         """Means of grad u over the cells under mu, (d, *shape), length."""
 
@@ -85,7 +81,6 @@ class Direct:
     def __init__(self, problem: Problem, solution: Solution) -> None:
         self.problem, self.solution = problem, solution
         self.function = solution.function
-        self.mass_constant = solution.mass_constant
         # the fields are there already
         self._own = problem.source.grid == solution.problem.source.grid
 
@@ -176,7 +171,6 @@ class Turned:
     def __init__(self, problem: Problem, solution: Solution) -> None:
         self.problem, self.solution = problem, solution
         self.function = solution.function
-        self.mass_constant = -solution.mass_constant
 
     @cached_property
     def _images(self) -> Array:

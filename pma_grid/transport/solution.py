@@ -23,7 +23,7 @@ from pma_grid.grid.crops import Crop, continued, cut, measured, reached, spread
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
-from pma_grid.problem.floors import Raised
+from pma_grid.problem.floors import Floors, Raised
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.stored import storable_pair, stored_pair
 from pma_grid.problem.working import Softened
@@ -42,6 +42,10 @@ class Working(Protocol):
     @property
     def crop(self) -> tuple[Crop, Crop]:
         """The cells of source and target that the equation is solved on."""
+
+    @property
+    def floors(self) -> Floors:
+        """What was changed in the data, by side."""
 
     def to_dict(self) -> dict[str, Any]:
         """``kind``, a key of `KINDS`, and the numbers that it makes these densities of again."""
@@ -183,6 +187,14 @@ class Solution:
         values, pair = (self.problem.source, self.problem.target)[side].relative, self.working.pair
         values[self.working.crop[side]] = pair[side] * (values.size / pair[side].size)
         return values
+
+    @property
+    def floors(self) -> Floors:
+        """What the working densities changed, by the sides of the map that was asked for."""
+        floors = self.working.floors
+        if self.turned:
+            return {"source": floors["target"], "target": floors["source"]}
+        return floors
 
     def to_dict(self) -> dict[str, Any]:
         """Which equation was solved, for JSON: direction, cells of its source and target, data."""

@@ -162,7 +162,8 @@ class Transport:
     @property
     def mass_constant(self) -> float:
         """alpha of the equation that was solved; its negative where that is the turned one."""
-        return self._reading.mass_constant
+        solution = self.solution
+        return -solution.mass_constant if solution.turned else solution.mass_constant
 
     @property
     def averaged(self) -> bool:

@@ -201,6 +201,10 @@ class Part:
         ]  # fmt: skip
         return parts[0].relative, parts[1].relative
 
+    @property
+    def floors(self) -> dict[str, Any]:
+        return {}
+
     def to_dict(self) -> dict[str, Any]:
         return {"kind": "part", "crop": [[[c.start, c.stop] for c in side] for side in self.crop]}
 

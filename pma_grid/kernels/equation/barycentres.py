@@ -17,18 +17,17 @@ import math
 
 from numba import njit
 
-from pma_grid.kernels.equation.image_quadrature import cell, node, quadratic, samples
+from pma_grid.kernels.equation.image_quadrature import (
+    cell,
+    density_at,
+    node,
+    quadratic,
+    samples,
+)
 from pma_grid.kernels.equation.images_1d import SHORTEST_CELLS
 
 # Most samples along a side.  Images tile the target, so that few of them can be long.
 MOST_SAMPLES_2D, MOST_SAMPLES_3D = 256, 32
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _line(densities, i, s):
-    """The spline at the offset s from the centre of padded cell i."""
-    v0, v1, v2, _, _, _ = quadratic(s)
-    return v0 * densities[i - 1] + v1 * densities[i] + v2 * densities[i + 1]
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -44,8 +43,8 @@ def barycentre_1d(spline, centres, sides, out):
         for m in range(i, k + 1):
             a = s if m == i else -0.5
             b = t if m == k else 0.5
-            first, last = _line(densities, m + halo, a), _line(densities, m + halo, b)
-            middle, length = _line(densities, m + halo, 0.5 * (a + b)), b - a
+            first, last = density_at(densities, m + halo, a), density_at(densities, m + halo, b)
+            middle, length = density_at(densities, m + halo, 0.5 * (a + b)), b - a
             mass += length * (first + 4.0 * middle + last)
             moment += length * ((m + a) * first + 2.0 * (2 * m + a + b) * middle + (m + b) * last)
         out[c, 0] = moment / mass if mass > 0.0 else i + s
@@ -69,9 +68,9 @@ def barycentre_2d(spline, centres, sides, out):
                 m, t = cell(centres[c, 1] + a10 * x + a11 * y, n1)
                 u0, u1, u2, _, _, _ = quadratic(s)
                 f = (
-                    u0 * _line(densities[i + halo - 1], m + halo, t)
-                    + u1 * _line(densities[i + halo], m + halo, t)
-                    + u2 * _line(densities[i + halo + 1], m + halo, t)
+                    u0 * density_at(densities[i + halo - 1], m + halo, t)
+                    + u1 * density_at(densities[i + halo], m + halo, t)
+                    + u2 * density_at(densities[i + halo + 1], m + halo, t)
                 )
                 mass += f
                 moment0 += f * (i + s)
@@ -84,9 +83,9 @@ def _plane(densities, m, t, l, r):
     """The spline of two axes at the offsets t, r from the centre of the padded cell (m, l)."""
     v0, v1, v2, _, _, _ = quadratic(t)
     return (
-        v0 * _line(densities[m - 1], l, r)
-        + v1 * _line(densities[m], l, r)
-        + v2 * _line(densities[m + 1], l, r)
+        v0 * density_at(densities[m - 1], l, r)
+        + v1 * density_at(densities[m], l, r)
+        + v2 * density_at(densities[m + 1], l, r)
     )
 
 

@@ -24,6 +24,13 @@ def quadratic(s):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def density_at(densities, i, s):
+    """The quadratic B-spline at the offset s in [-1/2, 1/2] from the centre of padded cell i."""
+    v0, v1, v2, _, _, _ = quadratic(s)
+    return v0 * densities[i - 1] + v1 * densities[i] + v2 * densities[i + 1]
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def cell(position, n):
     """The cell nearest to a coordinate in cell units, clamped to the box, and the offset in it."""
     position = min(max(position, -0.5), n - 0.5)

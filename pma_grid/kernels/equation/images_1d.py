@@ -15,24 +15,18 @@ import math
 
 from numba import njit
 
-from pma_grid.kernels.equation.image_quadrature import cell, quadratic
+from pma_grid.kernels.equation.image_quadrature import cell, density_at
 
 # Length in target cells that shorter intervals are taken for: their mean is the point value.
 SHORTEST_CELLS = 1e-3
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _density(densities, i, s):
-    """The quadratic B-spline at the offset s in [-1/2, 1/2] from the centre of padded cell i."""
-    v0, v1, v2, _, _, _ = quadratic(s)
-    return v0 * densities[i - 1] + v1 * densities[i] + v2 * densities[i + 1]
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
 def _integral(densities, i, s, t):
     """Its integral over the offsets [s, t] in padded cell i: Simpson's rule, exact and positive."""
-    middle = _density(densities, i, 0.5 * (s + t))
-    return (t - s) * (_density(densities, i, s) + 4.0 * middle + _density(densities, i, t)) / 6.0
+    first, last = density_at(densities, i, s), density_at(densities, i, t)
+    middle = density_at(densities, i, 0.5 * (s + t))
+    return (t - s) * (first + 4.0 * middle + last) / 6.0
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -43,7 +37,7 @@ def mean_1d(spline, left, right):
     n = densities.shape[0] - 2 * halo
     i, s = cell(left, n)
     k, t = cell(right, n)
-    first, last = _density(densities, i + halo, s), _density(densities, k + halo, t)
+    first, last = density_at(densities, i + halo, s), density_at(densities, k + halo, t)
     total = first * max(0.0, min(right, -0.5) - left) + last * max(0.0, right - max(left, n - 0.5))
     for m in range(i, k + 1):
         begin = s if m == i else -0.5

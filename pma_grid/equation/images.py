@@ -12,7 +12,7 @@ from pma_grid.grid.lattice import Share
 from pma_grid.grid.splines import SPLINE_HALO
 from pma_grid.kernels.equation import ADD_CHANGE, AVERAGE
 from pma_grid.kernels.equation.variation import VARIES
-from pma_grid.kernels.records import Blend, ImageMeans, Spline, Variation
+from pma_grid.kernels.records import ImageMeans, Spline, Variation, Varies
 from pma_grid.linsolve import Stencil
 from pma_grid.runtime import Array, Integers
 
@@ -44,12 +44,14 @@ class Images:
     ----------
     active : bool
         Whether the last evaluation took a mean over any image.
+    current : bool
+        Whether sums that are kept are of the potential at hand; to be set to False for another.
     """
 
     def __init__(self, equation: MongeAmpere) -> None:
         assert equation.footprint is not None
         self.equation, self.footprint = equation, equation.footprint
-        self.active = False
+        self.active = self.current = False
         self.shift: Array = np.empty(0)
 
     def _allocate(self, superbase: Integers, weights: Array) -> None:
@@ -59,7 +61,10 @@ class Images:
         self.superbase = np.empty_like(superbase)
         self.counts = np.ones((n, dim), np.int16)
         self.blend = np.zeros(n)
-        self.change = np.zeros((n, dim * (dim + 1) // 2))
+        self.known = np.zeros(n, bool)
+        self.logs, self.slopes = np.empty(n), np.empty((n, dim))
+        self.moments = np.zeros((n, dim * (dim + 1) // 2))
+        self.wanted = np.empty(n)
         self.clamped = np.empty_like(weights)
 
     def average(
@@ -80,22 +85,32 @@ class Images:
         if self.shift.size == 0:
             self._allocate(superbase, stencil.weights)
         stencil.clamped = self.clamped
-        if renew is Renewal.BASES:
-            self.superbase[:] = superbase
         spline = Spline(footprint.densities, SPLINE_HALO)
-        blend = Blend(footprint.variation, BLEND_FROM, BLEND_TO)
+        varies = Varies(footprint.variation, BLEND_FROM, BLEND_TO)
 
         def task(share: Share) -> None:
             c = share.cells
-            means = ImageMeans(
-                self.superbase[c], self.shift[c], self.counts[c], self.blend[c], self.change[c]
-            )
+            if not self.current:
+                self.known[c] = False
+            if renew is Renewal.BASES:
+                turned = (self.superbase[c] != superbase[c]).any(axis=(1, 2))
+                self.known[c] &= ~turned
+                self.superbase[c] = superbase[c]
             AVERAGE[lat.dim](
-                padded, lat.layout(share), equation.scales, spline, blend, means, renew > 0,
-                log_target[c], stencil.drift[c],
+                padded, lat.layout(share), equation.scales, spline, varies, self._means(share),
+                renew > 0, log_target[c], stencil.drift[c],
             )  # fmt: skip
 
         lat.share(task)
+        self.current = True
+
+    def _means(self, share: Share) -> ImageMeans:
+        """What is kept of the cells of a share, for kernels."""
+        c = share.cells
+        return ImageMeans(
+            self.superbase[c], self.shift[c], self.counts[c], self.blend[c], self.known[c],
+            self.logs[c], self.slopes[c], self.moments[c], self.wanted[c],
+        )  # fmt: skip
 
     def _wanted(self, padded: Array) -> bool:
         """Whether the target may vary enough over the image of any cell for its mean to matter."""
@@ -123,7 +138,7 @@ class Images:
         lat = self.equation.lattice
         lat.share(
             lambda s: ADD_CHANGE[lat.dim](
-                self.change[s.cells], superbase[s.cells], stencil.gauge[s.cells],
+                self._means(s), superbase[s.cells], stencil.gauge[s.cells],
                 SMALLEST_WEIGHT_SHARE, stencil.weights[s.cells], self.clamped[s.cells],
             )
         )  # fmt: skip

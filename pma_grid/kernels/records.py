@@ -65,10 +65,14 @@ class ImageMeans(NamedTuple):
     shift: Array  # what the log of mu gains by its mean over the cell, (N,)
     counts: Array  # samples along each side, (N, d)
     blend: Array  # share of the mean, (N,)
-    change: Array  # out: derivative of the blend by D2u, (N, d(d+1)/2), upper triangle by rows
+    known: Array  # whether what follows is of this u and this image, (N,) bool
+    logs: Array  # log of the mean, less the shift, (N,)
+    slopes: Array  # its derivative by grad u, per target cell, (N, d)
+    moments: Array  # its derivative by D2u, (N, d(d+1)/2), upper triangle by rows
+    wanted: Array  # the share that the mean should have, (N,)
 
 
-class Blend(NamedTuple):
+class Varies(NamedTuple):
     """How much log nu changes over a target cell, and the changes over an image that count."""
 
     variation: Array  # by target cells

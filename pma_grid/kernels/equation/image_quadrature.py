@@ -57,3 +57,19 @@ def samples(length, most):
 def node(k, count):
     """Position in [-1/2, 1/2] of sample k: Gauss points of count / 2 equal pieces."""
     return ((k // 2) + 0.5 + (GAUSS_POINT if k % 2 else -GAUSS_POINT)) * 2.0 / count - 0.5
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def blend(images, refresh, value, drift):
+    """Blend point values of log nu, and their derivatives, with the means that are kept.
+
+    By shares that are renewed if ``refresh``.
+    """
+    for c in range(value.size):
+        if refresh and images.known[c]:
+            images.blend[c] = images.wanted[c]
+        share = images.blend[c]
+        if share > 0.0:
+            value[c] += share * (images.logs[c] - value[c])
+            for i in range(drift.shape[1]):
+                drift[c, i] += share * (images.slopes[c, i] - drift[c, i])

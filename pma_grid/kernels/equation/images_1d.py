@@ -47,8 +47,8 @@ def mean_1d(spline, left, right):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def average_1d(padded, layout, scales, spline, blend, images, refresh, value, drift):
-    """The log of the mean of nu over all images and its ``change`` by log M; see `average_2d`.
+def average_1d(padded, layout, scales, spline, varies, images, refresh, value, drift):
+    """The log of the mean of nu over all images, its ``moments`` those by log M; see `average_2d`.
 
     Nothing is sampled, blended or frozen.
     """
@@ -62,16 +62,16 @@ def average_1d(padded, layout, scales, spline, blend, images, refresh, value, dr
         mean, first, last = mean_1d(spline, g - half, g + half)
         value[c] = math.log(mean) - images.shift[c]
         drift[c, 0] = (last - first) / (2.0 * half * mean)
-        images.change[c, 0] = 0.5 * (first + last) / mean - 1.0 if a > SHORTEST_CELLS else 0.0
+        images.moments[c, 0] = 0.5 * (first + last) / mean - 1.0 if a > SHORTEST_CELLS else 0.0
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def add_change_1d(change, superbase, eta, smallest, weights, clamped):
-    """Add d log mean / d log M, ``change``, to the derivative of log M, which is 1.
+def add_change_1d(images, superbase, eta, smallest, weights, clamped):
+    """Add d log mean / d log M, the ``moments``, to the derivative of log M, which is 1.
 
     The sum is no smaller than 0; ``clamped`` is at least ``smallest`` times the weight before.
     """
-    for c in range(change.shape[0]):
+    for c in range(eta.size):
         w = weights[c, 0]
-        weights[c, 0] = w * (1.0 + change[c, 0])
+        weights[c, 0] = w * (1.0 + images.moments[c, 0])
         clamped[c, 0] = max(weights[c, 0], smallest * w)

@@ -15,6 +15,9 @@ The mean is blended with the point value, (1 - s) log nu(g) + s q: s = 0 where n
 P, so that smooth data keep their order.  s depends on the change of log nu over P, by its gradient
 and by its lowest and highest sample, without jumps.  It and numbers of samples are *frozen* between
 refreshes, or the residual would jump along a line search.
+
+What the sums over an image give is kept until u, the image or its numbers of samples change: a step
+that a line search has tried costs no more sums when its images are renewed, but where these turn.
 """
 
 import math
@@ -22,104 +25,105 @@ import math
 import numpy as np
 from numba import njit
 
+from pma_grid.kernels.equation import lanes_images_2d as lanes
 from pma_grid.kernels.equation.clamping import balance
 from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES,
+    blend,
     cell,
-    node,
-    quadratic,
     samples,
     share_of,
 )
+from pma_grid.kernels.equation.limits import LANES
 from pma_grid.kernels.equation.superbase_2d import hessian, load, weights_of
+
+# Pieces of about a target cell along an edge of an image up to which cells wait for others.
+QUEUED = 2
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def average_2d(padded, layout, scales, spline, blend, images, refresh, value, drift):
+def average_2d(padded, layout, scales, spline, varies, images, refresh, value, drift):
     """Blend log nu(g) with the log of the mean of nu over the image of the cell.
 
     ``spline`` is that of nu.  ``value`` (N,) and ``drift`` (N, d), the derivative per target cell,
     come in as those of the point value.  Samples and blends of ``images`` are renewed if
-    ``refresh``, else used.
+    ``refresh``, else used; sums are made where they are not known.
     """
-    row_start, n_last, affine, slope = layout.row_start, layout.n_last, scales.affine, scales.slope
-    metric, per_cell = scales.metric, scales.per_cell
+    row_start, affine, slope = layout.row_start, scales.affine, scales.slope
     densities, halo = spline
-    superbase, shift, counts, shares, change = images
-    variation, low, high = blend
+    variation, low, high = varies
     n0, n1 = densities.shape[0] - 2 * halo, densities.shape[1] - 2 * halo
     s0 = layout.strides[0]
+    # one for every number of samples up to `QUEUED` pieces along both edges, one for all others
+    queues, waiting = np.empty((QUEUED**2 + 1, lanes.SIZE)), np.zeros(QUEUED**2 + 1, np.int64)
+    cells, corners = np.empty((QUEUED**2 + 1, LANES), np.int64), np.empty(LANES, np.int64)
     for row in range(row_start.size):
         base = affine[0] * (layout.first_row + row + 0.5) - 0.5
-        for j in range(n_last):
-            p = row_start[row] + j
-            c = row * n_last + j
-            change[c, 0] = change[c, 1] = change[c, 2] = 0.0
-            if not refresh and shares[c] == 0.0:
+        for j in range(layout.n_last):
+            c = row * layout.n_last + j
+            if images.known[c] or not (refresh or images.blend[c] > 0.0):
                 continue
+            p = row_start[row] + j
             g0 = base + slope[0] * (padded[p + s0] - padded[p - s0])
             g1 = affine[1] * (j + 0.5) - 0.5 + slope[1] * (padded[p + 1] - padded[p - 1])
-            m00, m01, m11 = _hessian_2d(padded, p, s0, metric, load(superbase, c))
-            a00, a01 = m00 * per_cell[0], m01 * per_cell[0]
-            a10, a11 = m01 * per_cell[1], m11 * per_cell[1]
+            a00, a01, a10, a11 = _edges(padded, p, s0, scales, load(images.superbase, c))
+            e0, e1 = math.hypot(a00, a10), math.hypot(a01, a11)
+            k0, k1 = samples(e0, MOST_SAMPLES), samples(e1, MOST_SAMPLES)
+            extent = max(e0, e1)
+            over = variation[cell(g0, n0)[0], cell(g1, n1)[0]] * max(1.0, extent)
+            # a larger image may reach beyond what ``variation`` has seen
+            needless = over < low and extent <= 2.0
             if refresh:
-                e0, e1 = math.hypot(a00, a10), math.hypot(a01, a11)
-                extent = max(e0, e1)
-                i0, i1 = cell(g0, n0)[0], cell(g1, n1)[0]
-                over = variation[i0, i1] * max(1.0, extent)
-                shares[c] = 0.0
-                counts[c, 0], counts[c, 1] = samples(e0, MOST_SAMPLES), samples(e1, MOST_SAMPLES)
-                # a larger image may reach beyond what ``variation`` has seen
-                if over < low and extent <= 2.0:
+                images.counts[c, 0], images.counts[c, 1] = k0, k1
+                if needless:
+                    images.blend[c] = 0.0
                     continue
-            k0, k1 = counts[c, 0], counts[c, 1]
-            f = f0 = f1 = c00 = c01 = c10 = c11 = 0.0
-            top, bottom = 0.0, math.inf
-            for k in range(k0):
-                x = node(k, k0)
-                for l in range(k1):
-                    y = node(l, k1)
-                    i, s = cell(g0 + a00 * x + a01 * y, n0)
-                    m, t = cell(g1 + a10 * x + a11 * y, n1)
-                    u0, u1, u2, d0, d1, d2 = quadratic(s)
-                    v0, v1, v2, b0, b1, b2 = quadratic(t)
-                    i += halo - 1
-                    m += halo - 1
-                    r0 = v0 * densities[i, m] + v1 * densities[i, m + 1] + v2 * densities[i, m + 2]
-                    q0 = b0 * densities[i, m] + b1 * densities[i, m + 1] + b2 * densities[i, m + 2]
-                    i += 1
-                    r1 = v0 * densities[i, m] + v1 * densities[i, m + 1] + v2 * densities[i, m + 2]
-                    q1 = b0 * densities[i, m] + b1 * densities[i, m + 1] + b2 * densities[i, m + 2]
-                    i += 1
-                    r2 = v0 * densities[i, m] + v1 * densities[i, m + 1] + v2 * densities[i, m + 2]
-                    q2 = b0 * densities[i, m] + b1 * densities[i, m + 1] + b2 * densities[i, m + 2]
-                    z = u0 * r0 + u1 * r1 + u2 * r2
-                    z0 = d0 * r0 + d1 * r1 + d2 * r2
-                    z1 = u0 * q0 + u1 * q1 + u2 * q2
-                    top, bottom = max(top, z), min(bottom, z)
-                    f += z
-                    f0 += z0
-                    f1 += z1
-                    c00 += z0 * x
-                    c01 += z0 * y
-                    c10 += z1 * x
-                    c11 += z1 * y
-            if refresh:
-                change_of_log = abs(f0 * a00 + f1 * a10) + abs(f0 * a01 + f1 * a11)
-                shares[c] = share_of(max(change_of_log / f, math.log(top / bottom)), low, high)
-            share = shares[c]
-            value[c] += share * (math.log(f / (k0 * k1)) - shift[c] - value[c])
-            drift[c, 0] += share * (f0 / f - drift[c, 0])
-            drift[c, 1] += share * (f1 / f - drift[c, 1])
-            share /= f
-            change[c, 0] = share * c00 * per_cell[0]
-            change[c, 1] = 0.5 * share * (c01 * per_cell[0] + c10 * per_cell[1])
-            change[c, 2] = share * c11 * per_cell[1]
+            same = k0 == images.counts[c, 0] and k1 == images.counts[c, 1]
+            images.known[c] = same and not needless
+            k0, k1 = images.counts[c, 0], images.counts[c, 1]
+            short = max(k0, k1) <= 2 * QUEUED
+            q = QUEUED * (k0 // 2 - 1) + k1 // 2 - 1 if short else QUEUED**2
+            f, m = queues[q], waiting[q]
+            f[lanes.G_0 + m], f[lanes.G_1 + m] = g0, g1
+            f[lanes.A_00 + m], f[lanes.A_01 + m] = a00, a01
+            f[lanes.A_10 + m], f[lanes.A_11 + m] = a10, a11
+            cells[q, m] = c
+            waiting[q] += 1
+            if waiting[q] == LANES or not short:
+                lanes.sums(f, corners, waiting[q], (k0, k1), densities, halo)
+                _keep(f, cells[q], waiting[q], k0 * k1, scales.per_cell, (low, high), images)
+                waiting[q] = 0
+    for q in range(QUEUED**2):
+        f, k0, k1 = queues[q], 2 * (q // QUEUED + 1), 2 * (q % QUEUED + 1)
+        lanes.sums(f, corners, waiting[q], (k0, k1), densities, halo)
+        _keep(f, cells[q], waiting[q], k0 * k1, scales.per_cell, (low, high), images)
+    blend(images, refresh, value, drift)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _hessian_2d(padded, p, stride, metric, base):
-    """D2u in index units by the second differences of a superbase, made semi-definite."""
+def _keep(f, cells, count, samples, per_cell, limits, images):
+    """Means and their derivatives from the sums of a queue of ``cells``."""
+    low, high = limits
+    for m in range(count):
+        c, inverse = cells[m], 1.0 / f[lanes.TOTAL + m]
+        by_0, by_1 = f[lanes.BY_0 + m] * inverse, f[lanes.BY_1 + m] * inverse
+        images.logs[c] = math.log(f[lanes.TOTAL + m] / samples) - images.shift[c]
+        images.slopes[c, 0], images.slopes[c, 1] = by_0, by_1
+        mixed = f[lanes.BY_01 + m] * per_cell[0] + f[lanes.BY_10 + m] * per_cell[1]
+        images.moments[c, 0] = f[lanes.BY_00 + m] * inverse * per_cell[0]
+        images.moments[c, 1] = 0.5 * mixed * inverse
+        images.moments[c, 2] = f[lanes.BY_11 + m] * inverse * per_cell[1]
+        along_0 = by_0 * f[lanes.A_00 + m] + by_1 * f[lanes.A_10 + m]
+        along_1 = by_0 * f[lanes.A_01 + m] + by_1 * f[lanes.A_11 + m]
+        change_of_log = abs(along_0) + abs(along_1)
+        range_of_log = math.log(f[lanes.HIGHEST + m] / f[lanes.LOWEST + m])
+        images.wanted[c] = share_of(max(change_of_log, range_of_log), low, high)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _edges(padded, p, stride, scales, base):
+    """A of a cell, from D2u by the second differences of a superbase, made semi-definite."""
+    metric, per_cell = scales.metric, scales.per_cell
     ex, ey, fx, fy = base
     gx, gy = ex + fx, ey + fy
     centre = 2 * padded[p]
@@ -135,18 +139,26 @@ def _hessian_2d(padded, p, stride, metric, base):
     r = metric[1] / metric[0]
     half, bend = 0.5 * (m00 * r - m11), m01 * math.sqrt(r)
     mean = max(0.5 * (m00 * r + m11), math.sqrt(half * half + bend * bend))
-    return (mean + half) / r, m01, mean - half
+    m00, m11 = (mean + half) / r, mean - half
+    return m00 * per_cell[0], m01 * per_cell[0], m01 * per_cell[1], m11 * per_cell[1]
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def add_change_2d(change, superbase, eta, smallest, weights, clamped):
-    """Add eta C to the stencil D = sum_k w_k e_k e_k^T; ``clamped``: to at least ``smallest`` w."""
+def add_change_2d(images, superbase, eta, smallest, weights, clamped):
+    """Add eta C to the stencil D = sum_k w_k e_k e_k^T; ``clamped``: to at least ``smallest`` w.
+
+    C is the derivative of the blends by D2u.
+    """
     least = np.empty(3)
-    for c in range(change.shape[0]):
-        more = weights_of(load(superbase, c), change[c, 0], change[c, 1], change[c, 2])
+    for c in range(eta.size):
+        clamped[c] = weights[c]
+        if images.blend[c] == 0.0:
+            continue
+        t = images.moments[c]
+        more = weights_of(load(superbase, c), t[0], t[1], t[2])
         for k in range(3):
             least[k] = smallest * weights[c, k]
-            weights[c, k] += eta[c] * more[k]
+            weights[c, k] += images.blend[c] * eta[c] * more[k]
             clamped[c, k] = weights[c, k]
         balance(clamped[c], least, 0, 1, 2)
         for k in range(3):

@@ -12,6 +12,7 @@ from numba import njit
 from pma_grid.kernels.equation.clamping import balance
 from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES_3D,
+    blend,
     cell,
     node,
     quadratic,
@@ -155,12 +156,11 @@ def _lowest_eigenvalue(m, metric):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def average_3d(padded, layout, scales, spline, blend, images, refresh, value, drift):
+def average_3d(padded, layout, scales, spline, varies, images, refresh, value, drift):
     """Blend log nu(g) with the log of the mean of nu over the image; see `images_2d.average_2d`."""
     row_start, n_last, strides = layout.row_start, layout.n_last, layout.strides
     metric, affine, slope, per_cell = scales
-    superbase, shift, counts, shares, change = images
-    variation, low, high = blend
+    variation, low, high = varies
     v, e = np.empty((4, 3), np.int64), np.empty((6, 3), np.int64)
     second, spare = np.empty(6), np.empty(6)
     hessian, a = np.empty((3, 3)), np.empty((3, 3))
@@ -171,12 +171,11 @@ def average_3d(padded, layout, scales, spline, blend, images, refresh, value, dr
         base0 = affine[0] * ((layout.first_row + row) // n1 + 0.5) - 0.5
         base1 = affine[1] * ((layout.first_row + row) % n1 + 0.5) - 0.5
         for j in range(n_last):
-            p = row_start[row] + j
             c = row * n_last + j
-            change[c] = 0.0
-            if not refresh and shares[c] == 0.0:
+            if images.known[c] or not (refresh or images.blend[c] > 0.0):
                 continue
-            load(superbase[c], v)
+            p = row_start[row] + j
+            load(images.superbase[c], v)
             cross(v, e)
             differences(padded, p, e, strides, metric, second, spare)
             hessian_3d(v, second, metric, hessian)
@@ -186,51 +185,53 @@ def average_3d(padded, layout, scales, spline, blend, images, refresh, value, dr
             for i in range(3):
                 for k in range(3):
                     a[i, k] = hessian[i, k] * per_cell[i]
-            if refresh:
-                extent = 0.0
-                for k in range(3):
-                    length = math.sqrt(a[0, k] ** 2 + a[1, k] ** 2 + a[2, k] ** 2)
-                    extent = max(extent, length)
-                    counts[c, k] = samples(length, MOST_SAMPLES_3D)
-                i0, i1 = cell(g[0], shape[0])[0], cell(g[1], shape[1])[0]
-                i2 = cell(g[2], shape[2])[0]
-                over = variation[i0, i1, i2] * max(1.0, extent)
-                shares[c] = 0.0
-                # a larger image may reach beyond what ``variation`` has seen
-                if over < low and extent <= 2.0:
-                    continue
-            k0, k1, k2 = counts[c, 0], counts[c, 1], counts[c, 2]
+            extent, same = 0.0, True
+            for k in range(3):
+                length = math.sqrt(a[0, k] ** 2 + a[1, k] ** 2 + a[2, k] ** 2)
+                extent = max(extent, length)
+                count = samples(length, MOST_SAMPLES_3D)
+                if refresh:
+                    images.counts[c, k] = count
+                same = same and count == images.counts[c, k]
+            i0, i1 = cell(g[0], shape[0])[0], cell(g[1], shape[1])[0]
+            i2 = cell(g[2], shape[2])[0]
+            over = variation[i0, i1, i2] * max(1.0, extent)
+            # a larger image may reach beyond what ``variation`` has seen
+            needless = over < low and extent <= 2.0
+            if refresh and needless:
+                images.blend[c] = 0.0
+                continue
+            images.known[c] = same and not needless
+            k0, k1, k2 = images.counts[c, 0], images.counts[c, 1], images.counts[c, 2]
             f, bottom, top = _mean(spline, g, a, (k0, k1, k2), slopes, moments)
-            if refresh:
-                change_of_log = 0.0
-                for k in range(3):
-                    along = slopes[0] * a[0, k] + slopes[1] * a[1, k] + slopes[2] * a[2, k]
-                    change_of_log += abs(along) / f
-                shares[c] = share_of(max(change_of_log, math.log(top / bottom)), low, high)
-            share = shares[c]
-            value[c] += share * (math.log(f / (k0 * k1 * k2)) - shift[c] - value[c])
-            for i in range(3):
-                drift[c, i] += share * (slopes[i] / f - drift[c, i])
-            share /= f
-            m = 0
-            for i in range(3):
-                for k in range(i, 3):
-                    both = moments[i, k] * per_cell[i] + moments[k, i] * per_cell[k]
-                    change[c, m] = 0.5 * share * both
+            images.logs[c] = math.log(f / (k0 * k1 * k2)) - images.shift[c]
+            change_of_log, m = 0.0, 0
+            for k in range(3):
+                images.slopes[c, k] = slopes[k] / f
+                along = slopes[0] * a[0, k] + slopes[1] * a[1, k] + slopes[2] * a[2, k]
+                change_of_log += abs(along) / f
+                for i in range(k, 3):
+                    both = moments[k, i] * per_cell[k] + moments[i, k] * per_cell[i]
+                    images.moments[c, m] = 0.5 * both / f
                     m += 1
+            images.wanted[c] = share_of(max(change_of_log, math.log(top / bottom)), low, high)
+    blend(images, refresh, value, drift)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def add_change_3d(change, superbase, eta, smallest, weights, clamped):
+def add_change_3d(images, superbase, eta, smallest, weights, clamped):
     """Add eta C to the stencil: -v_i . C v_j to its weight w_ij; see `images_2d.add_change_2d`."""
     v, least = np.empty((4, 3), np.int64), np.empty(6)
-    for c in range(change.shape[0]):
+    for c in range(eta.size):
+        clamped[c] = weights[c]
+        if images.blend[c] == 0.0:
+            continue
         load(superbase[c], v)
-        t = change[c]
+        t = images.moments[c]
         for m in range(6):
             more = product(v[FIRST[m]], t, v[SECOND[m]])
             least[m] = smallest * weights[c, m]
-            weights[c, m] -= eta[c] * more
+            weights[c, m] -= images.blend[c] * eta[c] * more
             clamped[c, m] = weights[c, m]
         for k in range(4):
             balance(clamped[c], least, PLANES[k, 0], PLANES[k, 1], PLANES[k, 2])

@@ -34,7 +34,7 @@ class Evaluation:
     residual : ndarray, shape (N,)
         Of the last `evaluate`.
     stencil : Stencil
-        The linearisation of the last evaluation.
+        The linearisation of the last `evaluate_log`, or of the last `evaluate` after `linearise`.
     faces : int
         Cells whose minimiser lay on a face of the cone at the last `evaluate`.
     """
@@ -72,6 +72,7 @@ class Evaluation:
         self._at: tuple[Array, float] | None = None
         self._rms = math.inf
         self._padded_phi: Array | None = None
+        self._change_due = False
         self._expand()
 
     @property
@@ -111,7 +112,7 @@ class Evaluation:
         return Superbases(self.superbase[c], stencil.vectors[c], stencil.offsets[c], reach)
 
     def evaluate(self, phi: Array, alpha: float, renew: Renewal = Renewal.BASES) -> float:
-        """Fill ``residual`` and ``stencil`` at (phi, alpha); returns the rms residual.
+        """Fill ``residual`` at (phi, alpha); returns the rms residual.
 
         The residual is that of the shift form, r = d c / b: to first order eta (log mu(x) + alpha
         - log nu(grad u) - log det D2u) with eta <= 1, finite for any phi.  At the very arrays of
@@ -126,8 +127,6 @@ class Evaluation:
             self.images.average(self.padded, self.superbase, self.log_target, self.stencil, renew)
         self._shift = alpha + self.frame.log_cell
         self._shift_form()
-        if self.images is not None:
-            self.images.add_change(self.superbase, self.stencil)
         total = self._sums(squares, self.residual, np.empty(0))[0]
         self._at, self._rms = (phi, alpha), math.sqrt(total / self.lattice.size)
         return self._rms
@@ -147,6 +146,7 @@ class Evaluation:
             return int(faces)
 
         self.faces = sum(lat.share(task))
+        self._change_due = self.averaging
 
     def _evaluate_target(self, phi: Array) -> None:
         """log nu at the gradient, and its derivative into the drift buffer."""
@@ -175,10 +175,17 @@ class Evaluation:
 
     def linearise(self) -> Stencil:
         """The stencil of the last `evaluate`, its rows weighted for symmetry (mu / eta)."""
+        self._add_change()
         density, gauge = self.equation.source.ravel(), self.stencil.gauge
         scale = self.stencil.row_scale
         self._sums.each(lambda c: np.divide(density[c], gauge[c], out=scale[c]))
         return self.stencil
+
+    def _add_change(self) -> None:
+        """The derivative of the means to the stencil, where it is not there yet."""
+        if self.images is not None and self._change_due:
+            self.images.add_change(self.superbase, self.stencil)
+            self._change_due = False
 
     def evaluate_log(self, phi: Array, renew: Renewal = Renewal.BASES) -> Array:
         """h = log nu(grad u) + log det D2u - log mu, NaN where u is not convex; fills ``stencil``.
@@ -195,8 +202,8 @@ class Evaluation:
         if self.images is None or self.averaging:
             self._log_det(residual)
         stencil.gauge[:] = 1.0
-        if self.images is not None:
-            self.images.add_change(self.superbase, stencil)
+        self._change_due = self.averaging
+        self._add_change()
         stencil.drift *= frame.per_cell
         residual -= frame.log_cell
         residual += self.log_target
@@ -219,7 +226,7 @@ class Evaluation:
         Symmetric positive definite even where the minimiser lies on a face.
         """
         lat, stencil = self.lattice, self.stencil
-        if self.averaging:
+        if self.averaging and not self._change_due:
             self._shift_form()  # without the derivative of the mean
         tensor = stencil.tensor(self.frame.spacing) / stencil.gauge[:, None, None]
         inverse = np.asarray(np.linalg.inv(tensor), float) * self.frame.hessian_unit

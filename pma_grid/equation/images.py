@@ -133,8 +133,6 @@ class Images:
 
     def add_change(self, superbase: Integers, stencil: Stencil) -> None:
         """Add the derivative of the means with respect to D2u to the stencil's weights."""
-        if not self.active:
-            return
         lat = self.equation.lattice
         lat.share(
             lambda s: ADD_CHANGE[lat.dim](

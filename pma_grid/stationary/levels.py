@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.transfer import Transfer, halved
-from pma_grid.problem.working import STANDARD, Data, Softening
+from pma_grid.problem.working import STANDARD, Data, Softened, Softening
 from pma_grid.runtime import SERIAL, Array, Workers
 
 
@@ -31,6 +31,7 @@ class Levels:
     rule: TargetRule = TargetRule.MEAN
     workers: Workers = SERIAL
     densities: list[tuple[Array, Array]] = field(init=False)
+    _finest: dict[Softening, Softened] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
         self.densities = [self.data.pair]
@@ -69,7 +70,15 @@ class Levels:
 
     def working(self, index: int, softening: Softening = STANDARD) -> tuple[Array, Array]:
         """Working densities of one level over their means, positive."""
+        if index == self.last:
+            return self.finest(softening).pair
         return self.data.softened(self.densities[index], softening)[0]
+
+    def finest(self, softening: Softening = STANDARD) -> Softened:
+        """Working densities of the finest level, and what they changed: made once."""
+        if softening not in self._finest:
+            self._finest[softening] = Softened(self.data, softening)
+        return self._finest[softening]
 
     def equation(self, index: int, softening: Softening = STANDARD) -> MongeAmpere:
         """The discretised equation of one level."""

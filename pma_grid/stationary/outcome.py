@@ -10,7 +10,6 @@ from pma_grid.grid.crops import restricted
 from pma_grid.problem.frame import Frame, mean_free, split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import halved
-from pma_grid.problem.working import Softened
 from pma_grid.stationary.cascade import Cascade, Reached
 from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.solution import Solution
@@ -87,7 +86,7 @@ class Attempt:
         return Solution(
             data.problem,
             self.cascade.phi(reached),
-            Softened(data, reached.softening),
+            self.cascade.levels.finest(reached.softening),
             self.way.turned,
             reached.state.alpha,
             reached.evaluation.averaging,

@@ -71,7 +71,7 @@ class Evaluation:
         # the potential and the mass constant of the last `evaluate`, and what it returned
         self._at: tuple[Array, float] | None = None
         self._rms = math.inf
-        self._padded_phi: Array | None = None
+        self._averaged_at: Array | None = None
         self._change_due = False
         self._expand()
 
@@ -152,11 +152,10 @@ class Evaluation:
         """log nu at the gradient, and its derivative into the drift buffer."""
         equation, lat, stencil = self.equation, self.lattice, self.stencil
         spline = Spline(equation.target.coefficients, SPLINE_HALO)
-        if phi is not self._padded_phi:
-            lat.extend(phi, self.padded)
-            self._padded_phi = phi
-            if self.images is not None:
-                self.images.current = False
+        lat.extend(phi, self.padded)
+        if self.images is not None:
+            self.images.current = self.images.current and phi is self._averaged_at
+        self._averaged_at = phi
 
         def task(share: Share) -> None:
             c = share.cells

@@ -128,7 +128,8 @@ class Cascade:
         (source, target), given = self.levels.working(index), self.levels.densities[index]
         uniform = evaluation.evaluate(rearranged(source, grids[0], target, grids[1]), 0.0)
         residual = min(uniform, evaluation.weighted_rms())
-        state = Iterate(rearranged(given[0], grids[0], given[1], grids[1]), 0.0, residual)
+        answer = rearranged(given[0], grids[0], given[1], grids[1], exact=True)
+        state = Iterate(answer, 0.0, residual)
         tol = self.tolerances.staged(finest=True)
         if residual > tol:
             state.status = Status.LINE_SEARCH_STALLED

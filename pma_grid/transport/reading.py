@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from scipy import ndimage
 
-from pma_grid.equation.rearrangement import Quantiles
+from pma_grid.equation.rearrangement import Quantiles, means_on_line
 from pma_grid.grid.averaging import averaged
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
@@ -140,12 +140,21 @@ class Rearranged(Direct):
     @cached_property
     def _laws(self) -> tuple[Quantiles, Quantiles]:
         solved = self.solution.problem
-        return Quantiles.of(solved.source.masses), Quantiles.of(solved.target.masses)
+        laws = (Quantiles.of(d.masses, exact=True) for d in (solved.source, solved.target))
+        return next(laws), next(laws)
 
     @cached_property
     def centred_gradient(self) -> Array:
         grid = self.problem.source.grid
         return _field(self.gradient(grid.points), grid)
+
+    @property
+    def cell_means(self) -> Array:
+        solved, there = self.solution.problem, self.solution.problem.target.grid
+        means = there.lower[0] + there.spacing[0] * means_on_line(*self._laws)
+        empty = ~np.isfinite(means)
+        means[empty] = self.gradient(solved.source.grid.points[empty])[:, 0]
+        return _means(means[None], solved.source.masses, self.problem)
 
     def gradient(self, x: Array) -> Array:
         source, target = self._laws

@@ -92,12 +92,19 @@ class Reduced:
 
     @cached_property
     def widest_cell(self) -> float:
-        """h_x h_y of the axis where it is largest, length^2: a smaller eps sees one cell there.
+        """h_x h_y of the axis where it is largest, length^2: a smaller eps sees one cell there."""
+        return float(self._cells.max())
 
-        Of the axes that `cell` counts.
-        """
+    @cached_property
+    def narrowest_cell(self) -> float:
+        """h_x h_y of the axis where it is smallest, length^2: a larger eps blurs over cells there."""
+        return float(self._cells.min())
+
+    @cached_property
+    def _cells(self) -> Array:
+        """h_x h_y of the axes that `cell` counts."""
         products = self.spacing[0] * self.spacing[1]
-        return float(products[_coupling((self.a.shape, self.b.shape))].max())
+        return np.asarray(products[_coupling((self.a.shape, self.b.shape))])
 
     def swapped(self) -> Reduced:
         """Source and target exchanged."""

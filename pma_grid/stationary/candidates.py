@@ -22,9 +22,11 @@ from typing import Any
 
 import numpy as np
 
+from pma_grid.entropic.multiscale.descent import DEFAULT_EPS_CELLS
 from pma_grid.entropic.solving import sinkhorn
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.problem.problem import Problem
+from pma_grid.problem.reduction import Reduced
 from pma_grid.problem.support import gap_share
 from pma_grid.problem.working import STANDARD, entropy, thin
 from pma_grid.runtime import InvalidInputError, Status
@@ -48,6 +50,8 @@ MOST_FINER_CELLS = 1 << 15
 GAP_SHARE = 1e-2
 # Cycles of the entropic solver on one grid: it takes some tens, on photon counts hundreds.
 ENTROPIC_CYCLES = 1000
+# Cells of one axis this small beside the mean decide what eps is small.
+NARROW_CELL_SHARE = 0.5
 # Entropy, nats, by which the target must fall below the source for the sides to be exchanged.
 ENTROPY_MARGIN = 0.25
 
@@ -217,12 +221,19 @@ class Search:
         """The sparse entropic solver, unless its plan does not fit into memory."""
         try:
             sk = sinkhorn(
-                self.problem, method="multiscale", max_iterations=ENTROPIC_CYCLES,
-                threads=self.threads,
+                self.problem, _sharp_eps(self.problem), method="multiscale",
+                max_iterations=ENTROPIC_CYCLES, threads=self.threads,
             )  # fmt: skip
         except InvalidInputError:
             return []
         return [Candidate("entropic", sk.status, sk)]
+
+
+def _sharp_eps(problem: Problem) -> float | None:
+    """The entropic solver's eps where its own would blur over cells of the narrowest axis."""
+    reduced = Reduced.of(problem)
+    sharp = DEFAULT_EPS_CELLS * reduced.narrowest_cell
+    return None if reduced.narrowest_cell > NARROW_CELL_SHARE * reduced.cell else sharp
 
 
 def _wider_source(problem: Problem) -> bool:

@@ -16,7 +16,8 @@ SEED = 90127
 KINDS = ("product", "product", "product", "programme", "copy")  # number K is of kind K mod 5
 MOST_DECADES = 12.0  # of contrast
 MOST_CELLS_AN_AXIS, MOST_CELLS = 200, 20000
-MOST_ATOMS = 144  # of a side of a linear programme; its cells are cut into 2^d besides
+MOST_ATOMS = 144  # of a side of a linear programme
+MOST_CUT_ATOMS = 600  # of one whose cells are cut
 PRIMES = (2, 3, 5, 7, 11, 13, 31, 61, 97, 127, 193)
 REFINED = 16  # parts of a cell of the smooth reading
 NOISE = 1e-10  # relative, by which near-equal densities differ
@@ -247,23 +248,31 @@ def programme(a: Array, b: Array, cost: Array) -> float:
     return float(found.fun)
 
 
-def split(density: pma.Density) -> pma.Density:
-    """Every cell cut into 2^d of the same density."""
+def split(density: pma.Density, parts: int) -> pma.Density:
+    """Every cell cut into so many parts of the same density along each axis."""
     values = density.values
     for axis in range(values.ndim):
-        values = values.repeat(2, axis=axis)
+        values = values.repeat(parts, axis=axis)
     return pma.Density(values, pma.Grid(values.shape, density.grid.lower, density.grid.upper))
 
 
 def linear(rng: np.random.Generator) -> Trial:
-    """Any densities on few cells: exact for atoms, extrapolated from cut cells for cells."""
+    """Any densities on few cells: exact for atoms and on lines, extrapolated from cut cells."""
     dim = int(rng.integers(1, 4))
     most = {1: 24, 2: 12, 3: 4}[dim]
     grids = [box(rng, shape(rng, dim, most, MOST_ATOMS)) for _ in range(2)]
     pair = [pma.Density(field_of(rng, grid.shape), grid) for grid in grids]
-    whole, cut = atoms_value(*pair), atoms_value(*map(split, pair))
-    cells = max((4 * cut - whole) / 3, 0.0)
-    values = {"atoms": math.sqrt(whole), "cut": math.sqrt(cut), "cells": math.sqrt(cells)}
+    values = {"atoms": math.sqrt(atoms_value(*pair))}
+    if dim == 1:
+        a, b = (Line(d.values, *d.grid.lower, *d.grid.upper) for d in pair)
+        values["cells"] = math.sqrt(float(transported(a, b)[0].sum()))
+    else:
+        # at least in two; single cells say nothing of what they are cut into
+        most = max(d.grid.size for d in pair)
+        parts = 2 * max(1, int((MOST_CUT_ATOMS / most) ** (1 / dim)) // 2)
+        rough, fine = (atoms_value(*(split(d, k) for d in pair)) for k in (parts // 2, parts))
+        values["cut"] = math.sqrt(fine)
+        values["cells"] = math.sqrt(max((4 * fine - rough) / 3, 0.0))
     return Trial("programme", pma.Problem(*pair), values)
 
 

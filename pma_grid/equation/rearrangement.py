@@ -33,8 +33,8 @@ def rearranged(
     parts, sides = [], Frame(source_grid, target_grid).sides
     for axis in range(source_grid.dim):
         others = tuple(i for i in range(source_grid.dim) if i != axis)
-        laws = (Quantiles.of(values.mean(others), exact=exact) for values in (source, target))
-        parts.append(_one_axis(*laws, *(float(length) for length in sides[:, axis])))
+        laws = [Quantiles.of(values.mean(others), exact=exact) for values in (source, target)]
+        parts.append(_one_axis(laws[0], laws[1], float(np.prod(sides[:, axis]))))
     return outer_sum(parts)
 
 
@@ -139,12 +139,13 @@ class Quantiles:
         return np.asarray(self.shares[cells] * mass)
 
 
-def _one_axis(
-    source: Quantiles, target: Quantiles, source_length: float, target_length: float
-) -> Array:
-    """phi with F_target(T) = F_source at the faces between cells of one axis, of mean zero."""
+def _one_axis(source: Quantiles, target: Quantiles, area: float) -> Array:
+    """phi with F_target(T) = F_source at the faces between cells of one axis, of mean zero.
+
+    ``area``: the product of the lengths of both sides.
+    """
     cells, others = (law.cumulative.size - 1 for law in (source, target))
     moved = target.position(source.cumulative[1:-1]) / others
     moved -= np.arange(1, cells) / cells
-    phi = np.cumsum(np.concatenate([[0.0], moved])) * (target_length * source_length / cells)
+    phi = np.cumsum(np.concatenate([[0.0], moved])) * (area / cells)
     return np.asarray(phi - phi.mean())

@@ -75,12 +75,15 @@ class AMG:
         matrix, scale = stencil.equilibrated()
         with reproducible(), silent():
             hierarchy = self._hierarchy(matrix, stencil.reaction > 0)
-        left = hierarchy.levels[-1].A.shape[0]
-        if left > MOST_CELLS_LEFT:
+        coarsest = hierarchy.levels[-1].A
+        if coarsest.shape[0] > MOST_CELLS_LEFT:
             raise ArithmeticError(
-                f"algebraic multigrid stopped at {left} cells, too many for a dense inverse (at "
-                f"most {MOST_CELLS_LEFT}): use Direct"
+                f"algebraic multigrid stopped at {coarsest.shape[0]} cells, too many for a dense "
+                f"inverse (at most {MOST_CELLS_LEFT}): use Direct"
             )
+        # whose inverse is made in the first cycle only, where LAPACK would print of it
+        if not np.isfinite(coarsest.data).all():
+            raise ArithmeticError("algebraic multigrid ended in a singular matrix: use Direct")
         return Cycle(hierarchy, scale)
 
     def _hierarchy(self, matrix: sparse.csr_matrix, regular: bool) -> Any:

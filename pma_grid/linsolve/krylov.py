@@ -199,6 +199,7 @@ class _Projected:
         hessenberg, right = np.zeros((memory + 1, memory)), np.zeros(memory + 1)
         right[0] = np.linalg.norm(left)
         basis[0] = left / right[0]
+        y: Array = np.zeros(0)
         for k in range(memory):
             self._precondition(np.ascontiguousarray(basis[k] / self._weights), directions[k])
             image = self.project(self.apply(directions[k]))
@@ -207,8 +208,10 @@ class _Projected:
                 image -= share @ basis[: k + 1]
                 hessenberg[: k + 1, k] += share
             length = hessenberg[k + 1, k] = np.linalg.norm(image)
+            if not math.isfinite(length):  # a preconditioner beyond its range: what it gave is lost
+                break
             part = hessenberg[: k + 2, : k + 1]
-            y = np.linalg.lstsq(part, right[: k + 2], rcond=None)[0]
+            y = np.asarray(np.linalg.lstsq(part, right[: k + 2], rcond=None)[0], float)
             if not (length > 0 and np.linalg.norm(right[: k + 2] - part @ y) > goal):
                 break
             basis[k + 1] = image / length

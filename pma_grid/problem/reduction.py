@@ -97,7 +97,7 @@ class Reduced:
 
     @cached_property
     def narrowest_cell(self) -> float:
-        """h_x h_y of the axis where it is smallest, length^2: a larger eps blurs over cells there."""
+        """h_x h_y of the axis where it is smallest, length^2: a larger eps blurs over cells."""
         return float(self._cells.min())
 
     @cached_property

@@ -221,7 +221,7 @@ class Search:
         """The sparse entropic solver, unless its plan does not fit into memory."""
         try:
             sk = sinkhorn(
-                self.problem, _sharp_eps(self.problem), method="multiscale",
+                self.problem, sharp_eps(self.problem), method="multiscale",
                 max_iterations=ENTROPIC_CYCLES, threads=self.threads,
             )  # fmt: skip
         except InvalidInputError:
@@ -229,7 +229,7 @@ class Search:
         return [Candidate("entropic", sk.status, sk)]
 
 
-def _sharp_eps(problem: Problem) -> float | None:
+def sharp_eps(problem: Problem) -> float | None:
     """The entropic solver's eps where its own would blur over cells of the narrowest axis."""
     reduced = Reduced.of(problem)
     sharp = DEFAULT_EPS_CELLS * reduced.narrowest_cell

@@ -39,6 +39,9 @@ UNKNOWN_TRUNCATION = 1e-7
 # Where stages from the standard working densities fail: up again from ones that are easier, each
 # solution the start of the next.
 LADDER = (Softening(1.0, 1000.0), Softening(1.5, 30.0), STANDARD)
+# |mass constant| on the finest grid of gentler working densities from which the standard ones, of
+# which it is larger, are no solution.
+HOPELESS_MASS_CONSTANT = 0.1
 # What rearranged marginals leave of the residual of a start of thin data where they are taken: less
 # gains no step, and comparing costs an evaluation on every grid.
 MUCH_BETTER_SHARE = 0.2
@@ -112,7 +115,7 @@ class Cascade:
 
     def nested(self) -> Reached:
         """From the coarsest grid, box to box affinely, to the finest or the first that stalls."""
-        if self.levels.data.thin and self.levels.on_line:
+        if self.levels.on_line:
             reached = self._on_line()
             if reached.state.status.succeeded:
                 return reached
@@ -206,7 +209,8 @@ class Cascade:
 
         ``gentle``: at once, since the coarser grid took it.
         """
-        tol = self.tolerances.staged(finest=index == self.levels.last)
+        finest = index == self.levels.last
+        tol = self.tolerances.staged(finest=finest)
         superbase = evaluation.superbase.copy()
         reached: Reached | None = None
         if not gentle:
@@ -218,7 +222,8 @@ class Cascade:
             tried, solved = self._on_rung(index, evaluation, phi, tol, softening, laddered=True)
             if solved or reached is None:
                 reached, phi = tried, tried.state.phi
-            if not solved:
+            hopeless = finest and abs(tried.state.alpha) > HOPELESS_MASS_CONSTANT
+            if hopeless or not solved:
                 break
         assert reached is not None
         return reached

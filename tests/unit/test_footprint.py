@@ -94,6 +94,33 @@ def test_change_of_weights_is_felt(dim: int) -> None:
     assert (np.abs(with_change - weights) > 0.05 * weights.max()).any()
 
 
+@DIMS
+def test_sums_that_are_kept_are_those_made_afresh(dim: int) -> None:
+    """A potential that was tried, then taken with its images renewed, against another evaluation's.
+
+    Between them images of one superbase and numbers of samples of another potential are in use.
+    """
+    source, target = GRIDS[2 * dim - 1]
+    kept, fresh = (_equation(source, target) for _ in range(2))
+    kept.evaluate(_convex(kept, 0.2, 0.05), 0.0)  # trials take images as they are
+    for step, seed in enumerate((3, 4, 3)):
+        phi = _convex(kept, 0.3 + 0.1 * step, 0.05, seed)
+        alpha = 0.01 * step
+        kept.evaluate(phi, alpha, Renewal.NOTHING)
+        kept.evaluate(phi, alpha, Renewal.SAMPLES)
+        kept.evaluate(phi, alpha)
+        for _ in range(2):  # as often by the superbases of this potential
+            kept.evaluate(phi, alpha)
+        fresh.restart(kept.superbase)
+        for _ in range(2):
+            fresh.evaluate(phi.copy(), alpha)
+        for name in ("residual", "log_target"):
+            np.testing.assert_array_equal(getattr(kept, name), getattr(fresh, name))
+        for name in ("weights", "drift"):
+            a, b = (getattr(one.linearise(), name) for one in (kept, fresh))
+            np.testing.assert_array_equal(a, b)
+
+
 def _quadratic_target(equation: Evaluation) -> np.ndarray:
     """Give the equation the target q(y) = 3 + y0 + sum_i (i + 1) y_i^2 / 50, y in target cells.
 

@@ -96,6 +96,24 @@ def test_gmres_respects_the_iterations_allowed() -> None:
         assert result.iterations == most and not result.converged
 
 
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_preconditioner_beyond_its_range_ends_the_solve(
+    steps: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """What came before is kept, and nothing is printed by what meets the infinities."""
+    stencil, calls = _matrix(), []
+
+    def overflowing(residual: np.ndarray, out: np.ndarray) -> None:
+        calls.append(1)
+        out[:] = residual if len(calls) <= steps else np.inf
+
+    rhs = np.random.default_rng(0).normal(size=stencil.lattice.size)
+    with np.errstate(all="ignore"):
+        result = Handle("none", stencil, overflowing, None, robust=True).solve(rhs, rtol=1e-3)
+    assert not result.converged and np.isfinite(result.x).all()
+    assert capfd.readouterr() == ("", "")
+
+
 def _useless(stencil: Stencil) -> Handle:
     """GMRES without preconditioning."""
 

@@ -15,6 +15,7 @@ from scipy import special, stats
 
 import pma_grid as pma
 from pma_grid import cases
+from pma_grid.stationary.candidates import sharp_eps
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Curve = Callable[[Array], Array]
@@ -107,6 +108,45 @@ def test_long_axes_that_cross() -> None:
     ot = pma.solve(pma.Problem(wave[:, None], wave[None, :]))
     assert ot.w2**2 == pytest.approx(0.25 / np.pi**2, rel=1e-3)
     assert ot.potential.shape == (256, 1)
+
+
+# ---- spikes and narrow cells ---------------------------------------------------------------------
+
+
+def _stepwise(source: Array, target: Array) -> Array:
+    """Means over cells of the map between laws on [0, 1] that are constant on cells."""
+    ends = [np.concatenate([[0.0], np.cumsum(v / v.sum())]) for v in (source, target)]
+    x, fine = np.linspace(0, 1, target.size + 1), np.linspace(0, 1, 512)
+    means = []
+    for low, high in zip(ends[0][:-1], ends[0][1:], strict=True):
+        means.append(np.interp(low + (high - low) * fine, ends[1], x).mean())
+    return np.array(means)
+
+
+@pytest.mark.parametrize("cells", [(39, 67), (67, 39), (13, 145)])
+@pytest.mark.parametrize("decades", [2, 8])
+def test_spikes_on_a_line_keep_their_masses(cells: tuple[int, int], decades: int) -> None:
+    """Most of the mass in one cell, to noise of any contrast: splines would overshoot."""
+    source = np.full(cells[0], 4e-3)
+    source[cells[0] // 2] = 1.0
+    target = 10.0 ** (-decades * np.random.default_rng(decades).random(cells[1]))
+    ot = pma.solve(pma.Problem(source, target))
+    off = np.abs(ot.cell_means[0] - _stepwise(source, target)) * cells[1]
+    assert float(off @ source / source.sum()) < 0.2
+    assert off[cells[0] // 2] < 0.2
+
+
+def test_the_narrowest_axis_decides_how_sharp_a_plan_is() -> None:
+    """Cells of 1 : 16: of eps by their mean size the plan would blur over several along one axis."""
+    rng, n = np.random.default_rng(3), 128
+    narrow = rng.random(n) + 0.2, np.where(np.arange(n) % 64 < 24, 1.0, 0.0)
+    wide = rng.random(8) + 0.5, rng.random(8) + 0.5
+    source, target = (np.outer(a, b) for a, b in zip(narrow, wide, strict=True))
+    problem = pma.Problem(source, target)
+    plan = pma.sinkhorn(problem, sharp_eps(problem), method="multiscale")
+    off = np.abs(plan.gradient[0] - _stepwise(*narrow)[:, None]) * n
+    assert float((off * source).sum() / source.sum()) < 0.1
+    assert sharp_eps(pma.Problem(np.ones((n, n)), np.ones((n, 9 * n // 10)))) is None
 
 
 # ---- long images ---------------------------------------------------------------------------------

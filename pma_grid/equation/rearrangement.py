@@ -97,11 +97,14 @@ class Quantiles:
         Mass of a cell over that of the spline, the whole mass being one.
     cumulative : ndarray, shape (n + 1,)
         Masses up to the faces, from 0 to 1.
+    missed : float
+        The largest share of its average by which the spline misses that of a cell.
     """
 
     coefficients: Array
     shares: Array
     cumulative: Array
+    missed: float
 
     @classmethod
     def of(cls, values: Array, *, exact: bool = False) -> Quantiles:
@@ -112,7 +115,8 @@ class Quantiles:
         masses = positive if exact else means
         cumulative = np.concatenate([[0.0], np.cumsum(masses)])
         whole = cumulative[-1]
-        return cls(coefficients, masses / (means * whole), cumulative / whole)
+        missed = float(np.abs(means / positive - 1).max())
+        return cls(coefficients, masses / (means * whole), cumulative / whole, missed)
 
     def mass(self, positions: Array) -> Array:
         """Masses up to points, in cells from the first face."""

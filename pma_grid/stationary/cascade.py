@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from pma_grid.equation.evaluation import Evaluation
-from pma_grid.equation.rearrangement import rearranged
+from pma_grid.equation.rearrangement import Quantiles, rearranged
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame, mean_free
 from pma_grid.problem.working import STANDARD, Softening
@@ -42,6 +42,8 @@ LADDER = (Softening(1.0, 1000.0), Softening(1.5, 30.0), STANDARD)
 # |mass constant| on the finest grid of gentler working densities from which the standard ones, of
 # which it is larger, are no solution.
 HOPELESS_MASS_CONSTANT = 0.1
+# Share of the average of a cell by which a spline may miss it.
+LARGEST_MISSED_SHARE = 1e-3
 # What rearranged marginals leave of the residual of a start of thin data where they are taken: less
 # gains no step, and comparing costs an evaluation on every grid.
 MUCH_BETTER_SHARE = 0.2
@@ -115,11 +117,16 @@ class Cascade:
 
     def nested(self) -> Reached:
         """From the coarsest grid, box to box affinely, to the finest or the first that stalls."""
-        if self.levels.on_line:
+        if self.levels.on_line and (self.levels.data.thin or self._spiked()):
             reached = self._on_line()
             if reached.state.status.succeeded:
                 return reached
         return self.climb(0, Start.at(np.zeros(self.levels.shape(0))))
+
+    def _spiked(self) -> bool:
+        """Whether the splines of the equation, being positive, miss averages of the data."""
+        given = self.levels.densities[self.levels.last]
+        return any(Quantiles.of(values).missed > LARGEST_MISSED_SHARE for values in given)
 
     def _on_line(self) -> Reached:
         """On one axis: the rearrangement of the data as given.

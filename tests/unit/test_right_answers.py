@@ -137,7 +137,7 @@ def test_spikes_on_a_line_keep_their_masses(cells: tuple[int, int], decades: int
 
 
 def test_the_narrowest_axis_decides_how_sharp_a_plan_is() -> None:
-    """Cells of 1 : 16: of eps by their mean size the plan would blur over several along one axis."""
+    """Cells of 1 : 16: an eps by their mean size blurs over several along one axis."""
     rng, n = np.random.default_rng(3), 128
     narrow = rng.random(n) + 0.2, np.where(np.arange(n) % 64 < 24, 1.0, 0.0)
     wide = rng.random(8) + 0.5, rng.random(8) + 0.5

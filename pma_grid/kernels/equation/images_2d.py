@@ -37,9 +37,6 @@ from pma_grid.kernels.equation.image_quadrature import (
 from pma_grid.kernels.equation.limits import LANES
 from pma_grid.kernels.equation.superbase_2d import hessian, load, weights_of
 
-# Pieces of about a target cell along an edge of an image up to which cells wait for others.
-QUEUED = 2
-
 
 @njit(error_model="numpy", cache=True, nogil=True)
 def average_2d(padded, layout, scales, spline, varies, images, refresh, value, drift):
@@ -54,9 +51,8 @@ def average_2d(padded, layout, scales, spline, varies, images, refresh, value, d
     variation, low, high = varies
     n0, n1 = densities.shape[0] - 2 * halo, densities.shape[1] - 2 * halo
     s0 = layout.strides[0]
-    # one for every number of samples up to `QUEUED` pieces along both edges, one for all others
-    queues, waiting = np.empty((QUEUED**2 + 1, lanes.SIZE)), np.zeros(QUEUED**2 + 1, np.int64)
-    cells, corners = np.empty((QUEUED**2 + 1, LANES), np.int64), np.empty(LANES, np.int64)
+    queues, corners = lanes.queues(), np.empty(LANES, np.int64)
+    f, cells, counts, waiting = queues
     for row in range(row_start.size):
         base = affine[0] * (layout.first_row + row + 0.5) - 0.5
         for j in range(layout.n_last):
@@ -81,33 +77,32 @@ def average_2d(padded, layout, scales, spline, varies, images, refresh, value, d
             same = k0 == images.counts[c, 0] and k1 == images.counts[c, 1]
             images.known[c] = same and not needless
             k0, k1 = images.counts[c, 0], images.counts[c, 1]
-            short = max(k0, k1) <= 2 * QUEUED
-            q = QUEUED * (k0 // 2 - 1) + k1 // 2 - 1 if short else QUEUED**2
-            f, m = queues[q], waiting[q]
-            f[lanes.G_0 + m], f[lanes.G_1 + m] = g0, g1
-            f[lanes.A_00 + m], f[lanes.A_01 + m] = a00, a01
-            f[lanes.A_10 + m], f[lanes.A_11 + m] = a10, a11
+            q = lanes.queue_of(k0, k1)
+            if waiting[q] == LANES or k0 != counts[q, 0] or k1 != counts[q, 1]:
+                _empty(queues, q, corners, spline, scales.per_cell, (low, high), images)
+                counts[q, 0], counts[q, 1] = k0, k1
+            m = waiting[q]
+            f[q, lanes.G_0 + m], f[q, lanes.G_1 + m] = g0, g1
+            f[q, lanes.A_00 + m], f[q, lanes.A_01 + m] = a00, a01
+            f[q, lanes.A_10 + m], f[q, lanes.A_11 + m] = a10, a11
             cells[q, m] = c
             waiting[q] += 1
-            if waiting[q] == LANES or not short:
-                lanes.sums(f, corners, waiting[q], (k0, k1), densities, halo)
-                _keep(f, cells[q], waiting[q], k0 * k1, scales.per_cell, (low, high), images)
-                waiting[q] = 0
-    for q in range(QUEUED**2):
-        f, k0, k1 = queues[q], 2 * (q // QUEUED + 1), 2 * (q % QUEUED + 1)
-        lanes.sums(f, corners, waiting[q], (k0, k1), densities, halo)
-        _keep(f, cells[q], waiting[q], k0 * k1, scales.per_cell, (low, high), images)
+    for q in range(lanes.QUEUES):
+        _empty(queues, q, corners, spline, scales.per_cell, (low, high), images)
     blend(images, refresh, value, drift)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
-def _keep(f, cells, count, samples, per_cell, limits, images):
-    """Means and their derivatives from the sums of a queue of ``cells``."""
+def _empty(queues, q, corners, spline, per_cell, limits, images):
+    """Keep means and their derivatives of the cells that wait in queue ``q``."""
+    f, cells, samples, count = queues.f[q], queues.cells[q], queues.counts[q], queues.waiting[q]
     low, high = limits
+    queues.waiting[q] = 0
+    lanes.sums(f, corners, count, samples, spline.coefficients, spline.halo)
     for m in range(count):
         c, inverse = cells[m], 1.0 / f[lanes.TOTAL + m]
         by_0, by_1 = f[lanes.BY_0 + m] * inverse, f[lanes.BY_1 + m] * inverse
-        images.logs[c] = math.log(f[lanes.TOTAL + m] / samples) - images.shift[c]
+        images.logs[c] = math.log(f[lanes.TOTAL + m] / (samples[0] * samples[1])) - images.shift[c]
         images.slopes[c, 0], images.slopes[c, 1] = by_0, by_1
         mixed = f[lanes.BY_01 + m] * per_cell[0] + f[lanes.BY_10 + m] * per_cell[1]
         images.moments[c, 0] = f[lanes.BY_00 + m] * inverse * per_cell[0]

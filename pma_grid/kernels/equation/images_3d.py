@@ -9,13 +9,12 @@ import math
 import numpy as np
 from numba import njit
 
+from pma_grid.kernels.equation import lanes_images_3d as lanes
 from pma_grid.kernels.equation.clamping import balance
 from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES_3D,
     blend,
     cell,
-    node,
-    quadratic,
     samples,
     share_of,
 )
@@ -31,94 +30,6 @@ from pma_grid.kernels.equation.superbase_3d import (
 
 # Weights of vectors in one plane: of the pairs among three of v0..v3, all across the fourth.
 PLANES = np.array([[0, 1, 3], [0, 2, 4], [1, 2, 5], [3, 4, 5]])
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _line(densities, i, m, l, w):
-    """A combination of three neighbours along the last axis, and its derivative."""
-    a, b, c = densities[i, m, l - 1], densities[i, m, l], densities[i, m, l + 1]
-    return w[0] * a + w[1] * b + w[2] * c, w[3] * a + w[4] * b + w[5] * c
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _plane(densities, i, m, l, t, r):
-    """The spline of one plane at the offsets t, r from a cell, and its derivatives along both."""
-    v0, v1, v2, b0, b1, b2 = quadratic(t)
-    w = quadratic(r)
-    f0, g0 = _line(densities, i, m - 1, l, w)
-    f1, g1 = _line(densities, i, m, l, w)
-    f2, g2 = _line(densities, i, m + 1, l, w)
-    return (
-        v0 * f0 + v1 * f1 + v2 * f2,
-        b0 * f0 + b1 * f1 + b2 * f2,
-        v0 * g0 + v1 * g1 + v2 * g2,
-    )  # fmt: skip
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _value(spline, y0, y1, y2):
-    """The quadratic B-spline at a point in cell units, clamped to the box, and its gradient."""
-    densities, halo = spline
-    i, s = cell(y0, densities.shape[0] - 2 * halo)
-    m, t = cell(y1, densities.shape[1] - 2 * halo)
-    l, r = cell(y2, densities.shape[2] - 2 * halo)
-    i, m, l = i + halo, m + halo, l + halo
-    u0, u1, u2, d0, d1, d2 = quadratic(s)
-    f0, g0, h0 = _plane(densities, i - 1, m, l, t, r)
-    f1, g1, h1 = _plane(densities, i, m, l, t, r)
-    f2, g2, h2 = _plane(densities, i + 1, m, l, t, r)
-    return (
-        u0 * f0 + u1 * f1 + u2 * f2,
-        d0 * f0 + d1 * f1 + d2 * f2,
-        u0 * g0 + u1 * g1 + u2 * g2,
-        u0 * h0 + u1 * h1 + u2 * h2,
-    )  # fmt: skip
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def _mean(spline, g, a, counts, slopes, moments):
-    """Sum of the spline over samples of g + a [-1/2, 1/2]^3, the lowest and the highest.
-
-    ``slopes`` (3,) and ``moments`` (3, 3) receive the sums of d_i nu and of d_i nu xi_k.
-    """
-    k0, k1, k2 = counts
-    slopes[:] = 0.0
-    moments[:] = 0.0
-    total, bottom, top = 0.0, math.inf, 0.0
-    for i in range(k0):
-        x = node(i, k0)
-        for m in range(k1):
-            y = node(m, k1)
-            b0 = g[0] + a[0, 0] * x + a[0, 1] * y
-            b1 = g[1] + a[1, 0] * x + a[1, 1] * y
-            b2 = g[2] + a[2, 0] * x + a[2, 1] * y
-            f0 = f1 = f2 = z0 = z1 = z2 = 0.0
-            for l in range(k2):
-                z = node(l, k2)
-                f, d0, d1, d2 = _value(
-                    spline, b0 + a[0, 2] * z, b1 + a[1, 2] * z, b2 + a[2, 2] * z
-                )
-                total += f
-                bottom, top = min(bottom, f), max(top, f)
-                f0 += d0
-                f1 += d1
-                f2 += d2
-                z0 += d0 * z
-                z1 += d1 * z
-                z2 += d2 * z
-            slopes[0] += f0
-            slopes[1] += f1
-            slopes[2] += f2
-            moments[0, 0] += f0 * x
-            moments[1, 0] += f1 * x
-            moments[2, 0] += f2 * x
-            moments[0, 1] += f0 * y
-            moments[1, 1] += f1 * y
-            moments[2, 1] += f2 * y
-            moments[0, 2] += z0
-            moments[1, 2] += z1
-            moments[2, 2] += z2
-    return total, bottom, top
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
@@ -164,7 +75,9 @@ def average_3d(padded, layout, scales, spline, varies, images, refresh, value, d
     v, e = np.empty((4, 3), np.int64), np.empty((6, 3), np.int64)
     second, spare = np.empty(6), np.empty(6)
     hessian, a = np.empty((3, 3)), np.empty((3, 3))
-    g, slopes, moments = np.empty(3), np.empty(3), np.empty((3, 3))
+    g, own = np.empty(3), np.empty(3, np.int64)
+    queues, corners = lanes.queues(), np.empty(lanes.LANES, np.int64)
+    f, cells, counts, waiting = queues
     shape = variation.shape
     n1 = layout.shape[1]
     for row in range(row_start.size):
@@ -192,7 +105,8 @@ def average_3d(padded, layout, scales, spline, varies, images, refresh, value, d
                 count = samples(length, MOST_SAMPLES_3D)
                 if refresh:
                     images.counts[c, k] = count
-                same = same and count == images.counts[c, k]
+                own[k] = images.counts[c, k]
+                same = same and count == own[k]
             i0, i1 = cell(g[0], shape[0])[0], cell(g[1], shape[1])[0]
             i2 = cell(g[2], shape[2])[0]
             over = variation[i0, i1, i2] * max(1.0, extent)
@@ -202,20 +116,47 @@ def average_3d(padded, layout, scales, spline, varies, images, refresh, value, d
                 images.blend[c] = 0.0
                 continue
             images.known[c] = same and not needless
-            k0, k1, k2 = images.counts[c, 0], images.counts[c, 1], images.counts[c, 2]
-            f, bottom, top = _mean(spline, g, a, (k0, k1, k2), slopes, moments)
-            images.logs[c] = math.log(f / (k0 * k1 * k2)) - images.shift[c]
-            change_of_log, m = 0.0, 0
-            for k in range(3):
-                images.slopes[c, k] = slopes[k] / f
-                along = slopes[0] * a[0, k] + slopes[1] * a[1, k] + slopes[2] * a[2, k]
-                change_of_log += abs(along) / f
-                for i in range(k, 3):
-                    both = moments[k, i] * per_cell[k] + moments[i, k] * per_cell[i]
-                    images.moments[c, m] = 0.5 * both / f
-                    m += 1
-            images.wanted[c] = share_of(max(change_of_log, math.log(top / bottom)), low, high)
+            q = lanes.queue_of(own)
+            if waiting[q] == lanes.LANES or not np.array_equal(own, counts[q]):
+                _empty(queues, q, corners, spline, per_cell, (low, high), images)
+                counts[q] = own
+            j0 = waiting[q]
+            for i in range(3):
+                f[q, lanes.CENTRE + i * lanes.LANES + j0] = g[i]
+                for k in range(3):
+                    f[q, lanes.EDGES + (3 * i + k) * lanes.LANES + j0] = a[i, k]
+            cells[q, j0] = c
+            waiting[q] += 1
+    for q in range(lanes.QUEUES):
+        _empty(queues, q, corners, spline, per_cell, (low, high), images)
     blend(images, refresh, value, drift)
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
+def _empty(queues, q, corners, spline, per_cell, limits, images):
+    """Keep means and their derivatives of the cells that wait in queue ``q``."""
+    f, cells, samples, count = queues.f[q], queues.cells[q], queues.counts[q], queues.waiting[q]
+    low, high = limits
+    queues.waiting[q] = 0
+    lanes.sums(f, corners, count, samples, spline.coefficients, spline.halo)
+    for j in range(count):
+        c, total = cells[j], f[lanes.TOTAL + j]
+        images.logs[c] = math.log(total / (samples[0] * samples[1] * samples[2])) - images.shift[c]
+        change_of_log, m = 0.0, 0
+        for k in range(3):
+            images.slopes[c, k] = f[lanes.SLOPES + k * lanes.LANES + j] / total
+            along = 0.0
+            for i in range(3):
+                edge = f[lanes.EDGES + (3 * i + k) * lanes.LANES + j]
+                along += f[lanes.SLOPES + i * lanes.LANES + j] * edge
+            change_of_log += abs(along) / total
+            for i in range(k, 3):
+                one = f[lanes.MOMENTS + (3 * k + i) * lanes.LANES + j] * per_cell[k]
+                other = f[lanes.MOMENTS + (3 * i + k) * lanes.LANES + j] * per_cell[i]
+                images.moments[c, m] = 0.5 * (one + other) / total
+                m += 1
+        range_of_log = math.log(f[lanes.HIGHEST + j] / f[lanes.LOWEST + j])
+        images.wanted[c] = share_of(max(change_of_log, range_of_log), low, high)
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

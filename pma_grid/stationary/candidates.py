@@ -184,18 +184,19 @@ class Search:
             yield found
         if not self.given or not found.solved:
             found = yield from self._from_side(turned)
-        another_may_do = found.nearly_resolved or not found.solved
-        if self.turnable and another_may_do and thin(source.masses, target.masses):
-            yield from self._from_side(not turned)
+        if self.turnable and not found.settled and thin(source.masses, target.masses):
+            yield from self._from_side(not turned, brief=found.solved)
 
-    def _from_side(self, turned: bool) -> Generator[Candidate, None, Candidate]:
+    def _from_side(
+        self, turned: bool, *, brief: bool = False
+    ) -> Generator[Candidate, None, Candidate]:
         """Newton's result from one side, and on halved cells where these may resolve the data."""
-        found = self.newton(Way(turned=turned))
+        found = self.newton(Way(turned=turned, brief=brief))
         yield found
         source, target = self.problem.source, self.problem.target
         cells = 2**self.problem.dim * max(source.grid.size, target.grid.size)
         if found.nearly_resolved and self.divisible and cells <= MOST_FINER_CELLS:
-            yield self.newton(Way(turned=turned, finer=True))
+            yield self.newton(Way(turned=turned, finer=True, brief=True))
         return found
 
     def _best(self, candidates: list[Candidate]) -> Candidate:

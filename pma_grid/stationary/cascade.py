@@ -105,6 +105,8 @@ class Cascade:
     tolerances : Tolerances
     persist : bool
         Go on to finer grids from one on which Newton's method stalled.
+    gentler : bool
+        Whether gentler working densities may lead to the standard ones.
     records : list of dict
         What was done on each grid.
     """
@@ -113,6 +115,7 @@ class Cascade:
     newton: Newton
     tolerances: Tolerances
     persist: bool = False
+    gentler: bool = True
     records: list[dict[str, Any]] = field(init=False, default_factory=list)
 
     def nested(self) -> Reached:
@@ -222,7 +225,7 @@ class Cascade:
         reached: Reached | None = None
         if not gentle:
             reached, solved = self._on_rung(index, evaluation, phi, tol, STANDARD, laddered=False)
-            if solved:
+            if solved or not self.gentler:
                 return reached
         for softening in LADDER:
             evaluation = Evaluation(self.levels.equation(index, softening), superbase)

@@ -28,11 +28,14 @@ class Way:
         On cells of half the size.
     given : bool
         On the finest grid alone, from a potential that was given.
+    brief : bool
+        Not by way of gentler working densities: the equation is solved already, if not resolved.
     """
 
     turned: bool = False
     finer: bool = False
     given: bool = False
+    brief: bool = False
 
     @property
     def name(self) -> str:

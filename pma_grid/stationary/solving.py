@@ -216,8 +216,9 @@ def _solve(
             levels = Levels(Data.of(way.lead(problem), plain=plain), settings.rule, team)
             newton = settings.newton(keep, started)
             cascade = Cascade(
-                levels, newton, Tolerances(settings.tol), persist=not settings.fallback
-            )
+                levels, newton, Tolerances(settings.tol),
+                persist=not settings.fallback, gentler=not way.brief,
+            )  # fmt: skip
             attempt = Attempt(problem, way, cascade)
             return Candidate.of(attempt, attempt.run(initial))
 

@@ -27,81 +27,26 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import images
 import numpy as np
 import unit
+from attempts import ONE_THREAD, Row, attempt, distance, line, number
 
 import pma_grid as pma
 from pma_grid import cases
 from pma_grid.problem.reduction import Reduction
 from pma_grid.transport.atomic_dual import dual_of_atoms
 
-Row = dict[str, object]
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 CLOSED_SIZES = {1: 256, 2: 128, 3: 32}
 TORN_SIZE = 256
 PHOTOGRAPHS = ("astronaut", "moon", "coffee", "chelsea")
 
 
 # ---- one solve -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def limited(seconds: float) -> Iterator[None]:
-    """TimeoutError after so many seconds of the processor, once compiled code returns."""
-
-    def stop(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGPROF, stop)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_PROF, 0)
-        signal.signal(signal.SIGPROF, before)
-
-
-def attempt(problem: pma.Problem, limit: float) -> tuple[pma.Transport | None, Row]:
-    """`solve` by its defaults, whatever comes of it: the (partial) result and its figures."""
-    transport, status = None, ""
-    began = time.perf_counter()
-    try:
-        with limited(limit):
-            transport = pma.solve(problem)
-    except pma.ConvergenceError as error:
-        transport = error.result
-    except TimeoutError:
-        status = f"over {limit:g} s"
-    except Exception as error:  # the study reports every failure
-        status = type(error).__name__
-    row: Row = {"status": status, "seconds": time.perf_counter() - began}
-    if transport is None:
-        return None, row | {"good": False}
-    stats = transport.stats
-    last = (stats.get("levels") or [{}])[-1]
-    return transport, row | {
-        "status": str(transport.status),
-        "good": transport.converged,
-        "newton": last.get("newton"),
-        "newton_all": stats.get("iterations"),
-        "linear": last.get("linear"),
-        "alpha": _number(stats.get("mass_constant")),
-        "residual": _number(stats.get("residual")),
-        "candidates": stats.get("candidates"),  # what `solve` chose from; in JSON only
-    }
-
-
-def _number(value: object) -> float | None:
-    """A finite float, or None."""
-    return float(value) if value is not None and np.isfinite(value) else None
 
 
 def dual(transport: pma.Transport) -> float | None:
@@ -115,14 +60,6 @@ def plain_dual(entropic: pma.EntropicTransport) -> float:
     """The same of Sinkhorn's potentials as they are."""
     reduced = Reduction(entropic.problem).reduced(entropic.source_potential)
     return dual_of_atoms(entropic.problem, -reduced)
-
-
-def distance(transport: pma.Transport) -> float | None:
-    """`w2`, None where it cannot be taken: a partial potential may be anything."""
-    try:
-        return _number(transport.w2)
-    except (pma.PMAError, ArithmeticError, ValueError):
-        return None
 
 
 # ---- parts ---------------------------------------------------------------------------------------
@@ -201,7 +138,7 @@ def case_row(case: cases.HardCase, n: int, limit: float) -> Row:
             away = case.tear(*grid.coordinates()) > 2 * max(grid.spacing)
         for name, where in (("map_error", np.ones_like(away)), ("map_away", away)):
             square = (mass * gap)[where].sum() / mass[where].sum()
-            row[name] = _number(100 * np.sqrt(square) / exact)
+            row[name] = number(100 * np.sqrt(square) / exact)
     return row
 
 
@@ -347,19 +284,6 @@ COLUMNS["torn"] = COLUMNS["closed"]
 PARTS: dict[str, Callable[[argparse.Namespace], Iterator[Row]]] = {
     "pairs": pairs, "closed": closed, "torn": torn, "speed": speed, "convex": convex,
 }  # fmt: skip
-
-
-def line(row: Row, columns: tuple[tuple[str, str], ...]) -> str:
-    """One row of a table; a dash for what is not known."""
-    cells = []
-    for name, form in columns:
-        width = max(int(form.rstrip("sdef").split(".")[0]), len(name))
-        value = row.get(name)
-        text = "-" if value is None else value
-        if not isinstance(text, str):
-            text = format(value, form).strip()
-        cells.append(f"{text:<{width}}" if form.endswith("s") else f"{text:>{width}}")
-    return " ".join(cells)
 
 
 def summary(rows: list[Row]) -> Iterator[str]:

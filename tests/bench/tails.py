@@ -30,7 +30,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from hard import ONE_THREAD, Row, attempt, distance, line
+from attempts import ONE_THREAD, Row, attempt, distance, line
 from light_tails import families
 from single_tails import singles
 from tail_cases import Family, Given

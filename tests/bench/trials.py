@@ -31,7 +31,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
-from hard import ONE_THREAD, Row, attempt, distance
+from attempts import ONE_THREAD, Row, attempt, distance
 from trial_laws import Trial, trial
 
 import pma_grid as pma

@@ -16,7 +16,7 @@ from pma_grid.equation.rearrangement import Quantiles, rearranged
 from pma_grid.grid.transfer import Transfer
 from pma_grid.problem.frame import Frame, mean_free
 from pma_grid.problem.working import STANDARD, Softening
-from pma_grid.runtime import Array, Status
+from pma_grid.runtime import Array, Integers, Status
 from pma_grid.stationary import stages
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Iterate, Newton
@@ -94,6 +94,34 @@ class Reached:
     laddered: bool = False
 
 
+# Of data of which no grid has told yet: smooth ones.
+NOTHING_SEEN = Comparison(smooth=True, truncation=UNKNOWN_TRUNCATION, sure=False)
+
+
+@dataclass
+class _Below:
+    """What coarser grids leave to the next one.
+
+    Attributes
+    ----------
+    start : Start
+    superbase : ndarray, optional
+        Where its superbases begin.
+    separable : bool
+        Whether rearranged marginals were the better start so far.
+    seen : Comparison
+        What the starts of the last grid said of the data.
+    gentle : bool
+        Whether the last grid was solved by way of gentler working densities.
+    """
+
+    start: Start
+    superbase: Integers | None = None
+    separable: bool = True
+    seen: Comparison = NOTHING_SEEN
+    gentle: bool = False
+
+
 @dataclass
 class Cascade:
     """Newton's method on a sequence of grids from coarse to fine, in stages where data are thin.
@@ -164,55 +192,48 @@ class Cascade:
         Starts are made in the way that paid last: of coarser solutions, or by rearranging the
         marginals, as long as that is the better one.
         """
-        if self.levels.data.thin:
-            return self._climb_staged(first, start)
-        superbase, separable = None, True
-        seen = Comparison(smooth=True, truncation=UNKNOWN_TRUNCATION, sure=False)
-        for index in range(first, self.levels.last + 1):
-            evaluation = Evaluation(self.levels.equation(index), superbase)
-            finest = index == self.levels.last
-            if finest:
-                state = start.iterate(seen.smooth)
-                tol = self.tolerances.final(seen.truncation, state.phi, evaluation.frame)
-            else:
-                state, seen = start.compare(evaluation)
-                tol = self.tolerances.coarse(seen.truncation)
-            if separable:
-                state, separable = self._or_rearranged(index, evaluation, state)
-            solved = self._solve(index, evaluation, state, tol)
-            if finest or not (self.persist or solved.state.status.succeeded):
+        thin, last = self.levels.data.thin, self.levels.last
+        below = _Below(start)
+        for index in range(first, last + 1):
+            solved = (self._in_stages if thin else self._at_once)(index, below)
+            usable = self.persist or solved.state.status.succeeded
+            if thin:
+                usable = usable or solved.state.residual < STARTING_RESIDUAL
+            if index == last or not usable:
                 return solved
-            before = start if index > first else None
-            start = Start.after(
-                self.levels, index, evaluation.lattice, solved.state, before, sure=seen.sure
-            )
-            superbase = self.levels.transfer(index).nearest(evaluation.superbase_field())
-            del solved, evaluation, state  # a fifth of the peak on the next grid
+            evaluation, trended = solved.evaluation, index > first and not thin
+            below.start = Start.after(
+                self.levels, index, evaluation.lattice, solved.state,
+                below.start if trended else None, sure=below.seen.sure,
+            )  # fmt: skip
+            below.superbase = self.levels.transfer(index).nearest(evaluation.superbase_field())
+            del solved, evaluation  # a fifth of the peak on the next grid
         raise AssertionError("the last grid returns")
 
-    def _climb_staged(self, first: int, start: Start) -> Reached:
+    def _at_once(self, index: int, below: _Below) -> Reached:
+        """Newton's method on one level, from the better of its starts."""
+        evaluation = Evaluation(self.levels.equation(index), below.superbase)
+        if index == self.levels.last:
+            state = below.start.iterate(below.seen.smooth)
+            tol = self.tolerances.final(below.seen.truncation, state.phi, evaluation.frame)
+        else:
+            state, below.seen = below.start.compare(evaluation)
+            tol = self.tolerances.coarse(below.seen.truncation)
+        if below.separable:
+            state, below.separable = self._or_rearranged(index, evaluation, state)
+        return self._solve(index, evaluation, state, tol)
+
+    def _in_stages(self, index: int, below: _Below) -> Reached:
         """The same for thin data: what starts leave over sits in the tails, whatever they are."""
-        superbase, separable, gentle = None, True, False
-        for index in range(first, self.levels.last + 1):
-            evaluation = Evaluation(self.levels.equation(index), superbase)
-            state = Iterate(start.plain(), start.alpha)
-            if separable:
-                state, separable = self._or_rearranged(
-                    index, evaluation, state, share=MUCH_BETTER_SHARE
-                )
-            solved = self._staged(index, evaluation, state.phi, gentle)
-            gentle = solved.laddered
-            finest = index == self.levels.last
-            usable = self.persist or solved.state.residual < STARTING_RESIDUAL
-            if finest or not (usable or solved.state.status.succeeded):
-                return solved
-            evaluation = solved.evaluation
-            start = Start.after(
-                self.levels, index, evaluation.lattice, solved.state, None, sure=False
+        evaluation = Evaluation(self.levels.equation(index), below.superbase)
+        state = Iterate(below.start.plain(), below.start.alpha)
+        if below.separable:
+            state, below.separable = self._or_rearranged(
+                index, evaluation, state, share=MUCH_BETTER_SHARE
             )
-            superbase = self.levels.transfer(index).nearest(evaluation.superbase_field())
-            del solved, evaluation, state
-        raise AssertionError("the last grid returns")
+        solved = self._staged(index, evaluation, state.phi, below.gentle)
+        below.gentle = solved.laddered
+        return solved
 
     def _staged(self, index: int, evaluation: Evaluation, phi: Array, gentle: bool) -> Reached:
         """Stages on one level; where they fail, up the ladder as far as it leads.

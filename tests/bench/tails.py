@@ -261,7 +261,8 @@ def report(options: argparse.Namespace) -> None:
         rows.append(row)
         old = there.get((row["case"], row["dim"], row["n"]))
         if options.json:
-            print(json.dumps(row | ({"before": old} if old else {})), flush=True)
+            then = {f"{name} before": old.get(name) for name, _ in BEFORE} if old else {}
+            print(json.dumps(row | then), flush=True)
             continue
         text = "| before: " + line(old, BEFORE) if old else ""
         print(line(starred(row), COLUMNS), text, " ".join(row["misses"]), flush=True)

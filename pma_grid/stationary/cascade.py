@@ -36,6 +36,7 @@ LARGEST_TOLERANCE = 1e-2
 ROUNDING_ULPS = 50
 # Truncation error assumed where there is no coarser grid to tell: the final tolerance is small.
 UNKNOWN_TRUNCATION = 1e-7
+NOTHING_SEEN = Comparison(smooth=True, truncation=UNKNOWN_TRUNCATION, sure=False)
 # Where stages from the standard working densities fail: up again from ones that are easier, each
 # solution the start of the next.
 LADDER = (Softening(1.0, 1000.0), Softening(1.5, 30.0), STANDARD)
@@ -92,10 +93,6 @@ class Reached:
     softening: Softening = STANDARD
     rearranged: bool = False
     laddered: bool = False
-
-
-# Of data of which no grid has told yet: smooth ones.
-NOTHING_SEEN = Comparison(smooth=True, truncation=UNKNOWN_TRUNCATION, sure=False)
 
 
 @dataclass

@@ -11,6 +11,7 @@ from pma_grid.problem.frame import mean_free
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduction
 from pma_grid.runtime import Array, Mask
+from pma_grid.transport.atomic_dual import dual_of_atoms
 
 # Share of the largest mass with which empty cells count in means.
 LEAST_MASS_SHARE = 1e-100
@@ -28,7 +29,8 @@ def coarsened(transport: EntropicTransport, problem: Problem) -> EntropicTranspo
     Returns
     -------
     EntropicTransport
-        ``eps``, the values and the bounds stay those of the finer plan: they are its figures.
+        ``eps`` and the values stay those of the finer plan: they are its figures.  The bounds of
+        ``stats`` are those of the atoms at the centres of the larger cells.
     """
     source, target = (
         Pieces(fine, coarse)
@@ -38,11 +40,19 @@ def coarsened(transport: EntropicTransport, problem: Problem) -> EntropicTranspo
         )
     )
     f = source.means(Reduction(transport.problem).kantorovich(-transport.phi))
+    g = target.means(transport.target_potential)
+    phi = mean_free(-Reduction(problem).reduced(f))
+    swapped = problem.swapped()
+    bounds = (
+        dual_of_atoms(problem, phi),
+        dual_of_atoms(swapped, -Reduction(swapped).reduced(g)),
+    )
+    transport.stats.hard_dual, transport.stats.hard_dual_other = max(bounds), min(bounds)
     solution = EntropicSolution(
         transport.eps,
         transport.value,
         source.means(transport.source_potential),
-        target.means(transport.target_potential),
+        g,
         np.stack([source.means(part) for part in transport.gradient]),
         np.stack([target.means(part) for part in transport.inverse_gradient]),
         transport.kernel,
@@ -57,7 +67,7 @@ def coarsened(transport: EntropicTransport, problem: Problem) -> EntropicTranspo
         None,
         solution,
         kept,
-        phi=mean_free(-Reduction(problem).reduced(f)),
+        phi=phi,
         status=transport.status,
         stats=transport.stats,
     )

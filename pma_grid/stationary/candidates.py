@@ -182,7 +182,7 @@ class Search:
         if self.given:
             found = self.newton(Way(given=True))
             yield found
-        if not self.given or not found.solved:
+        if not self.given or not found.settled:
             found = yield from self._from_side(turned)
         if self.turnable and not found.settled and thin(source.masses, target.masses):
             yield from self._from_side(not turned, brief=found.solved)

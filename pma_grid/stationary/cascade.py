@@ -145,22 +145,20 @@ class Cascade:
 
     def nested(self) -> Reached:
         """From the coarsest grid, box to box affinely, to the finest or the first that stalls."""
-        if self.levels.on_line and (self.levels.data.thin or self._spiked()):
-            reached = self._on_line()
-            if reached.state.status.succeeded:
-                return reached
-        return self.climb(0, Start.at(np.zeros(self.levels.shape(0))))
+        return self._on_line() or self.climb(0, Start.at(np.zeros(self.levels.shape(0))))
 
     def _spiked(self) -> bool:
         """Whether the splines of the equation, being positive, miss averages of the data."""
         given = self.levels.densities[self.levels.last]
         return any(Quantiles.of(values).missed > LARGEST_MISSED_SHARE for values in given)
 
-    def _on_line(self) -> Reached:
-        """On one axis: the rearrangement of the data as given.
+    def _on_line(self) -> Reached | None:
+        """On one axis: the rearrangement of the data as given, where they are thin or spiked.
 
         What is confirmed is that the rearrangement of the working densities solves their equation.
         """
+        if not (self.levels.on_line and (self.levels.data.thin or self._spiked())):
+            return None
         index, begun = self.levels.last, time.perf_counter()
         evaluation, grids = Evaluation(self.levels.equation(index)), self.levels.grids(index)
         (source, target), given = self.levels.working(index), self.levels.densities[index]
@@ -173,10 +171,13 @@ class Cascade:
             state.status = Status.LINE_SEARCH_STALLED
         reached = Reached(index, evaluation, state, tol, rearranged=True)
         self._record(reached, begun)
-        return reached
+        return reached if state.status.succeeded else None
 
     def refine(self, index: int, phi: Array) -> Reached:
         """From a potential given on one grid on, in the unit of its `Frame`."""
+        known = self._on_line()
+        if known is not None:
+            return known
         if index < self.levels.last or self.levels.data.thin:
             return self.climb(index, Start.at(phi))
         evaluation = Evaluation(self.levels.equation(index))

@@ -15,6 +15,7 @@ from pma_grid.problem.frame import Frame, split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import settled
 from pma_grid.runtime import Array, ConvergenceError
+from pma_grid.transport.atomic_dual import dual_of_atoms
 from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.transport import Transport
 
@@ -54,4 +55,7 @@ def _given(problem: Problem, found: Transport) -> Transport:
     """A transport of finer cells as one of the problem."""
     if isinstance(found, EntropicTransport):
         return coarsened(found, problem)
-    return Transport.of_solution(problem, found.solution, status=found.status, stats=found.stats)
+    result = Transport.of_solution(problem, found.solution, status=found.status, stats=found.stats)
+    if result.stats.hard_dual is not None:  # of the atoms of the finer cells
+        result.stats.hard_dual = dual_of_atoms(problem, result.phi)
+    return result

@@ -126,5 +126,8 @@ def run(
             out.state.status, out.state.residual = tried.status, tried.residual
             evaluation.restart(superbase)
             step, failures = 0.5 * step, failures + 1
+    if not out.solved and out.state.status.succeeded:
+        # the last that was solved is a stage before the end
+        out.state.status = Status.MAX_ITERATIONS
     evaluation.aim(log_source)
     return out

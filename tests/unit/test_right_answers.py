@@ -11,7 +11,7 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from scipy import special, stats
+from scipy import optimize, special, stats
 
 import pma_grid as pma
 from pma_grid import cases
@@ -108,6 +108,64 @@ def test_long_axes_that_cross() -> None:
     ot = pma.solve(pma.Problem(wave[:, None], wave[None, :]))
     assert ot.w2**2 == pytest.approx(0.25 / np.pi**2, rel=1e-3)
     assert ot.potential.shape == (256, 1)
+
+
+# ---- statuses and starts -------------------------------------------------------------------------
+
+
+def _spots(rng: np.random.Generator, shape: tuple[int, int], count: int) -> Array:
+    """Some Gaussians of any place and width on next to nothing."""
+    x, y = np.meshgrid(*[(np.arange(n) + 0.5) / n for n in shape], indexing="ij")
+    bells = rng.uniform((0.1, 0.1, 0.01), (0.9, 0.9, 0.1), (count, 3))
+    total = sum(np.exp(-0.5 * ((x - a) ** 2 + (y - b) ** 2) / c**2) for a, b, c in bells)
+    return np.asarray(total + 1e-12)
+
+
+@pytest.mark.parametrize("seed", [87, *range(12)])
+def test_a_success_of_newton_meets_its_tolerance(seed: int) -> None:
+    """Also where stages ended before the last of them, on the other side or on finer cells."""
+    rng = np.random.default_rng(seed)
+    shape = (15, 14) if seed == 87 else tuple(int(n) for n in rng.integers(9, 24, 2))
+    ot = _answer(pma.Problem(_spots(rng, shape, 3), _spots(rng, shape, 2)))
+    if ot.converged and not isinstance(ot, pma.EntropicTransport):
+        assert ot.stats["residual"] <= ot.stats["tol"]
+
+
+def test_the_answer_on_a_line_is_the_same_from_any_start() -> None:
+    x = (np.arange(64) + 0.5) / 64
+    gap = np.where((x < 0.2) | (x > 0.7), 1.0, 0.0)
+    problem = pma.Problem(np.exp(-0.5 * ((x - 0.3) / 0.03) ** 2), gap)
+    cold = pma.solve(problem)
+    again = pma.solve(problem, initial=cold)
+    np.testing.assert_array_equal(cold.gradient, again.gradient)
+
+
+@pytest.mark.parametrize("seed", [5, 16])
+def test_what_was_found_on_finer_cells_is_found_again(seed: int) -> None:
+    """A start that the grid does not resolve is left for what is tried without one."""
+    rng = np.random.default_rng(seed)
+    problem = pma.Problem(_spots(rng, (24, 24), 3), _spots(rng, (24, 24), 3))
+    cold = pma.solve(problem)
+    again = pma.solve(problem, initial=cold)
+    assert again.converged == cold.converged
+    assert again.w2 == pytest.approx(cold.w2, rel=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_dual_of_few_cells_bounds_the_atoms_that_were_given(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    shapes = [tuple(int(n) for n in rng.integers(1, 7, 2)) for _ in range(2)]
+    problem = pma.Problem(*(np.exp(2 * rng.normal(size=shape)) for shape in shapes))
+    ot = _answer(problem)
+    masses = [d.masses.ravel() / d.masses.sum() for d in (problem.source, problem.target)]
+    points = [d.grid.points for d in (problem.source, problem.target)]
+    cost = ((points[0][:, None] - points[1][None]) ** 2).sum(axis=2)
+    rows = np.kron(np.eye(len(points[0])), np.ones(len(points[1])))
+    columns = np.kron(np.ones(len(points[0])), np.eye(len(points[1])))
+    exact = optimize.linprog(
+        cost.ravel(), A_eq=np.vstack([rows, columns]), b_eq=np.concatenate(masses)
+    ).fun
+    assert pma.assess(ot)["hard_dual"] <= exact + 1e-9
 
 
 # ---- spikes and narrow cells ---------------------------------------------------------------------

@@ -52,6 +52,22 @@ def means_on_line(source: Quantiles, target: Quantiles) -> Array:
         return np.asarray(total / np.bincount(cells, weights.sum(axis=1), count))
 
 
+def masses_up_to(
+    laws: tuple[Quantiles, Quantiles], grids: tuple[Grid, Grid], t: float, ends: Array
+) -> Array:
+    """P((1 - t) X + t T(X) <= z) at the points ``ends``, by bisection over probabilities."""
+    low, high = np.zeros(ends.shape), np.ones(ends.shape)
+    for _ in range(QUANTILE_BISECTIONS):
+        p = 0.5 * (low + high)
+        x, y = (
+            grid.lower[0] + grid.spacing[0] * law.position(p)
+            for law, grid in zip(laws, grids, strict=True)
+        )
+        short = (1 - t) * x + t * y <= ends
+        low, high = np.where(short, p, low), np.where(short, high, p)
+    return np.asarray(0.5 * (low + high))
+
+
 def squared_distance_on_line(
     source: Array, source_grid: Grid, target: Array, target_grid: Grid
 ) -> float:
@@ -122,6 +138,14 @@ class Quantiles:
         """Masses up to points, in cells from the first face."""
         cells = np.clip(np.floor(positions).astype(int), 0, self.cumulative.size - 2)
         return np.asarray(self.cumulative[cells] + self._within(cells, positions - cells - 0.5))
+
+    def density(self, positions: Array) -> Array:
+        """Masses a cell at points, in cells from the first face."""
+        cells = np.clip(np.floor(positions).astype(int), 0, self.cumulative.size - 2)
+        s = positions - cells - 0.5
+        before, here, after = (self.coefficients[cells + k] for k in range(3))
+        value = 0.5 * (before * (0.5 - s) ** 2 + after * (0.5 + s) ** 2) + here * (0.75 - s * s)
+        return np.asarray(self.shares[cells] * value)
 
     def position(self, masses: Array) -> Array:
         """Points, in cells from the first face, up to which the law has the given masses."""

@@ -227,7 +227,7 @@ def _solve(
             problem,
             by_newton,
             given=initial is not None,
-            turnable=boxed and settings.rule is TargetRule.MEAN,
+            turnable=boxed and settings.rule is TargetRule.MEAN and problem.dim > 1,
             divisible=boxed and divisible,
             fallback=settings.fallback,
             threads=settings.threads,

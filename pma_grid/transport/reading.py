@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 from scipy import ndimage
 
-from pma_grid.equation.rearrangement import Quantiles, means_on_line
+from pma_grid.equation.rearrangement import Quantiles, masses_up_to, means_on_line
 from pma_grid.grid.averaging import averaged
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.density import Density
@@ -147,6 +147,26 @@ class Rearranged(Direct):
     def centred_gradient(self) -> Array:
         grid = self.problem.source.grid
         return _field(self.gradient(grid.points), grid)
+
+    @cached_property
+    def residual(self) -> Array:
+        return np.zeros(self.problem.source.shape)
+
+    @cached_property
+    def hessian(self) -> Array:
+        """T' = mu(x) / nu(T(x))."""
+        here, there = (d.grid for d in (self.solution.problem.source, self.solution.problem.target))
+        x, y = self.problem.source.grid.points[:, 0], self.centred_gradient[0]
+        densities = (
+            law.density((z - grid.lower[0]) / grid.spacing[0]) / grid.spacing[0]
+            for law, grid, z in zip(self._laws, (here, there), (x, y), strict=True)
+        )
+        return np.asarray(next(densities) / next(densities))[None, None]
+
+    def interpolate(self, t: float, grid: Grid | None) -> Density:
+        onto, solved = _between(self.problem, t) if grid is None else grid, self.solution.problem
+        grids = solved.source.grid, solved.target.grid
+        return Density(np.diff(masses_up_to(self._laws, grids, t, onto.faces[0])), onto)
 
     @property
     def cell_means(self) -> Array:

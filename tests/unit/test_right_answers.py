@@ -113,7 +113,7 @@ def test_long_axes_that_cross() -> None:
 # ---- statuses and starts -------------------------------------------------------------------------
 
 
-def _spots(rng: np.random.Generator, shape: tuple[int, int], count: int) -> Array:
+def _spots(rng: np.random.Generator, shape: tuple[int, ...], count: int) -> Array:
     """Some Gaussians of any place and width on next to nothing."""
     x, y = np.meshgrid(*[(np.arange(n) + 0.5) / n for n in shape], indexing="ij")
     bells = rng.uniform((0.1, 0.1, 0.01), (0.9, 0.9, 0.1), (count, 3))
@@ -192,6 +192,21 @@ def test_spikes_on_a_line_keep_their_masses(cells: tuple[int, int], decades: int
     off = np.abs(ot.cell_means[0] - _stepwise(source, target)) * cells[1]
     assert float(off @ source / source.sum()) < 0.2
     assert off[cells[0] // 2] < 0.2
+
+
+@pytest.mark.parametrize("t", [0.25, 0.5, 1.0])
+def test_laws_between_on_a_line_are_those_of_its_map(t: float) -> None:
+    """Onto a law with a gap, where differences of u across it are no derivatives."""
+    x = (np.arange(64) + 0.5) / 64
+    gap = np.where((x < 0.2) | (x > 0.7), 1.0, 0.0)
+    ot = pma.solve(pma.Problem(_bell(64, 0.1, 0.3), gap))
+    law, draws = ot.interpolate(t), ot.problem.source.sample(DRAWS, 0)
+    moved = ((1 - t) * draws + t * ot.map(draws))[:, 0]
+    counted = np.histogram(moved, law.grid.faces[0])[0] / DRAWS
+    assert 0.5 * np.abs(counted - law.masses).sum() < 0.03
+    # a slope is the ratio of the densities, and a number in the gap
+    assert np.isfinite(ot.hessian).all() and ot.hessian.min() >= 0
+    assert not ot.residual.any()
 
 
 def test_the_narrowest_axis_decides_how_sharp_a_plan_is() -> None:

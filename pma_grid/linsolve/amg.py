@@ -15,7 +15,7 @@ from scipy import sparse
 
 from pma_grid.linsolve.handle import Handle
 from pma_grid.linsolve.stencil import Stencil
-from pma_grid.runtime import Array
+from pma_grid.runtime import Array, check_choice
 
 # pyamg's hierarchies end with grids of at most so many cells, solved by a dense inverse; where they
 # do not get there, since few couplings are strong, at most so many may be left.
@@ -60,6 +60,9 @@ class AMG:
 
     method: Literal["ruge_stuben", "smoothed_aggregation"] = "ruge_stuben"
     lag: bool = True
+
+    def __post_init__(self) -> None:
+        check_choice(self.method, ("ruge_stuben", "smoothed_aggregation"), "method")
 
     def setup(self, stencil: Stencil, previous: Handle | None = None) -> Handle:
         """Build the hierarchy, or keep the previous one while it serves.

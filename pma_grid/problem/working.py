@@ -219,8 +219,11 @@ class Data:
             own = 0.0 if side.floored else mass
             made, report = _soft(values, own, background / unit, softening.slope)
             working.append(made)
-            if own:
-                floors[name] = asdict(report)
+            changed = asdict(report)
+            if not own:  # the floor is another one: what limited slopes moved comes on top
+                moved = floors[name]["mass_added"] + report.mass_added
+                changed = floors[name] | {"mass_added": moved}
+            floors[name] = changed
         return (working[0], working[1]), floors
 
 

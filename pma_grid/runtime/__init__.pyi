@@ -4,6 +4,7 @@ from .arrays import Integers as Integers
 from .arrays import Mask as Mask
 from .checks import check_choice as check_choice
 from .checks import check_count as check_count
+from .checks import check_flag as check_flag
 from .checks import check_inside as check_inside
 from .checks import check_not_negative as check_not_negative
 from .checks import check_offers as check_offers

@@ -62,6 +62,12 @@ def check_whole(value: Any, least: int, name: str, remedy: str) -> int:
     return int(value)
 
 
+def check_flag(value: Any, name: str) -> None:
+    """A truth value, NumPy's too: what merely counts as one may be a slip."""
+    if not isinstance(value, bool | np.bool_):
+        raise InvalidInputError(f"{name} is {value!r}; it must be True or False")
+
+
 def check_choice(value: Any, known: Iterable[str], name: str) -> None:
     """One of the words that are known."""
     words = list(known)

@@ -28,6 +28,7 @@ from pma_grid.runtime import (
     InvalidInputError,
     Status,
     Workers,
+    check_flag,
     check_offers,
     check_positive,
     check_whole,
@@ -151,6 +152,12 @@ def solve(
     0.0333
     """
     _check(problem, tol, max_iterations, linear_solver, callback)
+    flags = {
+        "progress": progress, "monotone_gradient": monotone_gradient, "averaging": averaging,
+        "fallback": fallback,
+    }  # fmt: skip
+    for name, value in flags.items():
+        check_flag(value, name)
     settings = Settings(
         tol, progress, callback, linear_solver or Auto(), max_iterations, monotone_gradient,
         averaging, fallback, threads,

@@ -96,6 +96,11 @@ def test_gmres_respects_the_iterations_allowed() -> None:
         assert result.iterations == most and not result.converged
 
 
+def test_unknown_hierarchies_are_refused() -> None:
+    with pytest.raises(pma.InvalidInputError, match="method is 'classical'; it must be one of"):
+        pma.AMG(method="classical")  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("steps", [0, 2])
 def test_a_preconditioner_beyond_its_range_ends_the_solve(
     steps: int, capfd: pytest.CaptureFixture[str]

@@ -81,7 +81,7 @@ def refined(problem: Problem, factors: tuple[Factors, Factors]) -> Problem:
     return Problem(source, target, target_domain=problem.target_domain)
 
 
-def halved(problem: Problem) -> Problem:
+def halved_cells(problem: Problem) -> Problem:
     """The problem with the cells of both sides halved along the axes on which anything varies."""
     shapes = zip(problem.source.shape, problem.target.shape, strict=True)
     factors = tuple(2 if max(pair) > 1 else 1 for pair in shapes)

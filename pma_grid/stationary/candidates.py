@@ -45,7 +45,7 @@ HALVED_MASS_CONSTANT = 4 * RESOLVED_MASS_CONSTANT
 # measured on smooth densities it is .12 to .19 below.
 READINGS_H2 = 0.3
 # Cells, of the finer grids, up to which data that a grid does not resolve are divided.
-MOST_FINER_CELLS = 1 << 16
+MOST_HALVED_CELLS = 1 << 16
 # Share of empty cells in the convex hull of the others from which a density has gaps.
 GAP_SHARE = 1e-2
 # Cycles of the entropic solver on one grid: it takes some tens, on photon counts hundreds.
@@ -195,7 +195,7 @@ class Search:
         yield found
         source, target = self.problem.source, self.problem.target
         cells = 2**self.problem.dim * max(source.grid.size, target.grid.size)
-        if found.nearly_resolved and self.divisible and cells <= MOST_FINER_CELLS:
+        if found.nearly_resolved and self.divisible and cells <= MOST_HALVED_CELLS:
             yield self.newton(Way(turned=turned, finer=True, brief=True))
         return found
 

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike
 from pma_grid.grid.crops import restricted
 from pma_grid.problem.frame import Frame, mean_free, split
 from pma_grid.problem.problem import Problem
-from pma_grid.problem.refining import halved
+from pma_grid.problem.refining import halved_cells
 from pma_grid.stationary.cascade import Cascade, Reached
 from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.solution import Solution
@@ -52,7 +52,7 @@ class Way:
     def lead(self, problem: Problem) -> Problem:
         """The problem whose equation is solved."""
         solved = problem.swapped() if self.turned else problem
-        return halved(solved) if self.finer else solved
+        return halved_cells(solved) if self.finer else solved
 
 
 @dataclass(frozen=True, eq=False)

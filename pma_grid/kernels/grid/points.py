@@ -173,10 +173,6 @@ def invert(padded, shape, halo, metric, slopes, tolerance, positions, values):
                 if after <= objective or moved <= tolerance:
                     break
                 size *= 0.5
-            if after > objective and moved > tolerance:
-                # u bends the other way between the cells here: stay at the best that was found
-                value = _phi(padded, shape, halo, s, gradient, hessian)
-                break
             s[:] = trial
             if moved <= tolerance:
                 break

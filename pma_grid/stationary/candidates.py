@@ -44,6 +44,8 @@ HALVED_MASS_CONSTANT = 4 * RESOLVED_MASS_CONSTANT
 # Squared spacings, per axis, by which W2^2 of smooth densities may leave what bounds that of atoms:
 # measured on smooth densities it is .12 to .19 below.
 READINGS_H2 = 0.3
+# Cells of one side over those of the other from which the former costs much more.
+COSTLY_RATIO = 4
 # Cells, of the finer grids, up to which data that a grid does not resolve are divided.
 MOST_HALVED_CELLS = 1 << 16
 # Share of empty cells in the convex hull of the others from which a density has gaps.
@@ -160,15 +162,19 @@ class Search:
 
     def run(self) -> tuple[Candidate, list[Candidate]]:
         """The candidate to be returned and all of them."""
-        candidates = self._entropic() if self.fallback and _gapped(self.problem) else []
+        candidates = self._entropic(None) if self.fallback and _gapped(self.problem) else []
+        sharp = sharp_eps(self.problem)
         if any(c.status.succeeded and _torn(c) for c in candidates):
-            return candidates[0], candidates
+            if sharp is not None:
+                candidates += self._entropic(sharp)
+            succeeded = [c for c in candidates if c.status.succeeded]
+            return succeeded[-1], candidates
         for candidate in self._by_newton():
             candidates.append(candidate)
             if candidate.settled or not self.fallback:
                 return candidate, candidates
-        if not any(c.plan for c in candidates):
-            candidates += self._entropic()
+        if sharp is not None or not any(c.plan for c in candidates):
+            candidates += self._entropic(sharp)
         return self._best(candidates), candidates
 
     def _by_newton(self) -> Iterator[Candidate]:
@@ -184,7 +190,12 @@ class Search:
             yield found
         if not self.given or not found.settled:
             found = yield from self._from_side(turned)
-        if self.turnable and not found.settled and thin(source.masses, target.masses):
+        # a far larger grid is not worth while where next to nothing is resolved
+        led, other = (target, source) if turned else (source, target)
+        costly = other.grid.size > COSTLY_RATIO * led.grid.size
+        hopeless = found.solved and not found.nearly_resolved and costly
+        another_may_do = not (found.settled or hopeless)
+        if self.turnable and another_may_do and thin(source.masses, target.masses):
             yield from self._from_side(not turned, brief=found.solved)
 
     def _from_side(
@@ -218,12 +229,12 @@ class Search:
         spacings = (d.grid.spacing for d in (self.problem.source, self.problem.target))
         return READINGS_H2 * float(sum(max(pair) ** 2 for pair in zip(*spacings, strict=True)))
 
-    def _entropic(self) -> list[Candidate]:
+    def _entropic(self, eps: float | None) -> list[Candidate]:
         """The sparse entropic solver, unless its plan does not fit into memory."""
         try:
             sk = sinkhorn(
-                self.problem, sharp_eps(self.problem), method="multiscale",
-                max_iterations=ENTROPIC_CYCLES, threads=self.threads,
+                self.problem, eps, method="multiscale", max_iterations=ENTROPIC_CYCLES,
+                threads=self.threads,
             )  # fmt: skip
         except InvalidInputError:
             return []

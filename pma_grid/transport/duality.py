@@ -10,19 +10,24 @@ from pma_grid.runtime import Array
 from pma_grid.transport.potential import Potential
 
 
-def cell_integral(function: Array, masses: Array, whole: Array | None = None) -> float:
+def cell_integral(
+    function: Array, masses: Array, whole: Array | None = None, bends: Array | None = None
+) -> float:
     """int f dm from centre values of f and cell masses, fourth order for smooth densities.
 
     A cell contributes m f + (h^2/24) m f'' + (h^2/12) m' f' an axis: the mean of a quadratic, and
     the slope of the density within the cell.  ``whole``: cells that a domain does not cut; other
     cells, whose ``function`` is that at the centroid of their part, and their neighbours
-    contribute m f alone, which is second order.
+    contribute m f alone, which is second order.  ``bends``: h^2 f'' along every axis, taken on
+    axes of one cell, where no differences tell it.
     """
     total = float((masses * function).sum())
     kept = None
     if whole is not None:
         kept = ndimage.minimum_filter(whole.astype(float), size=3, mode="nearest")
     for axis in range(function.ndim):
+        if function.shape[axis] == 1 and bends is not None and whole is None:
+            total += float(bends[axis] * masses.sum()) / 24
         if function.shape[axis] < 3:
             continue
         second = np.diff(function, 2, axis=axis)
@@ -59,7 +64,12 @@ def dual_value(potential: Potential, source: Density, target: Density) -> float:
     at_centres = 0.5 * ((centres[nearest] - (w + shift)) ** 2).sum(axis=1)
     values = np.zeros(target.shape)
     values[met] = np.minimum(lowest, at_centres + beyond.ravel()[nearest])
-    value = cell_integral(values, target.masses, whole) - cell_integral(beyond, source.masses)
+    # along an axis of one cell on both sides u bends by the stretch, u* by its inverse
+    stretch = potential.frame.stretch
+    bends = (stretch - 1) * np.square(source.grid.spacing)
+    bends_there = (1 - 1 / stretch) * np.square(target.grid.spacing)
+    value = cell_integral(values, target.masses, whole, bends_there)
+    value -= cell_integral(beyond, source.masses, bends=bends)
     # no coupling does better than to move the means, whatever the potential; the means are those of
     # the same quadrature, or a shift of the box would not shift the value
     points = source.grid.at_origin.coordinates()

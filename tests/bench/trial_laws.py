@@ -256,8 +256,22 @@ def split(density: pma.Density, parts: int) -> pma.Density:
     return pma.Density(values, pma.Grid(values.shape, density.grid.lower, density.grid.upper))
 
 
+def smoothed(density: pma.Density, parts: int) -> pma.Density:
+    """The same, in the shape of monotone cubics through the masses below, axis by axis."""
+    values = density.values
+    for axis, n in enumerate(density.grid.shape):
+        if n == 1:
+            values = values.repeat(parts, axis=axis)
+            continue
+        below = np.insert(np.cumsum(values, axis=axis), 0, 0.0, axis=axis)
+        cubic = interpolate.PchipInterpolator(np.arange(n + 1.0), below, axis=axis)
+        ends = np.linspace(0, n, n * parts + 1)
+        values = np.maximum(parts * np.diff(cubic(ends), axis=axis), 0.0)
+    return pma.Density(values, pma.Grid(values.shape, density.grid.lower, density.grid.upper))
+
+
 def linear(rng: np.random.Generator) -> Trial:
-    """Any densities on few cells: exact for atoms and on lines, extrapolated from cut cells."""
+    """Any densities on few cells: exact for atoms and on lines, else from cut cells."""
     dim = int(rng.integers(1, 4))
     most = {1: 24, 2: 12, 3: 4}[dim]
     grids = [box(rng, shape(rng, dim, most, MOST_ATOMS)) for _ in range(2)]
@@ -266,12 +280,14 @@ def linear(rng: np.random.Generator) -> Trial:
     if dim == 1:
         a, b = (Line(d.values, *d.grid.lower, *d.grid.upper) for d in pair)
         values["cells"] = math.sqrt(float(transported(a, b)[0].sum()))
+        values["smooth"] = math.sqrt(float(transported(a.smooth(), b.smooth())[0].sum()))
     else:
         # at least in two; single cells say nothing of what they are cut into
         most = max(d.grid.size for d in pair)
         parts = 2 * max(1, int((MOST_CUT_ATOMS / most) ** (1 / dim)) // 2)
         rough, fine = (atoms_value(*(split(d, k) for d in pair)) for k in (parts // 2, parts))
         values["cut"] = math.sqrt(fine)
+        values["smooth"] = math.sqrt(atoms_value(*(smoothed(d, parts) for d in pair)))
         values["cells"] = math.sqrt(max((4 * fine - rough) / 3, 0.0))
     return Trial("programme", pma.Problem(*pair), values)
 

@@ -8,7 +8,8 @@ product    of random 1-D laws: steps, waves, noise, bumps, spikes, gaps of exact
            1 to 1e12; 1 to 200 cells an axis, primes, single cells; any boxes, others on both sides.
            Truth: exact transport of quantiles, for laws constant on cells, for atoms at their
            centres, and for smooth laws with these averages.
-programme  no products, few cells: linear programmes between atoms, and between atoms of cut cells.
+programme  no products, few cells: linear programmes between atoms, between atoms of cut cells, and
+           of cells cut smoothly.
 copy       a density and its copy but for noise of 1e-10, in its box or in another one.
 
 An answer is wrong where W2 lies outside the span of the models' values by more than the larger of

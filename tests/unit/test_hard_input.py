@@ -166,3 +166,14 @@ def test_axes_of_one_cell(shape: tuple[int, int], few_first: bool) -> None:
 @DIMS
 def test_single_cells(dim: int) -> None:
     assert _solved(np.ones((1,) * dim), np.ones((1,) * dim)).w2 == 0.0
+
+
+@pytest.mark.parametrize("shape", [(1,), (8, 1), (1, 8), (4, 1, 6), (1, 1, 1)])
+def test_axes_of_one_cell_stretch_as_others_do(shape: tuple[int, ...]) -> None:
+    """Uniform laws on boxes of other lengths: middles shift, stretches add (L - L0)^2 / 12."""
+    lower, lengths = np.array([0.5, -1.0, 0.0])[: len(shape)], np.array([3.0, 0.2, 10.0])
+    onto = pma.Grid(shape, lower, lower + lengths[: len(shape)])
+    ot = _solved(np.ones(shape), pma.Density(np.ones(shape), onto))
+    middles = lower + 0.5 * lengths[: len(shape)] - 0.5
+    exact = (middles**2 + (lengths[: len(shape)] - 1) ** 2 / 12).sum()
+    assert ot.w2**2 == pytest.approx(exact, rel=1e-12)

@@ -136,13 +136,12 @@ class Quantiles:
 
     def mass(self, positions: Array) -> Array:
         """Masses up to points, in cells from the first face."""
-        cells = np.clip(np.floor(positions).astype(int), 0, self.cumulative.size - 2)
-        return np.asarray(self.cumulative[cells] + self._within(cells, positions - cells - 0.5))
+        cells, s = self._located(positions)
+        return np.asarray(self.cumulative[cells] + self._within(cells, s))
 
     def density(self, positions: Array) -> Array:
         """Masses a cell at points, in cells from the first face."""
-        cells = np.clip(np.floor(positions).astype(int), 0, self.cumulative.size - 2)
-        s = positions - cells - 0.5
+        cells, s = self._located(positions)
         before, here, after = (self.coefficients[cells + k] for k in range(3))
         value = 0.5 * (before * (0.5 - s) ** 2 + after * (0.5 + s) ** 2) + here * (0.75 - s * s)
         return np.asarray(self.shares[cells] * value)
@@ -158,6 +157,11 @@ class Quantiles:
             short = self._within(cells, s) < left
             low, high = np.where(short, s, low), np.where(short, high, s)
         return np.asarray(cells + 0.5 + 0.5 * (low + high))
+
+    def _located(self, positions: Array) -> tuple[Integers, Array]:
+        """The cells of points, and offsets from their centres."""
+        cells = np.clip(np.floor(positions).astype(int), 0, self.cumulative.size - 2)
+        return cells, positions - cells - 0.5
 
     def _within(self, cells: Integers, s: Array) -> Array:
         """Masses of cells from their left faces to offsets s in [-1/2, 1/2] from the centres."""

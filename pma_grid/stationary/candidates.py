@@ -163,8 +163,8 @@ class Search:
     def run(self) -> tuple[Candidate, list[Candidate]]:
         """The candidate to be returned and all of them."""
         candidates = self._entropic(None) if self.fallback and _gapped(self.problem) else []
-        sharp = sharp_eps(self.problem)
         if any(c.status.succeeded and _torn(c) for c in candidates):
+            sharp = sharp_eps(self.problem)
             if sharp is not None:
                 candidates += self._entropic(sharp)
             succeeded = [c for c in candidates if c.status.succeeded]
@@ -173,6 +173,7 @@ class Search:
             candidates.append(candidate)
             if candidate.settled or not self.fallback:
                 return candidate, candidates
+        sharp = sharp_eps(self.problem)
         if sharp is not None or not any(c.plan for c in candidates):
             candidates += self._entropic(sharp)
         return self._best(candidates), candidates

@@ -48,6 +48,15 @@ def share_of(oscillation, low, high):
 
 
 @njit(error_model="numpy", cache=True, nogil=True)
+def is_needless(variation, extent, low):
+    """Whether log nu changes by less than ``low`` over an image, from a bound over a target cell.
+
+    A larger image may reach beyond what the bound has seen.
+    """
+    return variation * max(1.0, extent) < low and extent <= 2.0
+
+
+@njit(error_model="numpy", cache=True, nogil=True)
 def samples(length, most):
     """Samples along a side: two on each piece of about a target cell, at most ``most``."""
     return min(most, 2 * max(1, math.ceil(length - EXCESS_CELLS)))

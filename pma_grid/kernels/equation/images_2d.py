@@ -31,9 +31,11 @@ from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES,
     blend,
     cell,
+    is_needless,
     samples,
     share_of,
 )
+from pma_grid.kernels.equation.image_queues import empty_queues, queue_of
 from pma_grid.kernels.equation.limits import LANES
 from pma_grid.kernels.equation.superbase_2d import hessian, load, weights_of
 
@@ -51,7 +53,8 @@ def average_2d(padded, layout, scales, spline, varies, images, refresh, value, d
     variation, low, high = varies
     n0, n1 = densities.shape[0] - 2 * halo, densities.shape[1] - 2 * halo
     s0 = layout.strides[0]
-    queues, corners = lanes.queues(), np.empty(LANES, np.int64)
+    queues = empty_queues(lanes.PIECES, 2, lanes.SIZE, LANES)
+    corners = np.empty(LANES, np.int64)
     f, cells, counts, waiting = queues
     for row in range(row_start.size):
         base = affine[0] * (layout.first_row + row + 0.5) - 0.5
@@ -66,9 +69,7 @@ def average_2d(padded, layout, scales, spline, varies, images, refresh, value, d
             e0, e1 = math.hypot(a00, a10), math.hypot(a01, a11)
             k0, k1 = samples(e0, MOST_SAMPLES), samples(e1, MOST_SAMPLES)
             extent = max(e0, e1)
-            over = variation[cell(g0, n0)[0], cell(g1, n1)[0]] * max(1.0, extent)
-            # a larger image may reach beyond what ``variation`` has seen
-            needless = over < low and extent <= 2.0
+            needless = is_needless(variation[cell(g0, n0)[0], cell(g1, n1)[0]], extent, low)
             if refresh:
                 images.counts[c, 0], images.counts[c, 1] = k0, k1
                 if needless:
@@ -77,7 +78,7 @@ def average_2d(padded, layout, scales, spline, varies, images, refresh, value, d
             same = k0 == images.counts[c, 0] and k1 == images.counts[c, 1]
             images.known[c] = same and not needless
             k0, k1 = images.counts[c, 0], images.counts[c, 1]
-            q = lanes.queue_of(k0, k1)
+            q = queue_of(images.counts[c], lanes.PIECES)
             if waiting[q] == LANES or k0 != counts[q, 0] or k1 != counts[q, 1]:
                 _empty(queues, q, corners, spline, scales.per_cell, (low, high), images)
                 counts[q, 0], counts[q, 1] = k0, k1
@@ -87,7 +88,7 @@ def average_2d(padded, layout, scales, spline, varies, images, refresh, value, d
             f[q, lanes.A_10 + m], f[q, lanes.A_11 + m] = a10, a11
             cells[q, m] = c
             waiting[q] += 1
-    for q in range(lanes.QUEUES):
+    for q in range(waiting.size):
         _empty(queues, q, corners, spline, scales.per_cell, (low, high), images)
     blend(images, refresh, value, drift)
 

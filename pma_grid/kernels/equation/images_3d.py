@@ -15,9 +15,11 @@ from pma_grid.kernels.equation.image_quadrature import (
     MOST_SAMPLES_3D,
     blend,
     cell,
+    is_needless,
     samples,
     share_of,
 )
+from pma_grid.kernels.equation.image_queues import empty_queues, queue_of
 from pma_grid.kernels.equation.superbase_3d import (
     FIRST,
     SECOND,
@@ -76,7 +78,8 @@ def average_3d(padded, layout, scales, spline, varies, images, refresh, value, d
     second, spare = np.empty(6), np.empty(6)
     hessian, a = np.empty((3, 3)), np.empty((3, 3))
     g, own = np.empty(3), np.empty(3, np.int64)
-    queues, corners = lanes.queues(), np.empty(lanes.LANES, np.int64)
+    queues = empty_queues(lanes.PIECES, 3, lanes.SIZE, lanes.LANES)
+    corners = np.empty(lanes.LANES, np.int64)
     f, cells, counts, waiting = queues
     shape = variation.shape
     n1 = layout.shape[1]
@@ -109,14 +112,12 @@ def average_3d(padded, layout, scales, spline, varies, images, refresh, value, d
                 same = same and count == own[k]
             i0, i1 = cell(g[0], shape[0])[0], cell(g[1], shape[1])[0]
             i2 = cell(g[2], shape[2])[0]
-            over = variation[i0, i1, i2] * max(1.0, extent)
-            # a larger image may reach beyond what ``variation`` has seen
-            needless = over < low and extent <= 2.0
+            needless = is_needless(variation[i0, i1, i2], extent, low)
             if refresh and needless:
                 images.blend[c] = 0.0
                 continue
             images.known[c] = same and not needless
-            q = lanes.queue_of(own)
+            q = queue_of(own, lanes.PIECES)
             if waiting[q] == lanes.LANES or not np.array_equal(own, counts[q]):
                 _empty(queues, q, corners, spline, per_cell, (low, high), images)
                 counts[q] = own
@@ -127,7 +128,7 @@ def average_3d(padded, layout, scales, spline, varies, images, refresh, value, d
                     f[q, lanes.EDGES + (3 * i + k) * lanes.LANES + j0] = a[i, k]
             cells[q, j0] = c
             waiting[q] += 1
-    for q in range(lanes.QUEUES):
+    for q in range(waiting.size):
         _empty(queues, q, corners, spline, per_cell, (low, high), images)
     blend(images, refresh, value, drift)
 

@@ -6,14 +6,12 @@ turn into vector code.  Sums of a cell are the same to the last bit in whatever 
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 
 from pma_grid.kernels.equation.image_quadrature import node, quadratic
 from pma_grid.kernels.equation.limits import LANES
-from pma_grid.kernels.records import Array
 
 # A queue, quantity after quantity in one flat array, that of cell j at quantity + j (see
 # `lanes_2d`): centre and edges of the images; sums of the spline, of its derivatives and of these
@@ -25,33 +23,8 @@ from pma_grid.kernels.records import Array
     S_0, S_1, AROUND,
 ) = range(0, 18 * LANES, LANES)  # fmt: skip
 SIZE = AROUND + 9 * LANES
-# As many as there are numbers of samples up to four pieces along both edges.
+# Pieces along both edges up to which numbers of samples have a queue each.
 PIECES = 4
-QUEUES = PIECES**2
-
-
-class Queues(NamedTuple):
-    """Cells that wait."""
-
-    f: Array  # their quantities, (QUEUES, SIZE)
-    cells: Array  # their numbers, (QUEUES, LANES)
-    counts: Array  # samples of all cells of a queue along both edges, (QUEUES, 2)
-    waiting: Array  # how many there are, (QUEUES,)
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def queues():
-    """Where no cell waits yet."""
-    return Queues(
-        np.empty((QUEUES, SIZE)), np.empty((QUEUES, LANES), np.int64),
-        np.zeros((QUEUES, 2), np.int64), np.zeros(QUEUES, np.int64),
-    )  # fmt: skip
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def queue_of(k0, k1):
-    """The queue that cells of so many samples wait in, with others of longer images."""
-    return PIECES * ((k0 // 2 - 1) % PIECES) + (k1 // 2 - 1) % PIECES
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

@@ -6,7 +6,6 @@ import numpy as np
 from numba import njit
 
 from pma_grid.kernels.equation.image_quadrature import node, quadratic
-from pma_grid.kernels.equation.lanes_images_2d import Queues
 
 # Fewer than in two dimensions: there is more to each.
 LANES = 32
@@ -20,27 +19,8 @@ HIGHEST, LOWEST = 25 * LANES, 26 * LANES
 # on a line; what a plane of lines comes to, and the spline, with derivatives.
 SPLINES, LINE, PLANE, POINT = 27 * LANES, 45 * LANES, 48 * LANES, 51 * LANES
 SIZE = POINT + 4 * LANES
-# As many as there are numbers of samples up to two pieces along all edges.
+# Pieces along all edges up to which numbers of samples have a queue each.
 PIECES = 2
-QUEUES = PIECES**3
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def queues():
-    """Where no cell waits yet."""
-    return Queues(
-        np.empty((QUEUES, SIZE)), np.empty((QUEUES, LANES), np.int64),
-        np.zeros((QUEUES, 3), np.int64), np.zeros(QUEUES, np.int64),
-    )  # fmt: skip
-
-
-@njit(error_model="numpy", cache=True, nogil=True)
-def queue_of(counts):
-    """The queue that cells of so many samples wait in, with others of longer images."""
-    q = 0
-    for k in range(3):
-        q = PIECES * q + (counts[k] // 2 - 1) % PIECES
-    return q
 
 
 @njit(error_model="numpy", cache=True, nogil=True)

@@ -93,16 +93,26 @@ class Newton:
     report: Callable[[Record], None]
     started: float
 
-    def run(self, evaluation: Evaluation, state: Iterate, tol: float) -> Iterate:
-        """Iterate until the rms residual is below ``tol`` or a reason to stop is found."""
+    def run(
+        self, evaluation: Evaluation, state: Iterate, tol: float, *, tails: float = 0.0
+    ) -> Iterate:
+        """Iterate until the rms residual is below ``tol`` or a reason to stop is found.
+
+        Where it is below ``tails``, ``tol`` is asked of the residual weighted by mass.
+        """
         state.residual = _rms(evaluation, state)
         if evaluation.averaging:
             # images by the superbases of this potential, not of the one before
             state.residual = _rms(evaluation, state)
         self._record(evaluation, state, 0, 1.0)
+
+        def solved() -> bool:
+            here = state.residual
+            return here <= tol or (here <= tails and evaluation.weighted_rms() <= tol)
+
         unsolved = 0
         for _ in range(self.max_iterations):
-            if state.residual <= tol:
+            if solved():
                 break
             if state.residual == NO_RESIDUAL:
                 return _stopped(state, Status.LINE_SEARCH_STALLED)
@@ -121,7 +131,7 @@ class Newton:
             self._record(evaluation, state, result.iterations, size)
             if size == 0:
                 return _stopped(state, Status.LINE_SEARCH_STALLED)
-        return _stopped(state, Status.CONVERGED if state.residual <= tol else Status.MAX_ITERATIONS)
+        return _stopped(state, Status.CONVERGED if solved() else Status.MAX_ITERATIONS)
 
     def _linear_solve(
         self, evaluation: Evaluation, state: Iterate, tol: float

@@ -75,8 +75,9 @@ def solve(
     problem : Problem
         Source and target density, on grids of 1 to 3 axes each.
     tol : float, optional
-        Where to stop: the root mean square of the residual, dimensionless, > 0.  None means 1e-5 or
-        a tenth of the estimated discretisation error, whichever is smaller and can be met.
+        Where to stop: the root mean square of the residual, dimensionless, > 0; where data are thin
+        weighted by mass, as long as the plain one is below 1e-2.  None means 1e-5 or a tenth of the
+        estimated discretisation error, whichever is smaller and can be met.
     initial : Transport or array_like of shape ``source.shape``, optional
         Potential to start from on the finest grid, instead of going there over coarser grids.
     progress : bool

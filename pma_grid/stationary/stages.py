@@ -29,8 +29,9 @@ STAGE_TOLERANCE, STAGE_STEPS, STAGE_GROWTH = 0.15, 6, 1.5
 MOST_STAGES, MOST_FAILURES, MOST_GENTLE_STAGES = 5, 3, 8
 # Part of F that is none.
 LAST_THETA = 1e-9
-# rms residual up to which a stalled iterate counts where that weighted by mass meets the tolerance.
-USABLE_RESIDUAL = 1e-2
+# rms residual below which the one weighted by mass has to meet the tolerance: what is left over
+# sits where next to nothing is transported, and is less than the working densities changed there.
+TAILS_RESIDUAL = 1e-2
 
 
 @dataclass(frozen=True)
@@ -110,16 +111,18 @@ def run(
         superbase = evaluation.superbase.copy()
         evaluation.aim(log_source + goal * defect.values if goal else log_source)
         tried = Iterate(out.state.phi, out.state.alpha, handle=out.state.handle)
-        tried = (short if goal else newton).run(evaluation, tried, STAGE_TOLERANCE if goal else tol)
+        last = goal == 0.0
+        if last:
+            tried = newton.run(evaluation, tried, tol, tails=TAILS_RESIDUAL)
+        else:
+            tried = short.run(evaluation, tried, STAGE_TOLERANCE)
         out.stages += 1
         out.steps += tried.steps
         out.linear_iterations += tried.linear_iterations
         out.uniform, out.weighted = tried.residual, evaluation.weighted_rms()
-        last = goal == 0.0
-        usable = last and tried.residual <= USABLE_RESIDUAL and out.weighted <= tol
-        if tried.status.succeeded or usable:
-            if usable:
-                tried.status, tried.residual = Status.CONVERGED, min(out.uniform, out.weighted)
+        if tried.status.succeeded:
+            if last:
+                tried.residual = min(out.uniform, out.weighted)
             out.state, theta, out.solved = tried, goal, last
             step, failures = min(STAGE_GROWTH * step, theta), 0
         else:

@@ -110,8 +110,9 @@ class Status(Enum):
         "pma.Direct(), a larger floor=, or a finer grid."
     )
     UNRESOLVED = (
-        "The discrete equation holds, but its mass constant, or W2 beside its bounds, says that "
-        "the grid does not resolve the densities: use a finer grid, or a larger floor=."
+        "The discrete equation holds, but its mass constant, the mean of its image, or W2 beside "
+        "its bounds, says that the grid does not resolve the densities: use a finer grid, or a "
+        "larger floor=."
     )
     COMPLETED = "All the steps asked for were taken; the result is the flow's at its last time."
     STEP_FAILED = (

@@ -8,16 +8,18 @@
 4. Where that does not succeed, or on gentler data alone: from the other side.
 5. Where none of these will do: the sparse entropic solver.
 
-Newton's result is *sound* if its mass constant is small and its W2^2, where there is something to
-compare it with, lies between the lower bound that any potential gives for the atoms at the cell
-centres and the cost of the plan, up to what readings of the same data differ by.  A sound one is
-returned, or else the plan; a result that is not sound is never called a success.
+Newton's result is *sound* if its mass constant is small, its map takes the mean of the source to
+the target's, and its W2^2, where there is something to compare it with, lies between the lower
+bound that any potential gives for the atoms at the cell centres and the cost of the plan, up to
+what readings of the same data differ by.  A sound one is returned, or else the plan; a result that
+is not sound is never called a success.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -29,7 +31,7 @@ from pma_grid.problem.problem import Problem
 from pma_grid.problem.reduction import Reduced
 from pma_grid.problem.support import gap_share
 from pma_grid.problem.working import STANDARD, entropy, thin
-from pma_grid.runtime import InvalidInputError, Status
+from pma_grid.runtime import Array, InvalidInputError, Status
 from pma_grid.stationary.cascade import DEFAULT_TOLERANCE, Reached
 from pma_grid.stationary.outcome import Attempt, Way
 from pma_grid.transport.atomic_dual import dual_of_atoms
@@ -39,6 +41,8 @@ from pma_grid.transport.transport import Transport
 PATIENCE_STEPS = 30
 # |mass constant| above which the equation is not resolved by the grid.
 RESOLVED_MASS_CONSTANT = 1e-2
+# Cells, the larger ones of both sides, by which a map may miss the target's mean.
+MOST_MISSED_CELLS = 1.0
 # On half the spacing it is a quarter: finer cells may help up to here.
 HALVED_MASS_CONSTANT = 4 * RESOLVED_MASS_CONSTANT
 # Squared spacings, per axis, by which W2^2 of smooth densities may leave what bounds that of atoms:
@@ -85,11 +89,10 @@ class Candidate:
         """What Newton's method came to: a success only where the grid resolves the data."""
         transport = Transport.of_solution(attempt.problem, attempt.solution(reached))
         candidate = cls(attempt.way.name, reached.state.status, transport, attempt, reached)
-        floors = attempt.cascade.levels.data.floors.values()
         if candidate.status is Status.CONVERGED:
             if not candidate.resolved:
                 candidate.status = Status.UNRESOLVED
-            elif reached.softening != STANDARD or any(floor["cells"] for floor in floors):
+            elif reached.softening != STANDARD or attempt.raised:
                 candidate.status = Status.REGULARISED
         return candidate
 
@@ -111,10 +114,27 @@ class Candidate:
         state = reached.state
         return state.status.succeeded or (finest and state.residual <= DEFAULT_TOLERANCE)
 
-    @property
+    @cached_property
     def resolved(self) -> bool:
-        """Whether the mass constant is as small as it is where grids resolve the data."""
-        return abs(self.transport.mass_constant) <= RESOLVED_MASS_CONSTANT
+        """Whether the grid resolves the data: the mass constant is small, and means are kept."""
+        return abs(self.transport.mass_constant) <= RESOLVED_MASS_CONSTANT and self._keeps_means()
+
+    def _keeps_means(self) -> bool:
+        """Whether the map takes the mean of the source as given to the target's.
+
+        It misses that by what working densities differ from the data, and no map of the one onto
+        the other is closer, in the mean over mass.  Floors of the user's are meant to be felt.
+        """
+        problem, floors = self.transport.problem, self.transport.solution.floors
+        added = sum(floor["mass_added"] for floor in floors.values())
+        cell = _cell(problem)
+        farthest = added * float(np.linalg.norm(problem.target.grid.lengths / cell))
+        if farthest <= MOST_MISSED_CELLS or (self.attempt is not None and self.attempt.raised):
+            return True
+        axes = tuple(range(1, 1 + problem.dim))
+        carried = (self.transport.cell_means * problem.source.masses).sum(axes)
+        mean = (problem.target.grid.coordinates() * problem.target.masses).sum(axes)
+        return bool(np.linalg.norm((carried - mean) / cell) <= MOST_MISSED_CELLS)
 
     @property
     def nearly_resolved(self) -> bool:
@@ -227,8 +247,7 @@ class Search:
 
     def _readings(self) -> float:
         """What W2^2 of different readings of the data may differ by, length^2."""
-        spacings = (d.grid.spacing for d in (self.problem.source, self.problem.target))
-        return READINGS_H2 * float(sum(max(pair) ** 2 for pair in zip(*spacings, strict=True)))
+        return READINGS_H2 * float(np.square(_cell(self.problem)).sum())
 
     def _entropic(self, eps: float | None) -> list[Candidate]:
         """The sparse entropic solver, unless its plan does not fit into memory."""
@@ -247,6 +266,11 @@ def sharp_eps(problem: Problem) -> float | None:
     reduced = Reduced.of(problem)
     sharp = DEFAULT_EPS_CELLS * reduced.narrowest_cell
     return None if reduced.narrowest_cell > NARROW_CELL_SHARE * reduced.cell else sharp
+
+
+def _cell(problem: Problem) -> Array:
+    """The larger spacing of both sides along each axis, (d,)."""
+    return np.maximum(problem.source.grid.spacing, problem.target.grid.spacing)
 
 
 def _wider_source(problem: Problem) -> bool:

@@ -72,6 +72,11 @@ class Attempt:
     way: Way
     cascade: Cascade
 
+    @property
+    def raised(self) -> bool:
+        """Whether cells were raised to floors other than those of working densities."""
+        return any(floor["cells"] for floor in self.cascade.levels.data.floors.values())
+
     def run(self, initial: Transport | ArrayLike | None) -> Reached:
         """Newton's method over all grids, or on the finest alone from a given potential."""
         if initial is None or not self.way.given:

@@ -66,6 +66,15 @@ def test_an_unresolved_result_is_no_success_and_never_nothing() -> None:
     assert not ot.converged or abs(ot.mass_constant) <= LARGEST_ALPHA
 
 
+@pytest.mark.parametrize("last", [0.0, 1e-5])
+def test_no_success_misses_the_mean_of_the_target_by_a_cell(last: float) -> None:
+    """One long cell has nearly all the mass: slopes limited there move the map many short cells."""
+    source = pma.Density(np.outer(np.ones(8), [0, 0, 1, last]), pma.Grid((8, 4), (0, 0), (1, 0.05)))
+    ot = _answer(pma.Problem(source, np.ones((8, 193))))
+    assert ot.converged
+    assert abs((ot.cell_means[1] * source.masses).sum() - 0.5) < 0.5 / 193
+
+
 @pytest.mark.parametrize("depth", [1e-4, 1e-8, 1e-12])
 @pytest.mark.parametrize("shape", [(3,), (3, 1), (1, 3), (3, 3)])
 def test_a_gap_on_few_cells_lies_within_its_models(shape: tuple[int, ...], depth: float) -> None:

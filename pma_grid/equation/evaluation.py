@@ -195,11 +195,9 @@ class Evaluation:
         self._at = None
         self._evaluate_target(phi)
         residual = np.empty(lat.size)
-        if self.images is not None:
-            self._log_det(residual)  # images by the superbases of this potential
+        self._log_det(residual)
+        if self.images is not None:  # by the superbases of this potential
             self.images.average(self.padded, self.superbase, self.log_target, stencil, renew)
-        if self.images is None or self.averaging:
-            self._log_det(residual)
         stencil.gauge[:] = 1.0
         self._change_due = self.averaging
         self._add_change()

@@ -82,8 +82,8 @@ class Tolerances:
 class Reached:
     """The finest grid that was reached: its level, its equation, and the iterate there.
 
-    ``softening`` is that of its working densities, ``laddered`` whether gentler ones led to them;
-    ``rearranged``: the map is known, without an iteration.
+    ``softening`` is that of its working densities; ``rearranged``: the map is known, without an
+    iteration.
     """
 
     index: int
@@ -92,7 +92,6 @@ class Reached:
     tol: float
     softening: Softening = STANDARD
     rearranged: bool = False
-    laddered: bool = False
 
 
 @dataclass
@@ -108,15 +107,12 @@ class _Below:
         Whether rearranged marginals were the better start so far.
     seen : Comparison
         What the starts of the last grid said of the data.
-    gentle : bool
-        Whether the last grid was solved by way of gentler working densities.
     """
 
     start: Start
     superbase: Integers | None = None
     separable: bool = True
     seen: Comparison = NOTHING_SEEN
-    gentle: bool = False
 
 
 @dataclass
@@ -229,42 +225,34 @@ class Cascade:
             state, below.separable = self._or_rearranged(
                 index, evaluation, state, share=MUCH_BETTER_SHARE
             )
-        solved = self._staged(index, evaluation, state.phi, below.gentle)
-        below.gentle = solved.laddered
-        return solved
+        return self._staged(index, evaluation, state.phi)
 
-    def _staged(self, index: int, evaluation: Evaluation, phi: Array, gentle: bool) -> Reached:
-        """Stages on one level; where they fail, up the ladder as far as it leads.
-
-        ``gentle``: at once, since the coarser grid took it.
-        """
+    def _staged(self, index: int, evaluation: Evaluation, phi: Array) -> Reached:
+        """Stages on one level; where they fail, up the ladder as far as it leads."""
         finest = index == self.levels.last
         tol = self.tolerances.staged(finest=finest)
         superbase = evaluation.superbase.copy()
-        reached: Reached | None = None
-        if not gentle:
-            reached, solved = self._on_rung(index, evaluation, phi, tol, STANDARD, laddered=False)
-            if solved or not self.gentler:
-                return reached
+        reached, solved = self._on_rung(index, evaluation, phi, tol, STANDARD)
+        if solved or not self.gentler:
+            return reached
         for softening in LADDER:
             evaluation = Evaluation(self.levels.equation(index, softening), superbase)
-            tried, solved = self._on_rung(index, evaluation, phi, tol, softening, laddered=True)
-            if solved or reached is None:
+            tried, solved = self._on_rung(index, evaluation, phi, tol, softening, gentle=True)
+            if solved:
                 reached, phi = tried, tried.state.phi
             hopeless = finest and abs(tried.state.alpha) > HOPELESS_MASS_CONSTANT
             if hopeless or not solved:
                 break
-        assert reached is not None
         return reached
 
     def _on_rung(
         self, index: int, evaluation: Evaluation, phi: Array, tol: float, softening: Softening,
-        *, laddered: bool,
+        *, gentle: bool = False,
     ) -> tuple[Reached, bool]:  # fmt: skip
         """Stages for working densities of one kind, and whether they led to the end."""
         begun = time.perf_counter()
-        staged = stages.run(self.newton, evaluation, phi, tol, gentle=laddered)
-        reached = Reached(index, evaluation, staged.state, tol, softening, laddered=laddered)
+        staged = stages.run(self.newton, evaluation, phi, tol, gentle=gentle)
+        reached = Reached(index, evaluation, staged.state, tol, softening)
         self._record(reached, begun, staged.record() | {"softening": asdict(softening)})
         return reached, staged.solved
 

@@ -232,29 +232,29 @@ class Cascade:
         finest = index == self.levels.last
         tol = self.tolerances.staged(finest=finest)
         superbase = evaluation.superbase.copy()
-        reached, solved = self._on_rung(index, evaluation, phi, tol, STANDARD)
-        if solved or not self.gentler:
+        reached = self._on_rung(index, evaluation, phi, tol, STANDARD)
+        if reached.state.status.succeeded or not self.gentler:
             return reached
         for softening in LADDER:
             evaluation = Evaluation(self.levels.equation(index, softening), superbase)
-            tried, solved = self._on_rung(index, evaluation, phi, tol, softening, gentle=True)
-            if solved:
-                reached, phi = tried, tried.state.phi
-            hopeless = finest and abs(tried.state.alpha) > HOPELESS_MASS_CONSTANT
-            if hopeless or not solved:
+            tried = self._on_rung(index, evaluation, phi, tol, softening, gentle=True)
+            if not tried.state.status.succeeded:
+                break
+            reached, phi = tried, tried.state.phi
+            if finest and abs(tried.state.alpha) > HOPELESS_MASS_CONSTANT:
                 break
         return reached
 
     def _on_rung(
         self, index: int, evaluation: Evaluation, phi: Array, tol: float, softening: Softening,
         *, gentle: bool = False,
-    ) -> tuple[Reached, bool]:  # fmt: skip
-        """Stages for working densities of one kind, and whether they led to the end."""
+    ) -> Reached:  # fmt: skip
+        """Stages for working densities of one kind."""
         begun = time.perf_counter()
         staged = stages.run(self.newton, evaluation, phi, tol, gentle=gentle)
         reached = Reached(index, evaluation, staged.state, tol, softening)
         self._record(reached, begun, staged.record() | {"softening": asdict(softening)})
-        return reached, staged.solved
+        return reached
 
     def _or_rearranged(
         self, index: int, evaluation: Evaluation, state: Iterate, *, share: float = 1.0

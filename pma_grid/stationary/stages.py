@@ -69,7 +69,7 @@ class Defect:
 
 @dataclass
 class Staged:
-    """What stages came to on one grid: the iterate, what they took, and whether it is solved."""
+    """What stages came to on one grid: the last iterate that solved one, and what they took."""
 
     state: Iterate
     defect: Defect
@@ -78,7 +78,6 @@ class Staged:
     linear_iterations: int = 0
     uniform: float = math.inf
     weighted: float = math.inf
-    solved: bool = False
 
     def record(self) -> dict[str, Any]:
         """For the statistics."""
@@ -125,7 +124,7 @@ def run(
         if tried.status.succeeded:
             if last:
                 tried.residual = min(out.uniform, out.weighted)
-            out.state, theta, out.solved = tried, goal, last
+            out.state, theta = tried, goal
             step = min(STAGE_GROWTH * step, theta)
             if tried.steps:  # else what has failed is tried from the same iterate again
                 failures = 0
@@ -133,7 +132,7 @@ def run(
             out.state.status, out.state.residual = tried.status, tried.residual
             evaluation.restart(superbase)
             step, failures = 0.5 * step, failures + 1
-    if not out.solved and out.state.status.succeeded:
+    if theta > 0 and out.state.status.succeeded:
         # the last that was solved is a stage before the end
         out.state.status = Status.MAX_ITERATIONS
     evaluation.aim(log_source)

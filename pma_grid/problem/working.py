@@ -42,6 +42,8 @@ from pma_grid.runtime import Array
 # Mass of the floor times n^4.  From 1 to 100 maps differ by a tenth; with .1 Newton's method fails
 # on some data.
 FLOOR_MASS_CELLS = 10.0
+# The same times n^2 where tails go to the rim of a domain: from .03 to 3 maps differ by a fifth.
+RIM_MASS_CELLS = 1.0
 # Where it stops to fall: the map's error is 1e-7 there.
 LEAST_FLOOR_MASS = 1e-14
 # Largest change of a log density from cell to cell, nats.
@@ -59,7 +61,7 @@ LOG_ROUNDING = 1e-9
 
 @dataclass(frozen=True)
 class Softening:
-    """How much data are changed: the slope limit, nats a cell, and the floor's mass over 10/n^4."""
+    """How much data are changed: the slope limit, nats a cell, and the floor over the usual one."""
 
     slope: float = STEEPEST_SLOPE
     floor: float = 1.0
@@ -79,22 +81,25 @@ class Side:
         Of the law on the finest grid, from the lower corner of the part of the box with mass, and
         in the sides of that part.
     floored : bool
-        Whether the user has set a floor: then no other is added.
+        Whether there is a floor already: then no other is added.
+    bounded : bool
+        Whether the data are continued beyond a domain.
     """
 
     mean: Array
     covariance: Array
     floored: bool
+    bounded: bool
 
     @classmethod
-    def of(cls, values: Array, floored: bool) -> Side:
+    def of(cls, values: Array, *, floored: bool, bounded: bool = False) -> Side:
         """Moments of cell averages, the variance within cells included."""
         points = _centres(values.shape).reshape(values.ndim, -1)
         weights = values.ravel() / values.sum()
         mean = points @ weights
         away = points - mean[:, None]
         covariance = (away * weights) @ away.T + np.diag(1 / np.square(values.shape)) / 12
-        return cls(mean, covariance, floored)
+        return cls(mean, covariance, floored, bounded)
 
     def background(self, shape: tuple[int, ...]) -> Array:
         """b over c times the volume at the centres of so many cells."""
@@ -114,10 +119,11 @@ def thin(*densities: Array) -> bool:
     return any(float(v.min()) < THIN_DENSITY * float(v.mean()) for v in densities)
 
 
-def floor_mass(*shapes: tuple[int, ...]) -> float:
-    """10 / n^4, n the cells an axis (geometric mean) of the finer grid."""
+def floor_mass(*shapes: tuple[int, ...], rim: bool = False) -> float:
+    """10 / n^4, n the cells an axis (geometric mean) of the finer grid; ``rim``: 1 / n^2."""
     cells = max(math.prod(shape) for shape in shapes) ** (1 / len(shapes[0]))
-    return float(max(LEAST_FLOOR_MASS, FLOOR_MASS_CELLS / cells**4))
+    share = RIM_MASS_CELLS / cells**2 if rim else FLOOR_MASS_CELLS / cells**4
+    return float(max(LEAST_FLOOR_MASS, share))
 
 
 def heavy_part(values: Array, least: float) -> Crop:
@@ -165,6 +171,8 @@ class Data:
         What working densities are made of where the data are thin; elsewhere they are the data.
     floors : dict
         What those floors changed.
+    rim : bool
+        Whether tails of the source go to the rim of a domain that the target fills.
     plain : bool
         Whether the equation is that of the data as they are, however thin.
     """
@@ -175,7 +183,8 @@ class Data:
     pair: tuple[Array, Array]
     sides: tuple[Side, Side] | None
     floors: Floors
-    plain: bool = False
+    rim: bool
+    plain: bool
 
     @classmethod
     def of(cls, problem: Problem, *, plain: bool = False) -> Data:
@@ -183,7 +192,9 @@ class Data:
         source, target, floors = positive(problem) if plain else floored(problem)
         crop = whole(problem.source.grid), whole(problem.target.grid)
         soft = thin(source, target) and not plain
-        if soft and problem.dim > 1 and problem.target_domain is None:
+        bounded = problem.target_domain is not None
+        rim = bounded and not thin(target)
+        if soft and problem.dim > 1 and not bounded:
             least = floor_mass(source.shape, target.shape)
             crop = heavy_part(source, least), heavy_part(target, least)
         pair = np.ascontiguousarray(source[crop[0]]), np.ascontiguousarray(target[crop[1]])
@@ -191,12 +202,12 @@ class Data:
         sides = None
         if soft:
             # targets continued beyond a domain have a floor in it
-            bounded = problem.target_domain is not None
+            below = problem.target.floor is not None or bounded
             sides = (
-                Side.of(pair[0], problem.source.floor is not None),
-                Side.of(pair[1], problem.target.floor is not None or bounded),
+                Side.of(pair[0], floored=problem.source.floor is not None),
+                Side.of(pair[1], floored=below, bounded=bounded),
             )
-        return cls(problem, crop, grids, pair, sides, floors, plain)
+        return cls(problem, crop, grids, pair, sides, floors, rim, plain)
 
     @property
     def thin(self) -> bool:
@@ -211,14 +222,15 @@ class Data:
             return pair, self.floors
         backgrounds = [side.background(v.shape) for side, v in zip(self.sides, pair, strict=True)]
         unit = 0.5 * sum(float(b.mean()) for b in backgrounds)
-        mass = softening.floor * floor_mass(*(v.shape for v in pair))
+        mass = softening.floor * floor_mass(*(v.shape for v in pair), rim=self.rim)
         working, floors = [], self.floors.copy()
         for name, values, side, background in zip(
             SIDES, pair, self.sides, backgrounds, strict=True
         ):
             own = 0.0 if side.floored else mass
             made, report = _soft(values, own, background / unit, softening.slope)
-            working.append(made)
+            # of what is continued beyond a domain the part in it has the mass, not all of it
+            working.append(made * values.mean() if side.bounded else made)
             changed = asdict(report)
             if not own:  # the floor is another one: what limited slopes moved comes on top
                 moved = floors[name]["mass_added"] + report.mass_added

@@ -83,7 +83,14 @@ def evaluated(function: Callable[..., Any], mesh: Sequence[Array]) -> Array:
         ) from error
 
 
-def averaged(values: Array, axis: int, n: int) -> Array:
+def averaged(values: Array, shape: Sequence[int]) -> Array:
+    """Averages over the cells of another shape, of the same box."""
+    for axis, n in enumerate(shape):
+        values = _averaged_along(values, axis, n)
+    return values
+
+
+def _averaged_along(values: Array, axis: int, n: int) -> Array:
     """Averages over n equal cells along one axis."""
     # faces are integers in units of 1 / (n m) of the axis, so no overlap is lost to rounding and no
     # average becomes negative, as differences of a cumulated mass would

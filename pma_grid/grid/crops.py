@@ -67,7 +67,7 @@ def reached(source: Grid, target: Grid, crops: tuple[Crop, Crop]) -> Grid:
     return cut(target, tuple(parts))
 
 
-def continued(phi: Array, source: Grid, target: Grid, crops: tuple[Crop, Crop]) -> Array:
+def extended(phi: Array, source: Grid, target: Grid, crops: tuple[Crop, Crop]) -> Array:
     """phi of the whole boxes from that of the cut ones.
 
     Parameters

@@ -304,9 +304,7 @@ class Density:
         [0.6666666666666666, 1.3333333333333333]
         """
         self.grid.check_same_box(grid)
-        values = self.relative
-        for axis, n in enumerate(grid.shape):
-            values = averaged(values, axis, n)
+        values = averaged(self.relative, grid.shape)
         return self._named(values, grid, self.floor, "values", self.mass)
 
     def mean(self) -> Array:

@@ -101,10 +101,7 @@ def divided(density: Density, factors: Factors) -> Density:
         if f > 1:
             values = _along(values, axis, f)
     # positive splines come close to the averages: what is left is a factor for each cell
-    means = values
-    for axis, n in enumerate(grid.shape):
-        means = averaged(means, axis, n)
-    scale = given / means
+    scale = given / averaged(values, grid.shape)
     for axis, f in enumerate(factors):
         scale = scale.repeat(f, axis)
     fine = Grid(shape, grid.lower, grid.upper)

@@ -21,7 +21,7 @@ from pma_grid.transport.solution import Solution
 BOXES_A_SIDE = {1: (8, 4096), 2: (3, 256), 3: (2, 32)}
 # Largest slope of a density within a cell, over its value there, that is believed: at 2 it is 0 at
 # a face.
-STEEPEST_SLOPE = 1.8
+STEEPEST_IN_CELL = 1.8
 # Share of a cell's mass from which what arrives there tells a mean.
 LEAST_ARRIVAL_SHARE = 0.1
 
@@ -97,5 +97,5 @@ def _slopes(values: Array) -> Array:
             window[axis] = part
             ends.append(padded[tuple(window)])
         slopes.append(0.5 * (ends[0] - ends[1]) / values)
-    limited = np.clip(np.stack(slopes, axis=-1), -STEEPEST_SLOPE, STEEPEST_SLOPE)
+    limited = np.clip(np.stack(slopes, axis=-1), -STEEPEST_IN_CELL, STEEPEST_IN_CELL)
     return np.ascontiguousarray(limited.reshape(-1, values.ndim))

@@ -117,7 +117,7 @@ class Direct:
 
     @property
     def source_density(self) -> Array:
-        return coarsened(self.solution.density(0), self.problem.source.grid)
+        return averaged(self.solution.density(0), self.problem.source.shape)
 
     @property
     def cell_means(self) -> Array:
@@ -235,7 +235,7 @@ class Turned:
 
     @property
     def source_density(self) -> Array:
-        return coarsened(self.solution.density(1), self.problem.source.grid)
+        return averaged(self.solution.density(1), self.problem.source.shape)
 
     @property
     def cell_means(self) -> Array:
@@ -264,21 +264,14 @@ def linear(field: Array, grid: Grid, points: Array, shape: tuple[int, ...]) -> A
     return np.stack(values).reshape(*before, *shape)
 
 
-def coarsened(values: Array, grid: Grid) -> Array:
-    """Cell averages on a grid of as many cells, or of fewer larger ones, of the same box."""
-    for axis, n in enumerate(grid.shape):
-        values = averaged(values, axis, n)
-    return values
-
-
 def _means(means: Array, density: Array, problem: Problem) -> Array:
     """Means (d, *shape) over cells, and by mass over larger ones of fewer."""
-    grid = problem.source.grid
-    if means.shape[1:] == grid.shape:
+    shape = problem.source.shape
+    if means.shape[1:] == shape:
         return means
     masses = np.maximum(density, LEAST_DENSITY_SHARE * density.max())
-    whole = coarsened(masses, grid)
-    return np.stack([coarsened(masses * part, grid) / whole for part in means])
+    whole = averaged(masses, shape)
+    return np.stack([averaged(masses * part, shape) / whole for part in means])
 
 
 def _field(points: Array, grid: Grid) -> Array:

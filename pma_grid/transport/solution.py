@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from pma_grid.equation.evaluation import Evaluation
 from pma_grid.equation.monge_ampere import MongeAmpere, TargetRule
 from pma_grid.equation.rearrangement import squared_distance_on_line
-from pma_grid.grid.crops import Crop, continued, cut, measured, reached, spread
+from pma_grid.grid.crops import Crop, cut, extended, measured, reached, spread
 from pma_grid.grid.grid import Grid
 from pma_grid.grid.splines import LogSpline
 from pma_grid.problem.density import Density
@@ -127,7 +127,7 @@ class Solution:
         if self.grids == (source, target):
             return Potential(self.phi, source, target, self.problem.target_domain)
         crops = self.working.crop
-        phi = continued(self.phi, source, target, crops)
+        phi = extended(self.phi, source, target, crops)
         return Potential(phi, source, reached(source, target, crops))
 
     @cached_property

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from pma_grid.grid.crops import Crop, continued, cut, reached, spread, whole
+from pma_grid.grid.crops import Crop, cut, extended, reached, spread, whole
 from pma_grid.grid.grid import Grid
 from pma_grid.problem.frame import Frame
 from pma_grid.transport.potential import Potential
@@ -30,7 +30,7 @@ def _inside(crops: tuple[Crop, Crop]) -> tuple[np.ndarray, Potential]:
 
 
 def _whole(crops: tuple[Crop, Crop]) -> Potential:
-    phi = continued(_inside(crops)[0], SOURCE, TARGET, crops)
+    phi = extended(_inside(crops)[0], SOURCE, TARGET, crops)
     return Potential(phi, SOURCE, reached(SOURCE, TARGET, crops))
 
 
@@ -38,7 +38,7 @@ def test_nothing_cut_is_nothing_changed() -> None:
     crops = whole(SOURCE), whole(TARGET)
     assert cut(SOURCE, crops[0]) is SOURCE and reached(SOURCE, TARGET, crops) is TARGET
     phi = _inside(crops)[0]
-    np.testing.assert_allclose(continued(phi, SOURCE, TARGET, crops), phi, atol=1e-13)
+    np.testing.assert_allclose(extended(phi, SOURCE, TARGET, crops), phi, atol=1e-13)
 
 
 @every

@@ -228,22 +228,30 @@ class Cascade:
         return self._staged(index, evaluation, state.phi)
 
     def _staged(self, index: int, evaluation: Evaluation, phi: Array) -> Reached:
-        """Stages on one level; where they fail, up the ladder as far as it leads."""
+        """Stages on one level; where they fail, up the ladder as far as it leads.
+
+        Rungs start the next one, and are solved like coarse grids; the last that is, as asked.
+        """
         finest = index == self.levels.last
-        tol = self.tolerances.staged(finest=finest)
+        tol, rough = (self.tolerances.staged(finest=end) for end in (finest, False))
         superbase = evaluation.superbase.copy()
-        reached = self._on_rung(index, evaluation, phi, tol, STANDARD)
-        if reached.state.status.succeeded or not self.gentler:
-            return reached
+        failed = self._on_rung(index, evaluation, phi, tol, STANDARD)
+        if failed.state.status.succeeded or not self.gentler:
+            return failed
+        reached: Reached | None = None
         for softening in LADDER:
             evaluation = Evaluation(self.levels.equation(index, softening), superbase)
-            tried = self._on_rung(index, evaluation, phi, tol, softening, gentle=True)
+            goal = tol if softening == STANDARD else rough
+            tried = self._on_rung(index, evaluation, phi, goal, softening, gentle=True)
             if not tried.state.status.succeeded:
                 break
             reached, phi = tried, tried.state.phi
             if finest and abs(tried.state.alpha) > HOPELESS_MASS_CONSTANT:
                 break
-        return reached
+        if reached is not None and reached.tol > tol:
+            softening, evaluation = reached.softening, reached.evaluation
+            reached = self._on_rung(index, evaluation, phi, tol, softening, gentle=True)
+        return failed if reached is None or not reached.state.status.succeeded else reached
 
     def _on_rung(
         self, index: int, evaluation: Evaluation, phi: Array, tol: float, softening: Softening,

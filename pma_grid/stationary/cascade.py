@@ -230,7 +230,8 @@ class Cascade:
     def _staged(self, index: int, evaluation: Evaluation, phi: Array) -> Reached:
         """Stages on one level; where they fail, up the ladder as far as it leads.
 
-        Rungs start the next one, and are solved like coarse grids; the last that is, as asked.
+        Rungs start the next one, and are solved like coarse grids; the last that is, as asked,
+        unless it is hopeless.
         """
         finest = index == self.levels.last
         tol, rough = (self.tolerances.staged(finest=end) for end in (finest, False))
@@ -247,7 +248,7 @@ class Cascade:
                 break
             reached, phi = tried, tried.state.phi
             if finest and abs(tried.state.alpha) > HOPELESS_MASS_CONSTANT:
-                break
+                return reached
         if reached is not None and reached.tol > tol:
             softening, evaluation = reached.softening, reached.evaluation
             reached = self._on_rung(index, evaluation, phi, tol, softening, gentle=True)

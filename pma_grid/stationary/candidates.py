@@ -148,7 +148,7 @@ class Candidate:
 
     def record(self) -> dict[str, Any]:
         """For the statistics."""
-        dual = self.dual if np.isfinite(self.dual) else None
+        dual = float(self.dual) if np.isfinite(self.dual) else None
         return {"name": self.name, "status": str(self.status), "dual": dual}
 
 

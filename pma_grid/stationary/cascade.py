@@ -237,7 +237,8 @@ class Cascade:
         tol, rough = (self.tolerances.staged(finest=end) for end in (finest, False))
         superbase = evaluation.superbase.copy()
         failed = self._on_rung(index, evaluation, phi, tol, STANDARD)
-        if failed.state.status.succeeded or not self.gentler:
+        stalled = failed.state.residual <= DEFAULT_TOLERANCE  # by rounding
+        if failed.state.status.succeeded or stalled or not self.gentler:
             return failed
         reached: Reached | None = None
         for softening in LADDER:
@@ -260,7 +261,7 @@ class Cascade:
     ) -> Reached:  # fmt: skip
         """Stages for working densities of one kind."""
         begun = time.perf_counter()
-        staged = stages.run(self.newton, evaluation, phi, tol, gentle=gentle)
+        staged = stages.run(self.newton, evaluation, phi, tol, DEFAULT_TOLERANCE, gentle=gentle)
         reached = Reached(index, evaluation, staged.state, tol, softening)
         self._record(reached, begun, staged.record() | {"softening": asdict(softening)})
         return reached

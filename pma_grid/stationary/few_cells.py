@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from numpy.typing import ArrayLike
-
 from pma_grid.entropic.coarsening import coarsened
 from pma_grid.entropic.transport import EntropicTransport
 from pma_grid.grid.transfer import Transfer
@@ -16,12 +14,11 @@ from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import settled
 from pma_grid.runtime import Array, ConvergenceError
 from pma_grid.transport.atomic_dual import dual_of_atoms
-from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.transport import Transport
 
 
 def on_finer_cells(
-    problem: Problem, initial: Transport | ArrayLike | None, solve: Callable[..., Transport]
+    problem: Problem, initial: Array | None, solve: Callable[..., Transport]
 ) -> Transport:
     """What ``solve`` finds on finer and finer grids, until W2 changes no more; see `settled`.
 
@@ -29,10 +26,7 @@ def on_finer_cells(
     problem and such a potential of its grid.
     """
     started = time.perf_counter()
-    phi: Array | None = None
-    if initial is not None:
-        given = initial.potential if isinstance(initial, Transport) else initial
-        phi = split(problem, checked_potential(problem, given, "initial"))[0]
+    phi = None if initial is None else split(problem, initial)[0]
 
     def solve_finer(finer: Problem) -> Transport:
         if phi is None:

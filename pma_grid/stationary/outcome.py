@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from numpy.typing import ArrayLike
-
 from pma_grid.grid.crops import restricted
 from pma_grid.problem.frame import Frame, mean_free, split
 from pma_grid.problem.problem import Problem
 from pma_grid.problem.refining import halved_cells
+from pma_grid.runtime import Array
 from pma_grid.stationary.cascade import Cascade, Reached
-from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.solution import Solution
-from pma_grid.transport.transport import Transport
 
 
 @dataclass(frozen=True)
@@ -77,13 +74,12 @@ class Attempt:
         """Whether cells were raised to floors other than those of working densities."""
         return any(floor["cells"] for floor in self.cascade.levels.data.floors.values())
 
-    def run(self, initial: Transport | ArrayLike | None) -> Reached:
+    def run(self, initial: Array | None) -> Reached:
         """Newton's method over all grids, or on the finest alone from a given potential."""
         if initial is None or not self.way.given:
             return self.cascade.nested()
         data = self.cascade.levels.data
-        given = initial.potential if isinstance(initial, Transport) else initial
-        phi = split(self.problem, checked_potential(self.problem, given, "initial"))[0]
+        phi = split(self.problem, initial)[0]
         phi = restricted(phi, self.problem.source.grid, self.problem.target.grid, data.crop)
         unit = Frame(*data.grids).unit
         return self.cascade.refine(self.cascade.levels.last, mean_free(phi) / unit)

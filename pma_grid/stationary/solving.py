@@ -24,6 +24,7 @@ from pma_grid.problem.problem import Problem, check_problem
 from pma_grid.problem.refining import has_few_cells
 from pma_grid.problem.working import Data
 from pma_grid.runtime import (
+    Array,
     ConvergenceError,
     InvalidInputError,
     Status,
@@ -41,6 +42,7 @@ from pma_grid.stationary.few_cells import on_finer_cells
 from pma_grid.stationary.levels import Levels
 from pma_grid.stationary.newton import Newton, Record
 from pma_grid.stationary.outcome import Attempt, Way
+from pma_grid.transport.potential import checked_potential
 from pma_grid.transport.report import TransportReport
 from pma_grid.transport.transport import Transport
 
@@ -79,7 +81,8 @@ def solve(
         weighted by mass, as long as the plain one is below 1e-2.  None means 1e-5 or a tenth of the
         estimated discretisation error, whichever is smaller and can be met.
     initial : Transport or array_like of shape ``source.shape``, optional
-        Potential to start from on the finest grid, instead of going there over coarser grids.
+        Potential to start from on the finest grid, instead of going there over coarser grids; of no
+        use where a density has gaps and the map is torn.
     progress : bool
         Whether to show a progress line on standard error.
     callback : callable, optional
@@ -88,7 +91,8 @@ def solve(
         How Newton's linear systems are solved: `Auto` (default), `Multigrid`, `AMG`, `ILU`
         or `Direct`.
     max_iterations : int
-        Newton steps allowed on each grid, and in each stage of it where data are thin.
+        Newton steps allowed on each grid, and in each stage of it where data are thin; with
+        ``fallback`` at most 30, after which there are other things to try.
     monotone_gradient : bool
         Evaluate nu with a Lax-Friedrichs gradient, which makes the scheme strictly monotone and of
         first order.
@@ -96,8 +100,9 @@ def solve(
         Average nu over the image of each cell where it varies much within that image.  If False,
         its value at the gradient is taken everywhere, as always with ``monotone_gradient``.
     fallback : bool
-        Try the sparse entropic solver too, as a start and as the answer, where Newton's method
-        stalls, where its result is not resolved by the grid, and where a density has gaps.
+        Try other ways too where Newton's method stalls, where its result is not resolved by the
+        grid, and where a density has gaps: finer cells, from target to source, and the sparse
+        entropic solver, whose plan is then the answer.
     threads : int
         Threads that share the rows of every grid.  What Newton's method finds is the same for any
         number, bit for bit; an entropic answer is the same up to rounding.
@@ -135,9 +140,10 @@ def solve(
     finite volumes, (mean of mu over the cell) = (mean of nu over its image) det D2u, by which
     photographs, noise and concentrated densities converge.
 
-    ``stats.candidates`` lists what was tried.  Where there was more than one candidate, the
-    potential of each gives a rigorous lower bound of the W2^2 between the atoms at the cell centres
-    (by Legendre transforms; ``stats.hard_dual``), and the one with the largest bound is returned.
+    ``stats.candidates`` lists what was tried.  Where none of Newton's results will do as it is, the
+    potential of each candidate gives a rigorous lower bound of the W2^2 between the atoms at the
+    cell centres (by Legendre transforms; ``stats.hard_dual``): successes come before the others,
+    and of equals the one with the largest bound is returned.
 
     References
     ----------
@@ -163,9 +169,11 @@ def solve(
         tol, progress, callback, linear_solver or Auto(), max_iterations, monotone_gradient,
         averaging, fallback, threads,
     )  # fmt: skip
+    given = initial.potential if isinstance(initial, Transport) else initial
+    start = None if given is None else checked_potential(problem, given, "initial")
     if has_few_cells(problem):
-        return on_finer_cells(problem, initial, partial(_solve, settings, divisible=False))
-    return _solve(settings, problem, initial)
+        return on_finer_cells(problem, start, partial(_solve, settings, divisible=False))
+    return _solve(settings, problem, start)
 
 
 @dataclass(frozen=True)
@@ -200,7 +208,7 @@ class Settings:
 def _solve(
     settings: Settings,
     problem: Problem,
-    initial: Transport | ArrayLike | None = None,
+    initial: Array | None = None,
     *,
     divisible: bool = True,
 ) -> Transport:

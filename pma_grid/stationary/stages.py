@@ -93,11 +93,13 @@ class Staged:
 
 
 def run(
-    newton: Newton, evaluation: Evaluation, phi: Array, tol: float, *, gentle: bool = False
-) -> Staged:
+    newton: Newton, evaluation: Evaluation, phi: Array, tol: float, enough: float,
+    *, gentle: bool = False,
+) -> Staged:  # fmt: skip
     """Newton's method from ``phi``, in stages where one step would change log mu by too much.
 
-    ``gentle``: for gentler data than the standard working ones, or from their solution.
+    ``enough``: a last stage that stalls below this residual stays as it is: rounding keeps it from
+    ``tol``.  ``gentle``: for gentler data than the standard working ones, or from their solution.
     """
     most = MOST_GENTLE_STAGES if gentle else MOST_STAGES
     bearable = MOST_GENTLE_FAILURES if gentle else MOST_FAILURES
@@ -121,9 +123,9 @@ def run(
         out.steps += tried.steps
         out.linear_iterations += tried.linear_iterations
         out.uniform, out.weighted = tried.residual, evaluation.weighted_rms()
-        if tried.status.succeeded:
-            if last:
-                tried.residual = min(out.uniform, out.weighted)
+        if last and out.uniform <= TAILS_RESIDUAL:
+            tried.residual = min(out.uniform, out.weighted)
+        if tried.status.succeeded or (last and tried.residual <= enough):
             out.state, theta = tried, goal
             step = min(STAGE_GROWTH * step, theta)
             if tried.steps:  # else what has failed is tried from the same iterate again

@@ -333,9 +333,10 @@ class Transport:
         Notes
         -----
         rho_t(z) = mu(x) / det((1 - t) I + t D2u(x)) at the x with (1 - t) x + t grad u(x) = z,
-        found by inverting the gradient of (1 - t)|x|^2/2 + t u; normalised.  Second order in the
-        spacing.  mu and nu are the working densities of the equation, without mass where it was
-        not solved.  Rearrangements on a line are exact: masses by quantiles.
+        found by inverting the gradient of (1 - t)|x|^2/2 + t u; normalised.  Second order for
+        smooth densities; of sharp parts a few cells wide the masses are wrong by some per cent, at
+        one cell by tens: see docs/limits.md.  mu and nu are the working densities, without mass
+        beyond their crops.  Rearrangements on a line are exact: masses by quantiles.
         """
         return self._reading.interpolate(t, grid)
 

@@ -196,3 +196,15 @@ def test_axes_of_one_cell_stretch_as_others_do(shape: tuple[int, ...]) -> None:
     middles = lower + 0.5 * lengths[: len(shape)] - 0.5
     exact = (middles**2 + (lengths[: len(shape)] - 1) ** 2 / 12).sum()
     assert ot.w2**2 == pytest.approx(exact, rel=1e-12)
+
+
+def test_what_rounding_keeps_from_a_tolerance_is_not_lost() -> None:
+    """The potential comes with the error, and the residual that it has."""
+    bell = np.outer(_bell(48, 0.05, 0.4), _bell(48, 0.05))
+    problem = pma.Problem(bell, np.ones((48, 48)))
+    with pytest.raises(pma.ConvergenceError) as error:
+        pma.solve(problem, tol=1e-15)
+    lost, ot = error.value.result, pma.solve(problem)
+    assert lost.stats.residual < 1e-9
+    np.testing.assert_allclose(lost.gradient, ot.gradient, atol=1e-3)
+    assert len(lost.stats["candidates"]) == len(ot.stats["candidates"]) == 1

@@ -232,6 +232,16 @@ def test_floor_of_the_target_is_the_one_chosen() -> None:
     assert "floor" in chosen.message
 
 
+@pytest.mark.parametrize("bad", ["nonsense", np.zeros((3, 3)), np.full((16, 16), np.nan)])
+@pytest.mark.parametrize("gaps_first", [False, True])
+def test_initial_is_checked_where_a_plan_answers(bad: Any, gaps_first: bool) -> None:
+    gaps = np.zeros((16, 16))
+    gaps[2:5, 2:5] = gaps[10:14, 10:14] = 1.0
+    pair = (gaps, np.ones((16, 16))) if gaps_first else (np.ones((16, 16)), gaps)
+    with pytest.raises(pma.InvalidInputError, match="initial"):
+        pma.solve(pma.Problem(*pair), initial=bad)
+
+
 @pytest.mark.parametrize("solver", [pma.Direct(), pma.Multigrid(), pma.AMG(), pma.Auto()])
 def test_linear_solvers_agree(solver: LinearSolver) -> None:
     reference = pma.solve(_problem(2), tol=1e-9)
